@@ -1,0 +1,51 @@
+# Each of these needs nothing but Python and a network: the first one sets up .venv itself.
+#
+#   make test                 linters, type checker, tests, doctests, README and examples
+#   make demo                 train a small separator and write what it separates to demo-output/
+#   make demo DATA=folder     the same on your own tracks; OUT=folder writes somewhere else
+#   make lint, make format    check the code, or reformat it
+#   make clean                remove what the other targets wrote, .venv excepted
+#
+# PYTHON chooses the interpreter of a new .venv, PYTEST_ARGS replaces the arguments of pytest:
+#   make test PYTEST_ARGS="-k chunker -x"
+
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= demo-output
+PYTEST_ARGS ?= -n 2 --durations=10
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CODE := sksep tests conftest.py $(wildcard examples benchmarks docs)
+
+.PHONY: test lint format demo clean
+.DELETE_ON_ERROR:
+
+# Two pytest workers share the cores, so each of them runs torch on one thread.
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/python -m ruff check $(CODE)
+	$(BIN)/python -m ruff format --check $(CODE)
+	$(BIN)/python -m mypy
+
+format: $(STAMP)
+	$(BIN)/python -m ruff check --fix $(CODE)
+	$(BIN)/python -m ruff format $(CODE)
+
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py --output "$(OUT)" $(if $(DATA),--data "$(DATA)")
+
+# torch goes first and by its exact version, so that no other package can choose another one.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV); the first time this takes a few minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -qq --constraint constraints.txt torch
+	$(PIP) install -qq --constraint constraints.txt --editable ".[test,plot]"
+	@touch $@
+
+clean:
+	rm -rf demo-output build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find sksep tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,58 @@
+"""Writing results with what is needed to trust them: date, machine and versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("sksep", "torch", "numpy", "scipy", "librosa", "mir_eval", "scikit-learn", "skorch")
+FOLDER = Path(__file__).parent / "results"
+
+
+def environment() -> dict[str, Any]:
+    """Date, machine kind and versions of a run."""
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def write(name: str, results: dict[str, Any], table: str) -> None:
+    """Write NAME.json and NAME.md into the results folder."""
+    FOLDER.mkdir(exist_ok=True)
+    record = {**environment(), **results}
+    (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    machine = f"{record['processor']}, {record['cores']} cores"
+    versions = ", ".join(f"{key} {value}" for key, value in record["versions"].items())
+    text = f"# {name}\n\n{record['date']}; {machine}; {versions}\n\n{table}\n"
+    (FOLDER / f"{name}.md").write_text(text)
+
+
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """Rows of equal keys as a Markdown table; floats with two digits."""
+
+    def text(value: Any) -> str:
+        return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+    header = list(rows[0])
+    lines = [header, ["---"] * len(header)]
+    lines += [[text(row[key]) for key in header] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

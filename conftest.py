@@ -1,0 +1,26 @@
+"""What tests and doctests share: nothing on a screen, few threads, found recordings."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parent
+
+# Set before torch and matplotlib are imported; examples and joblib workers inherit it.
+os.environ["MPLBACKEND"] = "Agg"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+# Absolute, because tests change their working directory.
+if os.environ.get("SKSEP_DATA_HOME"):
+    os.environ["SKSEP_DATA_HOME"] = str(Path(os.environ["SKSEP_DATA_HOME"]).expanduser().resolve())
+elif (_ROOT.parent / "shared" / "data").is_dir():
+    os.environ["SKSEP_DATA_HOME"] = str(_ROOT.parent / "shared" / "data")
+
+
+@pytest.fixture(autouse=True)
+def _doctest_in_empty_folder(request: pytest.FixtureRequest) -> None:
+    """Run each docstring's examples in a folder of its own, where they may write files."""
+    if isinstance(request.node, pytest.DoctestItem):
+        request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))

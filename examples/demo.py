@@ -1,0 +1,183 @@
+"""Train a small separator, score songs it has not heard, and write what it extracts.
+
+python examples/demo.py                        # synthetic songs
+python examples/demo.py --data my-songs        # a folder per song, with vocals.* and
+                                               # accompaniment.* (or mixture.*)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from librosa import mel_frequencies
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn.pipeline import Pipeline
+
+from sksep import (
+    Augmentation,
+    GriffinLimInverter,
+    MaskBuilder,
+    MelChunker,
+    UNetSeparator,
+    load_audio,
+)
+from sksep.datasets import load_folder, make_songs
+from sksep.metrics import sdr
+
+
+def main() -> int:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", default="demo-output", help="folder to write to")
+    parser.add_argument("--data", help="your own songs: a folder per song")
+    parser.add_argument("--epochs", type=int, default=12, help="epochs of 40 steps")
+    parser.add_argument("--fast", action="store_true", help="a few steps only, to see it run")
+    options = parser.parse_args()
+    output = Path(options.output)
+    if output.exists() and any(output.iterdir()) and not (output / "sdr.txt").exists():
+        print(f"{output} is not empty and not of an earlier demo; choose another --output.")
+        return 1
+
+    songs = find_songs(options)
+    train, test = split(songs)
+    print(f"Training on {len(train)} songs, testing on {len(test)} others.")
+    pipeline = Pipeline(
+        [
+            ("chunk", MelChunker(n_fft=1024, hop_length=256, n_mels=128, n_frames=128)),
+            ("mask", MaskBuilder()),
+            (
+                "separate",
+                UNetSeparator(
+                    n_filters=4 if options.fast else 8,
+                    dropout=0.1,
+                    loss="snr",
+                    optimizer="adamw",
+                    lr=3e-3,
+                    schedule="one_cycle",
+                    batch_size=8,
+                    excerpts_per_epoch=16 if options.fast else 320,
+                    max_epochs=1 if options.fast else options.epochs,
+                    augmentation=Augmentation(true_pairs=0.5),
+                    random_state=0,
+                    verbose=1,
+                ),
+            ),
+            ("invert", GriffinLimInverter(n_iter=5)),
+        ]
+    )
+    started = time.perf_counter()
+    pipeline.fit(pick(songs.mixtures, train), pick(songs.vocals, train))
+    print(f"Trained in {time.perf_counter() - started:.0f} s.")
+
+    estimates = pipeline.predict(pick(songs.mixtures, test))
+    table = write_results(songs, test, estimates, pipeline, output)
+    print(f"\nSDR of the vocals in dB (BSSEval v3, mono), of songs never trained on\n\n{table}\n")
+    print(f"Listen to {output}/*/vocals.wav, and look at {output}/*/spectrograms.png.")
+    return 0
+
+
+def find_songs(options: argparse.Namespace) -> Any:
+    """Synthetic songs, or those of a folder."""
+    if options.data:
+        return load_folder(options.data)
+    n_tracks, duration = (6, 4.0) if options.fast else (48, 8.0)
+    print(f"Making {n_tracks} synthetic songs of {duration:.0f} s.")
+    return make_songs(n_tracks, duration, random_state=0)
+
+
+def split(songs: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of training and test songs, no singer in both where there are several."""
+    n_songs = len(songs.mixtures)
+    if n_songs < 2:
+        raise SystemExit("The demo needs at least two songs: one to train on, one to test on.")
+    n_test = max(1, min(6, n_songs // 5))
+    if len(set(songs.groups)) > 2:
+        splitter = GroupShuffleSplit(1, test_size=0.2, random_state=0)
+    else:
+        splitter = ShuffleSplit(1, test_size=n_test, random_state=0)
+    train, test = next(splitter.split(songs.mixtures, groups=songs.groups))
+    return train, test[:6]
+
+
+def write_results(
+    songs: Any, test: np.ndarray, estimates: Any, pipeline: Pipeline, output: Path
+) -> str:
+    """Write stems and pictures of the test songs; the table of their SDR."""
+    rows = [("song", "mixture", "separated", "gain")]
+    scores = []
+    masked = pipeline[:-1].transform(pick(songs.mixtures, test))
+    known = MaskBuilder().fit_transform(masked, pick(songs.vocals, test))
+    for index, estimate, record in zip(test, estimates, known, strict=True):
+        name = str(songs.track_names[index])
+        rate = record.track.sample_rate
+        mixture, _ = load_audio(songs.mixtures[index])
+        vocals, _ = load_audio(songs.vocals[index])
+        stems = {"mixture": mixture, "vocals": estimate, "accompaniment": mixture - estimate}
+        (output / name).mkdir(parents=True, exist_ok=True)
+        for stem, samples in stems.items():
+            soundfile.write(output / name / f"{stem}.wav", samples.T, rate, subtype="FLOAT")
+        draw(record, pipeline["chunk"], output / name / "spectrograms.png")
+        scores.append((sdr(vocals, mixture), sdr(vocals, estimate)))
+        rows.append((name, *figures(*scores[-1])))
+    rows.append(("mean", *figures(*np.nanmean(scores, axis=0))))
+    width = max(len(row[0]) for row in rows)
+    lines = [f"{row[0]:{width}}" + "".join(f"{cell:>11}" for cell in row[1:]) for row in rows]
+    table = "\n".join(lines)
+    (output / "sdr.txt").write_text(table + "\n")
+    return table
+
+
+def figures(before: float, after: float) -> tuple[str, str, str]:
+    """Two figures and their difference, as text."""
+    return f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}"
+
+
+def draw(record: Any, chunker: MelChunker, path: Path) -> None:
+    """Spectrograms of mixture, estimate and truth, and both masks, over seconds and Hz."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("No pictures without matplotlib: pip install 'sksep[plot]'.", file=sys.stderr)
+        return
+    front_end = record.front_end
+    mixture = record.spectrogram
+    estimate = mixture + 20.0 * np.log10(np.maximum(record.mask, 1e-5))
+    truth = chunker.transform([record.targets.vocals])[0].spectrogram
+    decibels = {"vmin": mixture.max() - 70, "vmax": mixture.max(), "cmap": "magma"}
+    share = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray"}
+    panels = [
+        ("mixture", mixture, decibels, "dB"),
+        ("vocals, estimated", estimate, decibels, "dB"),
+        ("vocals, true", truth, decibels, "dB"),
+        ("mask, estimated", record.mask, share, "share of the vocals"),
+        ("mask, true", record.targets.proportion_mask, share, "share of the vocals"),
+    ]
+    seconds = np.arange(len(mixture)) * front_end.hop_length / front_end.sample_rate
+    hertz = mel_frequencies(front_end.n_bands + 2, fmin=front_end.f_min, fmax=front_end.f_max)
+    figure = Figure(figsize=(9, 12), layout="constrained")
+    all_axes = figure.subplots(len(panels), 1, sharex=True)
+    for axes, (title, image, style, unit) in zip(all_axes, panels, strict=True):
+        mesh = axes.pcolormesh(seconds, hertz[1:-1], image.T, rasterized=True, **style)
+        axes.set(title=title, ylabel="Hz", yscale="log", ylim=(60, front_end.f_max))
+        axes.set_yticks([125, 250, 500, 1000, 2000, 4000], ["125", "250", "500", "1k", "2k", "4k"])
+        axes.minorticks_off()
+        figure.colorbar(mesh, ax=axes, label=unit)
+    all_axes[-1].set_xlabel("seconds")
+    figure.savefig(path, dpi=110)
+
+
+def pick(items: Any, indices: np.ndarray) -> list[Any]:
+    """The items at some indices."""
+    return [items[index] for index in indices]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

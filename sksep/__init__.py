@@ -1,0 +1,23 @@
+"""Singing-voice separation as scikit-learn estimators."""
+
+from sksep._tracks import AudioSource
+from sksep._tracks import load as load_audio
+from sksep.persistence import load, save
+from sksep.separators import UNetSeparator
+from sksep.training import Augmentation
+from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "AudioSource",
+    "Augmentation",
+    "GriffinLimInverter",
+    "MaskBuilder",
+    "MelChunker",
+    "UNetSeparator",
+    "__version__",
+    "load",
+    "load_audio",
+    "save",
+]

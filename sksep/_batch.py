@@ -1,0 +1,230 @@
+"""The immutable batch of track records that travels between the steps of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sksep._tracks import FloatArray, Track
+from sksep.nn import chunks, masks
+from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A C-contiguous view (a copy only where needed) that cannot be written to."""
+    array = np.ascontiguousarray(array).view()
+    array.flags.writeable = False
+    return array
+
+
+class _ReadOnlyArrays:
+    """Keeps array fields read-only, also after pickling, which forgets the flag."""
+
+    def __post_init__(self) -> None:
+        assert is_dataclass(self)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                object.__setattr__(self, field.name, read_only(value))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+
+@dataclass(frozen=True, eq=False)
+class Targets(_ReadOnlyArrays):
+    """What a separator learns from in one track; attached by `MaskBuilder` while fitting.
+
+    Attributes
+    ----------
+    track : Track
+        The vocals as given.
+    vocals : ndarray of shape (n_samples,)
+        Mono vocals at the sample rate of the front end.
+    mixture : ndarray of shape (n_samples,)
+        The mono mixture they belong to.
+    chunk_sings : ndarray of bool, shape (n_chunks,)
+        Chunks in which the vocals sound.
+    chunk_is_kept : ndarray of bool, shape (n_chunks,)
+        Chunks to train on: silence is excised, a share of the vocal-free chunks is kept.
+    ratio, weighting : str
+        Kind of the proportion mask and of the weights.
+    """
+
+    track: Track
+    vocals: FloatArray
+    mixture: FloatArray
+    chunk_sings: npt.NDArray[np.bool_]
+    chunk_is_kept: npt.NDArray[np.bool_]
+    front_end: FrontEnd
+    ratio: str
+    weighting: str
+
+    @property
+    def proportion_mask(self) -> FloatArray:
+        """Share of the vocals per bin, (n_total_frames, n_bands), computed at each call."""
+        vocals, accompaniment = self._powers()
+        return masks.proportion_mask(vocals, accompaniment, self.ratio).numpy()
+
+    @property
+    def binary_mask(self) -> FloatArray:
+        """1 where the vocals are louder, (n_total_frames, n_bands), computed at each call."""
+        return masks.binary_mask(*self._powers()).numpy()
+
+    @property
+    def weights(self) -> FloatArray:
+        """Weight of each bin, mean 1, (n_total_frames, n_bands), computed at each call."""
+        return masks.bin_weights(self._power(self.mixture), self.weighting).numpy()
+
+    def _powers(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._power(self.vocals), self._power(self.mixture - self.vocals)
+
+    def _power(self, waveform: FloatArray) -> torch.Tensor:
+        level = self.front_end.log_power(torch.tensor(waveform))
+        # The floor of the log-power is not a level: silence has no power at all.
+        return torch.where(level > FLOOR_DECIBELS, 10.0 ** (level / 10.0), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class TrackRecord(_ReadOnlyArrays):
+    """One track on its way through a pipeline.
+
+    Attributes
+    ----------
+    track : Track
+        The mixture as given: rate, channels, length, and where its samples are.
+    front_end : FrontEnd
+        The settings of `MelChunker`.
+    waveform : ndarray of shape (n_samples,)
+        Mono mixture at the sample rate of the front end.
+    spectrogram : ndarray of shape (n_total_frames, n_bands)
+        Log power in dB.
+    targets : Targets or None
+        Present while fitting only.
+    mask : ndarray of shape (n_total_frames, n_bands) or None
+        Estimated mask of the vocals, in [0, 1].
+    """
+
+    track: Track
+    front_end: FrontEnd
+    waveform: FloatArray
+    spectrogram: FloatArray
+    targets: Targets | None = None
+    mask: FloatArray | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages name the track."""
+        return self.track.name
+
+    @property
+    def chunks(self) -> FloatArray:
+        """Log-power chunks, (n_chunks, n_frames, n_bands), time first; a copy at each call."""
+        cut = chunks.chunk(
+            torch.tensor(self.spectrogram),
+            self.front_end.n_frames,
+            self.front_end.chunk_step,
+            FLOOR_DECIBELS,
+        )
+        return np.ascontiguousarray(cut.numpy())
+
+    def with_mask(self, mask: npt.ArrayLike) -> TrackRecord:
+        """The same track with another estimated mask, checked."""
+        mask = np.asarray(mask, dtype=np.float32)
+        if mask.shape != self.spectrogram.shape:
+            raise ValueError(
+                f"The mask of {self.name} has shape {mask.shape}, its spectrogram "
+                f"{self.spectrogram.shape}; they must agree."
+            )
+        if not np.isfinite(mask.sum(dtype=np.float64)):
+            raise ValueError(f"The mask of {self.name} contains NaN or infinity.")
+        return replace(self, mask=mask)
+
+    def __repr__(self) -> str:
+        extras = [name for name in ("targets", "mask") if getattr(self, name) is not None]
+        return (
+            f"<TrackRecord {self.name}: {self.track.n_samples / self.track.sample_rate:.2f} s, "
+            f"spectrogram {self.spectrogram.shape}{''.join(', ' + name for name in extras)}>"
+        )
+
+
+class TrackBatch(Sequence[TrackRecord]):
+    """An immutable sequence of track records.
+
+    scikit-learn's own indexing turns such a container into a plain list of records; `as_batch`
+    turns that back.
+    """
+
+    __slots__ = ("_records",)
+
+    def __init__(self, records: Iterable[TrackRecord]) -> None:
+        self._records = tuple(records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> TrackRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> TrackBatch: ...
+    def __getitem__(self, index: int | slice) -> TrackRecord | TrackBatch:
+        if isinstance(index, slice):
+            return TrackBatch(self._records[index])
+        return self._records[index]
+
+    def __iter__(self) -> Iterator[TrackRecord]:
+        return iter(self._records)
+
+    def with_masks(self, estimates: Iterable[npt.ArrayLike]) -> TrackBatch:
+        """The same tracks with estimated masks, one (n_total_frames, n_bands) array each."""
+        return TrackBatch(
+            record.with_mask(mask) for record, mask in zip(self, estimates, strict=True)
+        )
+
+    def __repr__(self) -> str:
+        return f"<TrackBatch of {len(self)} tracks>"
+
+
+def as_batch(X: Any, *, user: str) -> TrackBatch:
+    """Turn what a step was handed (a batch, or records picked from one) back into a batch.
+
+    Raises
+    ------
+    TypeError
+        Where `X` is something else, such as raw tracks.
+    ValueError
+        Where it is empty, mixes front ends, or a file has changed since it was read.
+    """
+    if isinstance(X, TrackBatch):
+        batch = X
+    else:
+        items = list(X) if isinstance(X, (list, tuple, np.ndarray)) else [X]
+        if not all(isinstance(item, TrackRecord) for item in items):
+            raise TypeError(
+                f"{user} works on the output of MelChunker, got {type(X).__name__}. Put a "
+                "MelChunker before this step of the pipeline."
+            )
+        batch = TrackBatch(items)
+    if not len(batch):
+        raise ValueError(f"{user} was given no tracks; at least one is needed.")
+    if len({record.front_end for record in batch}) > 1:
+        raise ValueError(f"{user} was given records of different MelChunker settings.")
+    for record in batch:
+        record.track.check_unchanged()
+        if record.targets is not None:
+            record.targets.track.check_unchanged()
+    return batch
+
+
+def object_array(items: Sequence[Any]) -> npt.NDArray[np.object_]:
+    """A 1-D object array of ragged arrays, which scikit-learn can index and concatenate."""
+    array = np.empty(len(items), dtype=object)
+    for index, item in enumerate(items):  # array[:] = items would broadcast equal lengths
+        array[index] = item
+    return array

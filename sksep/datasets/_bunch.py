@@ -1,0 +1,182 @@
+"""What every loader returns: a Bunch of tracks, as files or as arrays."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from sksep._tracks import AudioSource, FloatArray, load, resample
+
+AUDIO_SUFFIXES = frozenset(
+    [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"]
+)
+
+
+@dataclass(frozen=True)
+class StemTrack:
+    """One track of a data set on disk.
+
+    Attributes
+    ----------
+    name, group : str
+        Name of the track, and its artist or singer.
+    split : str or None
+        Part of the data set.
+    mixture, vocals : AudioSource
+    accompaniment : AudioSource or None
+        None where it exists only as the difference of the other two.
+    """
+
+    name: str
+    group: str
+    split: str | None
+    mixture: AudioSource
+    vocals: AudioSource
+    accompaniment: AudioSource | None
+
+
+def make_bunch(
+    tracks: Sequence[StemTrack],
+    description: str,
+    *,
+    as_arrays: bool,
+    sample_rate: int | None,
+    **more: Any,
+) -> Bunch:
+    """Bunch of `tracks`: AudioSource values, or float32 arrays where `as_arrays`."""
+    values: dict[str, list[Any]] = {
+        "mixtures": [track.mixture for track in tracks],
+        "vocals": [track.vocals for track in tracks],
+        "accompaniments": [track.accompaniment for track in tracks],
+    }
+    if as_arrays:
+        values, sample_rate = _read(values, sample_rate)
+    elif sample_rate is not None:
+        raise ValueError(
+            "sample_rate only applies to arrays, since files keep their own rate; add "
+            "as_arrays=True, or leave sample_rate out."
+        )
+    splits = [track.split for track in tracks]
+    return Bunch(
+        **values,
+        track_names=[track.name for track in tracks],
+        groups=np.array([track.group for track in tracks]),
+        split=None if None in splits else np.array(splits),
+        sample_rate=sample_rate,
+        DESCR=description,
+        **more,
+    )
+
+
+def _read(
+    sources: dict[str, list[Any]], sample_rate: int | None
+) -> tuple[dict[str, list[Any]], int | None]:
+    arrays: dict[str, list[Any]] = {name: [] for name in sources}
+    rates: dict[int, str] = {}
+    for index in range(len(sources["mixtures"])):
+        parts: dict[str, FloatArray] = {}
+        for name, items in sources.items():
+            if items[index] is None:
+                continue
+            samples, rate = load(items[index], name=f"{name}[{index}]")
+            rates.setdefault(sample_rate or rate, str(items[index]))
+            if len(rates) > 1:
+                listed = ", ".join(f"{rate} Hz ({path})" for rate, path in rates.items())
+                raise ValueError(
+                    f"The files differ in sample rate: {listed}. Give a sample_rate to which all "
+                    "of them are resampled."
+                )
+            parts[name] = resample(samples, rate, sample_rate or rate)
+        if "accompaniments" not in parts:
+            parts["accompaniments"] = parts["mixtures"] - parts["vocals"]
+        for name, samples in parts.items():
+            arrays[name].append(samples)
+    return arrays, next(iter(rates))
+
+
+def artist_of(name: str) -> str:
+    """The part of a track name before " - " or "_-_", the artist; the name where it has none."""
+    return re.split(r" - |_-_", name, maxsplit=1)[0].strip()
+
+
+def natural_key(path: Path) -> list[Any]:
+    """Sorting key under which track 10 comes after track 9."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name.lower())]
+
+
+def audio_files(folder: Path) -> dict[str, list[Path]]:
+    """Audio files of a folder, by lower-case name without suffix."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        # macOS leaves files named ._song.wav beside song.wav, which are no audio.
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
+            found.setdefault(path.stem.lower(), []).append(path)
+    return found
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Visible folders inside a folder, in natural order."""
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted((path for path in visible if path.is_dir()), key=natural_key)
+
+
+def find_stem(files: dict[str, list[Path]], name: str) -> Path | None:
+    """The one file of that name, any case and any audio suffix."""
+    paths = files.get(name.lower(), [])
+    if len(paths) > 1:
+        listed = " and ".join(path.name for path in paths)
+        raise ValueError(
+            f"{paths[0].parent} holds {listed}, and only one can be {name}; move the others away."
+        )
+    return paths[0] if paths else None
+
+
+def source(*paths: Path) -> AudioSource:
+    """Sum of files."""
+    return AudioSource(tuple(os.fspath(path) for path in paths))
+
+
+def data_folder(path: str | os.PathLike[str] | None, names: Iterable[str], remedy: str) -> Path:
+    """Folder of a data set: `path`, or one of `names` below the folder in SKSEP_DATA_HOME.
+
+    Raises
+    ------
+    FileNotFoundError
+        With the remedy, if there is no such folder.
+    """
+    if path is not None:
+        folder = Path(path).expanduser()
+        if folder.is_dir():
+            return folder
+        raise FileNotFoundError(f"There is no folder {str(folder)!r}. {remedy}")
+    home = os.environ.get("SKSEP_DATA_HOME")
+    if not home:
+        raise FileNotFoundError(
+            "No path was given and the environment variable SKSEP_DATA_HOME is not set. " + remedy
+        )
+    candidates = [Path(home).expanduser() / name for name in names]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    listed = " or ".join(repr(str(candidate)) for candidate in candidates)
+    raise FileNotFoundError(f"There is no folder {listed}. {remedy}")
+
+
+def check_subset(subset: str) -> None:
+    """Raise unless `subset` is one of the three that data sets with a fixed split have."""
+    if subset not in ("train", "test", "all"):
+        raise ValueError(f'subset must be "train", "test" or "all", got {subset!r}.')
+
+
+def check_not_empty(tracks: Sequence[StemTrack], folder: Path, subset: str, remedy: str) -> None:
+    """Raise when a data set's folder holds no track of the subset."""
+    if not tracks:
+        part = "no tracks" if subset == "all" else f"no tracks of the {subset} part"
+        raise FileNotFoundError(f"{str(folder)!r} holds {part}. {remedy}")

@@ -1,0 +1,155 @@
+"""Loading MUSDB18."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import soundfile
+from sklearn.utils import Bunch
+
+from sksep.datasets._bunch import (
+    StemTrack,
+    audio_files,
+    check_not_empty,
+    check_subset,
+    data_folder,
+    make_bunch,
+    subfolders,
+)
+from sksep.datasets._folder import read_stem_track
+
+_STEM_SUFFIX = ".stem.mp4"
+_STEMS = ("mixture", "drums", "bass", "other", "vocals")  # streams of a .stem.mp4, in this order
+_REMEDY = (
+    "Get MUSDB18 or MUSDB18-HQ from https://sigsep.github.io/datasets/musdb.html and pass the path "
+    "of the unpacked folder (which holds train/ and test/), or keep it as musdb18/ in the folder "
+    "that SKSEP_DATA_HOME names."
+)
+_DESCRIPTION = """\
+MUSDB18
+=======
+150 songs of many genres, 44.1 kHz stereo, with stems: 100 for training and 50 for testing (a
+7-second excerpt of each in the sample of the data set). The accompaniment is the sum of drums,
+bass and other. Mostly CC BY-NC-SA, for educational use.
+
+Z. Rafii, A. Liutkus, F.-R. Stöter, S. I. Mimilakis and R. Bittner, "The MUSDB18 corpus for music
+separation", 2017, doi:10.5281/zenodo.1117372.
+"""
+
+
+def load_musdb18(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    subset: str = "train",
+    decode_to: str | os.PathLike[str] | None = None,
+    as_arrays: bool = False,
+    sample_rate: int | None = None,
+) -> Bunch:
+    """Load MUSDB18, 150 songs with stems.
+
+    Parameters
+    ----------
+    path : str or path-like, default=None
+        Folder that holds ``train/`` and ``test/``, and in these one folder per track (with
+        ``vocals`` and either ``accompaniment`` or ``drums``, ``bass`` and ``other``; a ``mixture``
+        is used where there is one; WAV, FLAC or OGG), as in MUSDB18-HQ, or one ``.stem.mp4`` file
+        per track, as in MUSDB18. None looks for ``musdb18``, ``musdb18hq`` or ``musdb18-7s`` in the
+        folder that the environment variable SKSEP_DATA_HOME names.
+    subset : {"train", "test", "all"}, default="train"
+        Part of the data set.
+    decode_to : str or path-like, default=None
+        Folder into which ``.stem.mp4`` files are decoded, as WAV; a track that is there already is
+        not decoded again. The full data set takes about 38 GB. Needs ffmpeg and the extra
+        ``musdb`` (``pip install "sksep[musdb]"``).
+    as_arrays : bool, default=False
+        Read the songs into float32 arrays instead of naming the files.
+    sample_rate : int, default=None
+        Rate in Hz to which arrays are resampled; None keeps 44.1 kHz.
+
+    Returns
+    -------
+    Bunch
+        - mixtures, vocals, accompaniments : list of `AudioSource`, or of float32 ndarray of shape
+          (n_channels, n_samples)
+        - track_names : list of str
+        - groups : ndarray of shape (n_tracks,), the artist
+        - split : ndarray of shape (n_tracks,), "train" or "test"
+        - sample_rate : int in Hz of arrays, None for files
+        - DESCR : str
+
+    Raises
+    ------
+    FileNotFoundError
+        If the data set is not there; says where to get it.
+    ImportError
+        If ``.stem.mp4`` files are to be decoded without the extra ``musdb`` or without ffmpeg.
+    ValueError
+        If `subset` is unknown, a track lacks a stem, or `decode_to` is needed.
+
+    References
+    ----------
+    .. [1] Z. Rafii, A. Liutkus, F.-R. Stöter, S. I. Mimilakis and R. Bittner, "The MUSDB18 corpus
+       for music separation", 2017. https://doi.org/10.5281/zenodo.1117372
+
+    Examples
+    --------
+    >>> from sksep.datasets import load_musdb18
+    >>> songs = load_musdb18("musdb18hq", subset="test")  # doctest: +SKIP
+    >>> len(songs.mixtures)  # doctest: +SKIP
+    50
+    """
+    check_subset(subset)
+    names = ("musdb18", "MUSDB18", "musdb18hq", "MUSDB18-HQ", "musdb18-7s", "MUSDB18-7")
+    folder = data_folder(path, names, _REMEDY)
+    tracks: list[StemTrack] = []
+    for split in ("train", "test"):
+        part = folder / split
+        if subset not in (split, "all") or not part.is_dir():
+            continue
+        track_folders = subfolders(part)
+        for file in sorted(part.glob("*" + _STEM_SUFFIX)):
+            track_folders.append(_decode(file, split, decode_to))
+        tracks += [_read(track, split) for track in track_folders if audio_files(track)]
+    check_not_empty(tracks, folder, subset, _REMEDY)
+    return make_bunch(tracks, _DESCRIPTION, as_arrays=as_arrays, sample_rate=sample_rate)
+
+
+def _read(folder: Path, split: str) -> StemTrack:
+    summed = "accompaniment" in audio_files(folder)
+    accompaniment = ("accompaniment",) if summed else ("drums", "bass", "other")
+    return read_stem_track(folder, split, "vocals", accompaniment, "mixture")
+
+
+def _decode(file: Path, split: str, decode_to: str | os.PathLike[str] | None) -> Path:
+    """Folder of the WAV files of a .stem.mp4, decoded where that has not been done before."""
+    if decode_to is None:
+        raise ValueError(
+            f"{str(file)!r} has to be decoded before it can be read: say into which folder with "
+            "decode_to=, or use the WAV version of the data set (MUSDB18-HQ)."
+        )
+    folder = Path(decode_to).expanduser() / split / file.name.removesuffix(_STEM_SUFFIX)
+    if folder.is_dir():
+        return folder
+    try:
+        import stempeg
+    except (ImportError, RuntimeError) as error:  # stempeg raises RuntimeError without ffmpeg
+        raise ImportError(
+            'Decoding .stem.mp4 files needs ffmpeg and stempeg (pip install "sksep[musdb]"): '
+            f"{error}"
+        ) from error
+    streams, rate = stempeg.read_stems(os.fspath(file), dtype="float32")
+    stems = dict(zip(_STEMS, streams, strict=True))
+    stems["accompaniment"] = stems.pop("drums") + stems.pop("bass") + stems.pop("other")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Under its final name only when complete: an interrupted run leaves nothing half decoded.
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".decoding-") as unfinished:
+        finished = Path(unfinished, folder.name)
+        finished.mkdir()
+        for name, samples in stems.items():
+            # Floating point, since a sum of stems can exceed full scale.
+            soundfile.write(finished / f"{name}.wav", samples, int(rate), subtype="FLOAT")
+        shutil.move(finished, folder)
+    return folder

@@ -1,0 +1,173 @@
+"""Least-squares projections of waveforms onto delayed copies of reference waveforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+import scipy.linalg
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+from sksep.metrics._validation import Array
+
+# Only lags shorter than the filter are needed, so that sums of short FFTs, which stay in the
+# cache, replace one long FFT per waveform and lag product.
+_SHORT_FFT_LENGTH = 8192
+_BLOCKS_AT_ONCE = 32
+_EPSILON = float(np.finfo(np.float64).eps)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+SpectrumArray = npt.NDArray[np.complex128]
+
+
+def with_one_blas_thread(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function so that its linear algebra uses one thread.
+
+    On matrices of a thousand rows further threads gain next to nothing, and where other work
+    keeps the processors busy, waiting for each other makes them many times as slow.
+    """
+
+    @wraps(function)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _threadpools().limit(limits=1, user_api="blas"):
+            return function(*args, **kwargs)
+
+    return limited
+
+
+@cache
+def _threadpools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def correlate(references: Array, others: Array, n_lags: int) -> Array:
+    """Correlations ``sum_t references[i, t] * others[j, t + lag]``.
+
+    Parameters
+    ----------
+    references : ndarray of shape (n_references, n_samples)
+    others : ndarray of shape (n_others, n_samples)
+    n_lags : int
+
+    Returns
+    -------
+    ndarray of shape (n_references, n_others, n_lags)
+        Lags 0 to n_lags - 1.
+    """
+    n_samples = references.shape[-1]
+    n_fft = scipy.fft.next_fast_len(
+        min(n_samples + n_lags - 1, max(_SHORT_FFT_LENGTH, 4 * n_lags)), real=True
+    )
+    step = n_fft - n_lags + 1
+    n_blocks = -(-n_samples // step)
+    cross_spectra = np.zeros((len(references), len(others), n_fft // 2 + 1), np.complex128)
+    for first in range(0, n_blocks, _BLOCKS_AT_ONCE):
+        count = min(_BLOCKS_AT_ONCE, n_blocks - first)
+        # Every block of a reference meets the same samples of the others and what follows them.
+        left = scipy.fft.rfft(_blocks(references, first, count, step, step), n_fft)
+        right = scipy.fft.rfft(_blocks(others, first, count, step, n_fft), n_fft)
+        cross_spectra += np.einsum("ibk,jbk->ijk", left.conj(), right)
+    correlations: Array = scipy.fft.irfft(cross_spectra, n_fft)[..., :n_lags]
+    return correlations
+
+
+def _blocks(waveforms: Array, first: int, count: int, step: int, length: int) -> Array:
+    """Blocks of `length` samples every `step`, zero-padded: (n_waveforms, count, length)."""
+    piece = waveforms[:, first * step : (first + count - 1) * step + length]
+    missing = (count - 1) * step + length - piece.shape[1]
+    if missing:
+        piece = np.pad(piece, ((0, 0), (0, missing)))
+    return np.lib.stride_tricks.sliding_window_view(piece, length, axis=1)[:, ::step]
+
+
+def gram_matrix(correlations: Array) -> Array:
+    """Inner products of all delayed references, block Toeplitz.
+
+    Parameters
+    ----------
+    correlations : ndarray of shape (n_references, n_references, n_lags)
+        From `correlate(references, references, n_lags)`.
+
+    Returns
+    -------
+    ndarray of shape (n_references * n_lags, n_references * n_lags)
+    """
+    n_references, _, n_lags = correlations.shape
+    gram = np.empty((n_references, n_lags, n_references, n_lags))
+    for i in range(n_references):
+        for j in range(n_references):
+            gram[i, :, j] = scipy.linalg.toeplitz(correlations[i, j], correlations[j, i])
+    return gram.reshape(n_references * n_lags, n_references * n_lags)
+
+
+def cholesky(gram: Array) -> Array:
+    """Lower Cholesky factor, for `solve`, of a Gram matrix that may be singular numerically.
+
+    What lies above the diagonal is arbitrary.
+
+    Band-limited recordings and references that are filtered copies of each other make it so.
+    Then the least relative increase of the diagonal that helps is added: it changes the energy of
+    a projection by that share at most, far below what a score shows, and relative to each
+    reference it leaves quiet ones alone.
+    """
+    # A silent channel has no direction; any diagonal gives it filters of zero.
+    diagonal = np.where(gram.diagonal() > 0, gram.diagonal(), 1.0)
+    increase = 0.0
+    # Ends at the latest when the diagonal dominates.
+    while True:
+        # The transpose equals the matrix and lies in memory as LAPACK reads it.
+        raised = gram.T
+        if increase:
+            raised = raised.copy(order="K")
+            np.fill_diagonal(raised, (1 + increase) * diagonal)
+        try:
+            factor, _ = scipy.linalg.cho_factor(raised, lower=True, check_finite=False)
+        except scipy.linalg.LinAlgError:
+            increase = 10 * increase or _EPSILON * len(gram)
+        else:
+            lower: Array = factor
+            return lower
+
+
+def solve(factor: Array, right: Array) -> Array:
+    """Solution of ``gram @ x = right`` given the lower factor of gram."""
+    solution: Array = scipy.linalg.cho_solve((factor, True), right, check_finite=False)
+    return solution
+
+
+def rounding_error(filters: Array, reference_energy: float) -> float:
+    """Estimated error of the energy of filtered references as computed from correlations.
+
+    Correlations are exact to a few units of rounding relative to the energies of both waveforms.
+    """
+    magnitude = np.abs(filters).sum() * np.sqrt(filters @ filters)
+    return float(16 * _EPSILON * magnitude * reference_energy)
+
+
+class Spectra:
+    """Zero-padded spectra in which filtering is a product and energies are exact.
+
+    Unlike differences of correlations, the energy of a residual spectrum keeps its relative
+    precision however small the residual is.
+    """
+
+    def __init__(self, n_samples: int, filter_length: int) -> None:
+        self.n_fft = scipy.fft.next_fast_len(n_samples + filter_length - 1, real=True)
+
+    def of(self, waveforms: Array) -> SpectrumArray:
+        """Spectra along the last axis."""
+        spectra: SpectrumArray = scipy.fft.rfft(waveforms, self.n_fft)
+        return spectra
+
+    def energy(self, spectra: SpectrumArray) -> Array:
+        """Energy of the waveforms over the last axis (Parseval)."""
+        power = spectra.real**2 + spectra.imag**2
+        # All bins but the first and, for an even length, the last stand for two.
+        single = power[..., 0] + (power[..., -1] if self.n_fft % 2 == 0 else 0.0)
+        energy: Array = (2 * power.sum(axis=-1) - single) / self.n_fft
+        return energy

@@ -1,0 +1,82 @@
+"""Scorers for model selection."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.metrics import make_scorer
+from sklearn.utils.metadata_routing import UNUSED
+
+from sksep.metrics._scores import nsdr_score, sdr_score, si_sdr_score
+
+sdr_scorer = make_scorer(sdr_score)
+si_sdr_scorer = make_scorer(si_sdr_score)
+
+
+# scikit-learn's make_scorer hands y_true and y_pred to a metric, but not the mixtures. The base
+# class gives what a scorer needs besides being called: clone, repr and metadata routing.
+class NSDRScorer(BaseEstimator):  # type: ignore[misc]
+    """Scorer of the mean gain in SDR over the mixtures, in dB; higher is better.
+
+    `nsdr_scorer` is the instance with default parameters.
+
+    Parameters
+    ----------
+    protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
+        As in `sdr`.
+
+    See Also
+    --------
+    nsdr_score : The score.
+
+    Examples
+    --------
+    >>> from sksep.metrics import NSDRScorer
+    >>> class Mixture:
+    ...     def predict(self, X):
+    ...         return X
+    >>> NSDRScorer(protocol="snr")(Mixture(), [[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]])
+    0.0
+    """
+
+    # The separator is no metadata, although it is an argument.
+    __metadata_request__score: ClassVar[dict[str, str]] = {"estimator": UNUSED}
+
+    def __init__(self, protocol: str = "bss_eval_v3") -> None:
+        self.protocol = protocol
+
+    def __call__(
+        self, estimator: Any, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Same as `score`, as model selection calls it."""
+        return self.score(estimator, X, y, sample_weight=sample_weight)
+
+    def score(
+        self, estimator: Any, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Mean NSDR of what a separator predicts.
+
+        Parameters
+        ----------
+        estimator : object with `predict`
+            A fitted separator.
+        X : sequence of arrays, paths or AudioSource
+            Mixtures.
+        y : sequence of arrays, paths or AudioSource
+            True sources.
+        sample_weight : array-like of shape (n_tracks,), default=None
+            Weights of the tracks in the mean.
+
+        Returns
+        -------
+        float
+            dB.
+        """
+        return nsdr_score(
+            y, estimator.predict(X), X, protocol=self.protocol, sample_weight=sample_weight
+        )
+
+
+nsdr_scorer = NSDRScorer()

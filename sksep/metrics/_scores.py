@@ -1,0 +1,259 @@
+"""Mean SDR of collections of tracks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sksep._tracks import Track, check_same_length, check_tracks, to_mono
+from sksep.metrics._sdr import PROTOCOLS, normalized_sdr, scale_invariant_sdr, sdr_of_estimates
+from sksep.metrics._validation import Array, check_option
+
+Waveforms = tuple[Array, ...]
+
+
+def sdr_score(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    protocol: str = "bss_eval_v3",
+    sample_weight: npt.ArrayLike | None = None,
+) -> float:
+    """Mean SDR of a collection of tracks, in dB.
+
+    Parameters
+    ----------
+    y_true, y_pred : sequence of arrays, paths or AudioSource
+        True and estimated sources, one per track. Tracks may differ in length, the two versions
+        of one track may not. The mean over channels (the mono downmix) is scored.
+    protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
+        As in `sdr`.
+    sample_weight : array-like of shape (n_tracks,), default=None
+        Weights of the tracks in the mean.
+
+    Returns
+    -------
+    float
+        dB. Tracks with a silent reference are left out; NaN if none is left. A silent estimate of
+        an audible reference has no SDR by "bss_eval_v3", and makes the mean NaN rather than
+        better: a separator must not gain by giving up on a track.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the track: if it cannot be read or holds NaN or infinity, if the numbers or lengths
+        of tracks or the rates of files differ, or if a weight is negative or not finite.
+
+    Warns
+    -----
+    UserWarning
+        Once, naming the tracks without an SDR.
+
+    See Also
+    --------
+    sdr : The SDR of one track.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksep.metrics import sdr_score
+    >>> tracks = [np.ones(4), np.ones(6)]
+    >>> print(f"{sdr_score(tracks, [track / 2 for track in tracks], protocol='snr'):.2f}")
+    6.02
+    """
+    check_option(protocol, "protocol", PROTOCOLS)
+    return _weighted_mean(
+        lambda true, estimated: float(sdr_of_estimates(true, [estimated], protocol)[0]),
+        "SDR",
+        {"y_true": y_true, "y_pred": y_pred},
+        sample_weight,
+    )
+
+
+def si_sdr_score(y_true: Any, y_pred: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
+    """Mean scale-invariant SDR of a collection of tracks, in dB.
+
+    Parameters
+    ----------
+    y_true, y_pred : sequence of arrays, paths or AudioSource
+        True and estimated sources, as in `sdr_score`; the mono downmix is scored.
+    sample_weight : array-like of shape (n_tracks,), default=None
+        Weights of the tracks in the mean.
+
+    Returns
+    -------
+    float
+        dB. Tracks with a silent reference are left out; NaN if none is left, or if the estimate
+        of an audible reference is silent.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `sdr_score`.
+
+    Warns
+    -----
+    UserWarning
+        Once, naming the tracks without an SI-SDR.
+
+    See Also
+    --------
+    si_sdr : The SI-SDR of one track.
+
+    Examples
+    --------
+    >>> from sksep.metrics import si_sdr_score
+    >>> print(f"{si_sdr_score([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.1], [1.0, 10.0]]):.2f}")
+    20.00
+    """
+    return _weighted_mean(
+        scale_invariant_sdr, "SI-SDR", {"y_true": y_true, "y_pred": y_pred}, sample_weight
+    )
+
+
+def nsdr_score(
+    y_true: Any,
+    y_pred: Any,
+    mixtures: Any,
+    *,
+    protocol: str = "bss_eval_v3",
+    sample_weight: npt.ArrayLike | None = None,
+) -> float:
+    """Mean normalized SDR of a collection of tracks, in dB.
+
+    With the lengths of the tracks as weights this is the GNSDR of the MIR-1K literature.
+
+    Parameters
+    ----------
+    y_true, y_pred : sequence of arrays, paths or AudioSource
+        True and estimated sources, as in `sdr_score`; the mono downmix is scored.
+    mixtures : sequence of arrays, paths or AudioSource
+        What the estimates were separated from.
+    protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
+        As in `sdr`.
+    sample_weight : array-like of shape (n_tracks,), default=None
+        Weights of the tracks in the mean.
+
+    Returns
+    -------
+    float
+        dB. Tracks with a silent reference are left out, as in `sdr_score`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `sdr_score`.
+
+    Warns
+    -----
+    UserWarning
+        Once, naming the tracks without an NSDR.
+
+    See Also
+    --------
+    nsdr : The NSDR of one track.
+
+    References
+    ----------
+    C.-L. Hsu and J.-S. R. Jang, "On the improvement of singing voice separation for monaural
+    recordings using the MIR-1K dataset", IEEE Trans. Audio, Speech and Language Processing 18(2),
+    2010.
+
+    Examples
+    --------
+    >>> from sksep.metrics import nsdr_score
+    >>> vocals, mixtures = [[1.0, 0.0]], [[1.0, 1.0]]
+    >>> print(f"{nsdr_score(vocals, [[1.0, 0.1]], mixtures, protocol='snr'):.2f}")
+    20.00
+    """
+    check_option(protocol, "protocol", PROTOCOLS)
+    return _weighted_mean(
+        lambda true, estimated, mixture: normalized_sdr(true, estimated, mixture, protocol),
+        "NSDR",
+        {"y_true": y_true, "y_pred": y_pred, "mixtures": mixtures},
+        sample_weight,
+    )
+
+
+def _weighted_mean(
+    ratio: Callable[..., float],
+    ratio_name: str,
+    collections: dict[str, Any],
+    sample_weight: npt.ArrayLike | None,
+) -> float:
+    """Mean over tracks of a ratio of mono waveforms, the first of which is the reference."""
+    checked = {name: check_tracks(tracks, 0, name) for name, tracks in collections.items()}
+    first, *others = checked
+    for other in others:
+        check_same_length(checked[first], checked[other], first, other)
+    weights = _check_weights(sample_weight, len(checked[first]))
+
+    values = np.empty(len(weights))
+    silent = np.zeros(len(weights), dtype=bool)
+    for index, versions in enumerate(zip(*checked.values(), strict=True)):
+        _check_versions(versions)
+        # One track at a time: a collection of files need not fit into memory.
+        waveforms = [to_mono(track.read())[None].astype(np.float64) for track in versions]
+        silent[index] = not waveforms[0].any()
+        values[index] = ratio(*waveforms)
+    _warn_of_undefined(values, silent, ratio_name, checked)
+    counted = ~silent & (weights > 0)
+    if not counted.any():
+        return float("nan")
+    return float(np.average(values[counted], weights=weights[counted]))
+
+
+def _check_weights(sample_weight: npt.ArrayLike | None, n_tracks: int) -> Array:
+    if sample_weight is None:
+        return np.ones(n_tracks)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n_tracks,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}; give one weight for each of the {n_tracks} "
+            "tracks."
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError("sample_weight must be finite and not negative, and not all zero.")
+    return weights
+
+
+def _check_versions(versions: tuple[Track, ...]) -> None:
+    """Raise when the versions of one track differ in length or sample rate."""
+    first, *others = versions
+    for other in others:
+        if first.is_file and other.is_file and first.sample_rate != other.sample_rate:
+            raise ValueError(
+                f"{other.name} has a sample rate of {other.sample_rate} Hz but {first.name} of "
+                f"{first.sample_rate} Hz; resample one of them."
+            )
+        if first.n_samples != other.n_samples:
+            raise ValueError(
+                f"{other.name} has {other.n_samples} samples but {first.name} has "
+                f"{first.n_samples}; bring both to one sample rate and one length."
+            )
+
+
+def _warn_of_undefined(
+    values: Array,
+    silent: npt.NDArray[np.bool_],
+    ratio_name: str,
+    checked: dict[str, tuple[Track, ...]],
+) -> None:
+    references, estimates, *_ = checked.values()
+    messages = []
+    if silent.any():
+        names = ", ".join(references[index].name for index in np.flatnonzero(silent))
+        messages.append(f"left out of the mean {ratio_name}, since it is silent: {names}")
+    undefined = np.flatnonzero(np.isnan(values) & ~silent)
+    if len(undefined):
+        names = ", ".join(estimates[index].name for index in undefined)
+        messages.append(
+            f"without {ratio_name}, which makes the mean NaN, since a waveform is silent: {names}"
+        )
+    if messages:
+        # Up through _weighted_mean and the public function to its caller.
+        warnings.warn("Tracks " + "; tracks ".join(messages) + ".", UserWarning, stacklevel=4)

@@ -1,0 +1,243 @@
+"""Signal to distortion ratios of one track."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+from sksep.metrics._bss_eval import own_source_sdr
+from sksep.metrics._validation import (
+    Array,
+    check_option,
+    check_same_channels,
+    check_same_samples,
+    check_waveform,
+    decibels,
+)
+
+PROTOCOLS = ("bss_eval_v3", "snr")
+_FILTER_LENGTH = 512
+
+
+def sdr(
+    reference: npt.ArrayLike, estimate: npt.ArrayLike, *, protocol: str = "bss_eval_v3"
+) -> float:
+    """Signal to distortion ratio of one track, in dB.
+
+    Parameters
+    ----------
+    reference : array-like of shape (n_samples,) or (n_channels, n_samples)
+        The true source.
+    estimate : array-like of shape (n_samples,) or (n_channels, n_samples)
+        The estimated source, at the same sample rate.
+    protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
+        What counts as distortion; figures of different protocols must not be compared.
+
+        - "bss_eval_v3": what no filter of 512 taps makes of the reference, on the mean over
+          channels (the mono downmix). Equals the SDR of `bss_eval`, whatever the other sources.
+        - "snr": the plain difference to the reference, its energy summed over channels. Forgives
+          neither gain nor delay.
+
+    Returns
+    -------
+    float
+        dB; NaN for a silent reference and, with "bss_eval_v3", for a silent estimate.
+
+    Raises
+    ------
+    ValueError
+        If a track is empty, has other than one or two dimensions or holds NaN or infinity, if the
+        lengths differ, if with "snr" the channels differ, or if the protocol is unknown.
+    TypeError
+        If the dtype is not real.
+
+    Warns
+    -----
+    UserWarning
+        If the result is NaN.
+
+    References
+    ----------
+    E. Vincent, R. Gribonval and C. Févotte, "Performance measurement in blind audio source
+    separation", IEEE Trans. Audio, Speech and Language Processing 14(4), 2006.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksep.metrics import sdr
+    >>> reference = np.random.default_rng(0).standard_normal(8000)
+    >>> print(f"{sdr(reference, 0.5 * reference, protocol='snr'):.2f}")
+    6.02
+    """
+    true, estimated = _check_pair(reference, estimate)
+    check_option(protocol, "protocol", PROTOCOLS)
+    if protocol == "snr":
+        check_same_channels(true, estimated, "reference", "estimate")
+    value = float(sdr_of_estimates(true, [estimated], protocol)[0])
+    _warn_if_undefined(value, "SDR", true)
+    return value
+
+
+def si_sdr(reference: npt.ArrayLike, estimate: npt.ArrayLike) -> float:
+    """Scale-invariant signal to distortion ratio of one track, in dB.
+
+    The reference is scaled by the one gain, common to all channels, that brings it nearest to the
+    estimate; what then differs is distortion. No mean is subtracted.
+
+    Parameters
+    ----------
+    reference : array-like of shape (n_samples,) or (n_channels, n_samples)
+        The true source.
+    estimate : array-like of the shape of `reference`
+        The estimated source, at the same sample rate.
+
+    Returns
+    -------
+    float
+        dB; NaN if the reference or the estimate is silent.
+
+    Raises
+    ------
+    ValueError
+        If a track is empty, has other than one or two dimensions or holds NaN or infinity, or if
+        lengths or channels differ.
+    TypeError
+        If the dtype is not real.
+
+    Warns
+    -----
+    UserWarning
+        If the result is NaN.
+
+    References
+    ----------
+    J. Le Roux, S. Wisdom, H. Erdogan and J. R. Hershey, "SDR - half-baked or well done?",
+    ICASSP 2019.
+
+    Examples
+    --------
+    >>> from sksep.metrics import si_sdr
+    >>> si_sdr([1.0, 0.0, 0.0, 0.0], [10.0, 1.0, 0.0, 0.0])
+    20.0
+    """
+    true, estimated = _check_pair(reference, estimate)
+    check_same_channels(true, estimated, "reference", "estimate")
+    value = scale_invariant_sdr(true, estimated)
+    _warn_if_undefined(value, "SI-SDR", true)
+    return value
+
+
+def nsdr(
+    reference: npt.ArrayLike,
+    estimate: npt.ArrayLike,
+    mixture: npt.ArrayLike,
+    *,
+    protocol: str = "bss_eval_v3",
+) -> float:
+    """Normalized SDR of one track: its gain in SDR over the unprocessed mixture, in dB.
+
+    Parameters
+    ----------
+    reference : array-like of shape (n_samples,) or (n_channels, n_samples)
+        The true source.
+    estimate : array-like of shape (n_samples,) or (n_channels, n_samples)
+        The estimated source.
+    mixture : array-like of shape (n_samples,) or (n_channels, n_samples)
+        What the estimate was separated from.
+    protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
+        As in `sdr`.
+
+    Returns
+    -------
+    float
+        ``sdr(reference, estimate) - sdr(reference, mixture)``, NaN where one of them is.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `sdr`.
+
+    Warns
+    -----
+    UserWarning
+        If the result is NaN.
+
+    References
+    ----------
+    A. Ozerov, P. Philippe, F. Bimbot and R. Gribonval, "Adaptation of Bayesian models for
+    single-channel source separation and its application to voice/music separation in popular
+    songs", IEEE Trans. Audio, Speech and Language Processing 15(5), 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksep.metrics import nsdr
+    >>> vocals, accompaniment = np.random.default_rng(0).standard_normal((2, 8000))
+    >>> mixture = vocals + accompaniment
+    >>> print(f"{nsdr(vocals, vocals + 0.1 * accompaniment, mixture, protocol='snr'):.2f}")
+    20.00
+    """
+    true, estimated = _check_pair(reference, estimate)
+    mixed = check_waveform(mixture, "mixture")
+    check_same_samples(mixed, true, "mixture", "reference")
+    check_option(protocol, "protocol", PROTOCOLS)
+    if protocol == "snr":
+        check_same_channels(true, estimated, "reference", "estimate")
+        check_same_channels(true, mixed, "reference", "mixture")
+    value = normalized_sdr(true, estimated, mixed, protocol)
+    _warn_if_undefined(value, "NSDR", true)
+    return value
+
+
+def sdr_of_estimates(reference: Array, estimates: list[Array], protocol: str) -> Array:
+    """SDR of each estimate of one reference, all validated and channels first."""
+    if not reference.any():
+        return np.full(len(estimates), np.nan)
+    if protocol == "snr":
+        return np.array(
+            [_ratio(reference, estimate - reference) for estimate in estimates], np.float64
+        )
+    downmix = reference.mean(axis=0)
+    if not downmix.any():  # channels in opposite phase
+        return np.full(len(estimates), np.nan)
+    downmixes = np.stack([estimate.mean(axis=0) for estimate in estimates])
+    return own_source_sdr(downmix, downmixes, _FILTER_LENGTH)
+
+
+def normalized_sdr(reference: Array, estimate: Array, mixture: Array, protocol: str) -> float:
+    """NSDR of validated waveforms, channels first."""
+    estimated, mixed = sdr_of_estimates(reference, [estimate, mixture], protocol)
+    with np.errstate(invalid="ignore"):  # the mixture can be the reference: inf - inf
+        return float(estimated - mixed)
+
+
+def scale_invariant_sdr(reference: Array, estimate: Array) -> float:
+    """SI-SDR of validated waveforms, channels first."""
+    if not reference.any() or not estimate.any():
+        return float("nan")
+    # Unit peaks keep the energies in range.
+    reference = reference / np.abs(reference).max()
+    estimate = estimate / np.abs(estimate).max()
+    gain = (reference * estimate).sum() / (reference**2).sum()
+    return _ratio(gain * reference, estimate - gain * reference)
+
+
+def _ratio(target: Array, distortion: Array) -> float:
+    return decibels((target**2).sum(), (distortion**2).sum())
+
+
+def _check_pair(reference: npt.ArrayLike, estimate: npt.ArrayLike) -> tuple[Array, Array]:
+    true = check_waveform(reference, "reference")
+    estimated = check_waveform(estimate, "estimate")
+    check_same_samples(estimated, true, "estimate", "reference")
+    return true, estimated
+
+
+def _warn_if_undefined(value: float, ratio: str, reference: Array) -> None:
+    if np.isnan(value):
+        name = "estimate" if reference.mean(axis=0).any() else "reference"
+        warnings.warn(
+            f"{ratio} is undefined (NaN): the {name} is silent.", UserWarning, stacklevel=3
+        )

@@ -1,0 +1,134 @@
+"""Validating waveforms handed to a metric."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+def check_sources(
+    references: Any, estimates: Any, *, with_channels: bool = False
+) -> tuple[Array, Array]:
+    """Float64 copies of two equally shaped stacks of waveforms.
+
+    The shape is (n_sources, n_samples), or (n_sources, n_channels, n_samples) where
+    `with_channels` allows it (a missing channel axis is then inserted).
+    """
+    checked = []
+    for name, sources in (("references", references), ("estimates", estimates)):
+        waveforms = _to_float64(sources, name)
+        allowed = (2, 3) if with_channels else (2,)
+        if waveforms.ndim not in allowed:
+            shapes = "(n_sources, n_samples)"
+            if with_channels:
+                shapes += " or (n_sources, n_channels, n_samples)"
+            raise ValueError(
+                f"{name} has {waveforms.ndim} dimensions, but its shape must be {shapes}; one "
+                "waveform is waveform[None]."
+            )
+        if with_channels and waveforms.ndim == 2:
+            waveforms = waveforms[:, None]
+        if any(axis_length > waveforms.shape[-1] for axis_length in waveforms.shape[:-1]):
+            raise ValueError(
+                f"{name} has shape {np.shape(sources)}, more sources or channels than samples; "
+                "samples come last, so transpose it."
+            )
+        for index, waveform in enumerate(waveforms):
+            _check_finite(waveform, f"{name}[{index}]")
+        checked.append(waveforms)
+    if checked[0].shape != checked[1].shape:
+        raise ValueError(
+            f"references and estimates must have equal shapes, got {np.shape(references)} and "
+            f"{np.shape(estimates)}; cut or pad them to one length, source by source."
+        )
+    return checked[0], checked[1]
+
+
+def check_waveform(waveform: Any, name: str) -> Array:
+    """One track, (n_samples,) or (n_channels, n_samples), as float64 (n_channels, n_samples)."""
+    array = _to_float64(waveform, name)
+    if array.ndim not in (1, 2):
+        raise ValueError(
+            f"{name} has {array.ndim} dimensions; a track has shape (n_samples,) or "
+            "(n_channels, n_samples)."
+        )
+    _check_finite(array, name)
+    if array.ndim == 2 and array.shape[0] > array.shape[1]:
+        warnings.warn(
+            f"{name} has {array.shape[0]} channels and {array.shape[1]} samples; channels come "
+            "first, so transpose it if it is samples-first.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return array.reshape(-1, array.shape[-1])
+
+
+def check_same_samples(waveform: Array, other: Array, name: str, other_name: str) -> None:
+    """Raise when two waveforms differ in their number of samples."""
+    if waveform.shape[-1] != other.shape[-1]:
+        raise ValueError(
+            f"{name} has {waveform.shape[-1]} samples but {other_name} has {other.shape[-1]}; "
+            "bring both to one sample rate and one length."
+        )
+
+
+def check_same_channels(waveform: Array, other: Array, name: str, other_name: str) -> None:
+    """Raise when two waveforms differ in their number of channels."""
+    if waveform.shape[0] != other.shape[0]:
+        raise ValueError(
+            f"{name} has {waveform.shape[0]} channels but {other_name} has {other.shape[0]}; "
+            "downmix both to mono first."
+        )
+
+
+def check_positive_integer(value: Any, name: str) -> int:
+    """`value` as an int of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}.")
+    return int(value)
+
+
+def check_option(value: Any, name: str, options: tuple[str, ...]) -> None:
+    """Raise when `value` is not one of `options`."""
+    if value not in options:
+        raise ValueError(f"{name} must be one of {options}, got {value!r}.")
+
+
+def is_silent(waveforms: Array) -> npt.NDArray[np.bool_]:
+    """Whether each entry of the first axis holds zeros only."""
+    return ~np.asarray(waveforms.reshape(len(waveforms), -1).any(axis=1))
+
+
+def decibels(numerator: float, denominator: float) -> float:
+    """10 log10(numerator / denominator); infinite where one is zero, NaN where both are."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(10 * np.log10(np.float64(numerator) / np.float64(denominator)))
+
+
+def _to_float64(waveform: Any, name: str) -> Array:
+    try:
+        array = np.asarray(waveform)
+    except ValueError as error:
+        raise ValueError(f"The waveforms of {name} must have one length ({error}).") from error
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} has dtype {array.dtype}; give real numbers.")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty (shape {array.shape}); give at least one sample.")
+    return array.astype(np.float64)
+
+
+def _check_finite(array: Array, name: str) -> None:
+    # The sum of finite float64 samples can only overflow beyond any waveform, and costs no flags.
+    if not np.isfinite(array.sum()):
+        raise ValueError(
+            f"{name} contains NaN or infinity; replace them (for example with numpy.nan_to_num) "
+            "or leave it out."
+        )

@@ -1,0 +1,1 @@
+"""Networks, losses and spectral maths in torch; nothing here knows scikit-learn."""

@@ -1,0 +1,51 @@
+"""Cutting spectrograms into overlapping chunks, and cross-fading chunks back together."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def chunk_step(n_frames: int, overlap: float) -> int:
+    """Frames between the starts of neighbouring chunks, at least one."""
+    return max(1, round(n_frames * (1.0 - overlap)))
+
+
+def count_chunks(n_total: int, n_frames: int, step: int) -> int:
+    """Number of chunks that cover `n_total` frames; at least one."""
+    return 1 + max(0, -(-(n_total - n_frames) // step))
+
+
+def chunk(spectrogram: Tensor, n_frames: int, step: int, fill: float = 0.0) -> Tensor:
+    """Cut (n_total, n_bands) into (n_chunks, n_frames, n_bands).
+
+    The last chunk is filled up with `fill`. The result is a view wherever nothing was filled.
+    """
+    n_total = spectrogram.shape[0]
+    covered = (count_chunks(n_total, n_frames, step) - 1) * step + n_frames
+    if covered > n_total:
+        spectrogram = torch.nn.functional.pad(spectrogram, (0, 0, 0, covered - n_total), value=fill)
+    return spectrogram.unfold(0, n_frames, step).transpose(1, 2)
+
+
+def cross_fade(n_frames: int, step: int) -> Tensor:
+    """Positive trapezoid of length `n_frames` whose slopes span the overlap of two chunks."""
+    slope = max(n_frames - step, 0) + 1
+    rise = torch.arange(1, n_frames + 1, dtype=torch.float32)
+    return torch.minimum(rise, rise.flip(0)).clamp_max(slope) / slope
+
+
+def unchunk(chunks: Tensor, n_total: int, step: int) -> Tensor:
+    """Join (n_chunks, n_frames, n_bands) into (n_total, n_bands), cross-fading overlaps.
+
+    The weights are normalised, so that ``unchunk(chunk(x, ...), len(x), step)`` is ``x``.
+    """
+    n_chunks, n_frames, n_bands = chunks.shape
+    weight = cross_fade(n_frames, step).to(chunks)
+    starts = torch.arange(n_chunks, device=chunks.device) * step
+    frames = (starts[:, None] + torch.arange(n_frames, device=chunks.device)).reshape(-1)
+    length = (n_chunks - 1) * step + n_frames
+    joined = chunks.new_zeros(length, n_bands)
+    joined.index_add_(0, frames, (chunks * weight[:, None]).reshape(-1, n_bands))
+    total = chunks.new_zeros(length).index_add_(0, frames, weight.repeat(n_chunks))
+    return (joined / total[:, None])[:n_total]

@@ -1,0 +1,112 @@
+"""A batch of training excerpts, whose spectra and masks are computed where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from sksep.nn import masks, spectral
+from sksep.nn.front_end import FLOOR, FrontEnd
+
+
+@dataclass(frozen=True, eq=False)
+class Excerpts:
+    """Vocals and accompaniment of a batch; everything else follows from them, once asked for.
+
+    Losses receive this as their target, so that each takes what it needs.
+
+    Attributes
+    ----------
+    vocals, accompaniment : Tensor of shape (batch, n_samples)
+        Waveforms.
+    front_end : FrontEnd
+        Settings of the spectra.
+    ratio, weighting : str
+        Kind of the proportion mask and of the weights, see `MaskBuilder`.
+    """
+
+    vocals: Tensor
+    accompaniment: Tensor
+    front_end: FrontEnd
+    ratio: str = "power"
+    weighting: str = "magnitude"
+
+    @cached_property
+    def mixture(self) -> Tensor:
+        """Waveform of the mixture, (batch, n_samples)."""
+        return self.vocals + self.accompaniment
+
+    @cached_property
+    def vocal_spectra(self) -> Tensor:
+        """Complex spectra of the vocals, (batch, n_frames, n_bins)."""
+        return self.front_end.spectra(self.vocals)
+
+    @cached_property
+    def mixture_spectra(self) -> Tensor:
+        """Complex spectra of the mixture, (batch, n_frames, n_bins)."""
+        return self.front_end.spectra(self.mixture)
+
+    @cached_property
+    def vocal_power(self) -> Tensor:
+        """Power of the vocals per band, (batch, n_frames, n_bands)."""
+        return self.front_end.band_power(spectral.power(self.vocal_spectra))
+
+    @cached_property
+    def accompaniment_power(self) -> Tensor:
+        """Power of the accompaniment per band, (batch, n_frames, n_bands)."""
+        spectra = self.mixture_spectra - self.vocal_spectra
+        return self.front_end.band_power(spectral.power(spectra))
+
+    @cached_property
+    def mixture_power(self) -> Tensor:
+        """Power of the mixture per band, (batch, n_frames, n_bands)."""
+        return self.front_end.band_power(spectral.power(self.mixture_spectra))
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Log power of the mixture in dB, (batch, n_frames, n_bands)."""
+        return spectral.decibels(self.mixture_power, FLOOR)
+
+    @cached_property
+    def proportion_mask(self) -> Tensor:
+        """Share of the vocals per bin, (batch, n_frames, n_bands)."""
+        return masks.proportion_mask(self.vocal_power, self.accompaniment_power, self.ratio)
+
+    @cached_property
+    def binary_mask(self) -> Tensor:
+        """1 where the vocals are louder, (batch, n_frames, n_bands)."""
+        return masks.binary_mask(self.vocal_power, self.accompaniment_power)
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """Weight of each bin, mean 1 per excerpt, (batch, n_frames, n_bands)."""
+        return masks.bin_weights(self.mixture_power, self.weighting)
+
+    def invert(self, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Masked mixture with the mixture's phase, and the true vocals where it is complete.
+
+        Half a window at either end is left out, since there the excerpt lacks frames.
+
+        Parameters
+        ----------
+        mask : Tensor of shape (batch, n_frames, n_bands)
+            In [0, 1].
+
+        Returns
+        -------
+        estimate, vocals : Tensor of shape (batch, n_samples - n_fft)
+        """
+        front_end = self.front_end
+        lift = front_end.lift_matrix(front_end.sample_rate, front_end.n_fft)
+        n_samples = self.vocals.shape[-1]
+        estimate = spectral.istft(
+            (mask @ lift.to(mask)) * self.mixture_spectra,
+            front_end.n_fft,
+            front_end.hop_length,
+            n_samples=n_samples,
+            center=False,
+        )
+        inner = slice(front_end.n_fft // 2, n_samples - front_end.n_fft // 2)
+        return estimate[:, inner], self.vocals[:, inner]

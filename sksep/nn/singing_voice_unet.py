@@ -1,0 +1,86 @@
+"""The singing-voice U-Net of Jansson et al. (2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sksep.nn.unet import crop, pad_to_multiple
+
+
+class SingingVoiceUNet(nn.Module):
+    """U-Net of strided convolutions, from spectrograms to mask logits.
+
+    5 x 5 convolutions of stride 2 with batch normalisation and leaky ReLU (0.2) down; 5 x 5
+    transposed convolutions with batch normalisation and ReLU up, dropout on the first three;
+    concatenation across.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Spectrograms in, masks out.
+    n_filters : int
+        Filters of the first level; each level below has twice as many.
+    n_levels : int
+        Number of times that the resolution is halved (6 in the paper).
+    dropout : float
+        Dropout probability of the first three levels of the decoder.
+
+    References
+    ----------
+    A. Jansson et al., "Singing voice separation with deep U-Net convolutional networks", ISMIR
+    2017.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        n_filters: int = 16,
+        n_levels: int = 6,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        widths = [n_filters * 2**level for level in range(n_levels)]
+        self.n_levels = n_levels
+        self.encoders = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(before, after, kernel_size=5, stride=2, padding=2, bias=False),
+                nn.BatchNorm2d(after),
+                nn.LeakyReLU(0.2, inplace=True),
+            )
+            for before, after in zip([in_channels, *widths], widths, strict=False)
+        )
+        self.decoders = nn.ModuleList()
+        below = widths[-1]
+        for index, width in enumerate([*widths[-2::-1], n_filters]):
+            self.decoders.append(
+                nn.Sequential(
+                    _upsample(below, width),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(inplace=True),
+                    nn.Dropout2d(dropout if index < 3 else 0.0),
+                )
+            )
+            below = 2 * width
+        self.head = nn.Conv2d(n_filters, out_channels, kernel_size=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (batch, out_channels, n_frames, n_bands) of features with in_channels."""
+        hidden, size = pad_to_multiple(features, 2**self.n_levels)
+        skips = []
+        for encoder in self.encoders:
+            hidden = encoder(hidden)
+            skips.append(hidden)
+        hidden = skips.pop()
+        for decoder in self.decoders:
+            hidden = decoder(hidden)
+            if skips:
+                hidden = torch.cat([skips.pop(), hidden], dim=1)
+        return crop(self.head(hidden), size)
+
+
+def _upsample(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(
+        in_channels, out_channels, kernel_size=5, stride=2, padding=2, output_padding=1, bias=False
+    )

@@ -1,0 +1,5 @@
+"""Separators: estimators that extract the vocals."""
+
+from sksep.separators._unet import UNetSeparator
+
+__all__ = ["UNetSeparator"]

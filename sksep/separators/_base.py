@@ -1,0 +1,132 @@
+"""What every separator has in common, whatever makes its masks."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sksep._batch import TrackBatch, TrackRecord, as_batch, object_array
+from sksep._inversion import Inversion, invert
+from sksep._scoring import score_estimates
+from sksep._tracks import FloatArray
+
+
+class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+    """A step that estimates the masks of the vocals, last or before an inverter.
+
+    Subclasses implement `fit` and `_estimate_mask`.
+    """
+
+    @abstractmethod
+    def fit(self, X: Any, y: Any = None) -> BaseSeparator:
+        """Learn from a batch with targets."""
+
+    @abstractmethod
+    def _estimate_mask(self, record: TrackRecord) -> FloatArray:
+        """Mask of one track, (n_total_frames, n_bands), in [0, 1]."""
+
+    def transform(self, X: Any) -> TrackBatch:
+        """Estimate masks.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MelChunker`.
+
+        Returns
+        -------
+        TrackBatch
+            The tracks with estimated masks, for `GriffinLimInverter`.
+        """
+        batch = self._check_batch(X)
+        return batch.with_masks(self._estimate_mask(record) for record in batch)
+
+    def predict_mask(self, X: Any) -> npt.NDArray[np.object_]:
+        """Estimate masks.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MelChunker`.
+
+        Returns
+        -------
+        ndarray of object, shape (n_tracks,)
+            Masks of shape (n_total_frames, n_bands), in [0, 1].
+        """
+        return object_array([record.mask for record in self.transform(X)])
+
+    def predict(self, X: Any) -> npt.NDArray[np.object_]:
+        """Extract the vocals, with the phase of the mixture.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MelChunker`.
+
+        Returns
+        -------
+        ndarray of object, shape (n_tracks,)
+            Vocal waveforms (float32), each in the shape and at the sample rate of its mixture.
+        """
+        batch = self._check_batch(X)
+        return object_array(
+            [invert(record.with_mask(self._estimate_mask(record)), Inversion()) for record in batch]
+        )
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Mean SDR (BSSEval v3) of the vocals in dB.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MelChunker`.
+        y : sequence of tracks
+            True vocals.
+        sample_weight : array-like of shape (n_tracks,), default=None
+            Weights of the mean.
+
+        Returns
+        -------
+        float
+            NaN where every reference is silent.
+        """
+        batch = self._check_batch(X)
+        return score_estimates(batch, self.predict(batch), y, sample_weight)
+
+    def _check_batch(self, X: Any) -> TrackBatch:
+        check_is_fitted(self)
+        return as_batch(X, user=type(self).__name__)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.target_tags.required = False
+        return tags
+
+
+def training_batch(X: Any, user: str) -> TrackBatch:
+    """A batch whose tracks all have targets, with at least one chunk to train on.
+
+    Raises
+    ------
+    ValueError
+        Saying to put a MaskBuilder before this step, or that all is silent.
+    """
+    batch = as_batch(X, user=user)
+    if any(record.targets is None for record in batch):
+        raise ValueError(
+            f"{user} found no targets to learn from. Put a MaskBuilder before this step of the "
+            "pipeline and fit with vocals: fit(mixtures, vocals)."
+        )
+    if not any(record.targets.chunk_is_kept.any() for record in batch if record.targets):
+        raise ValueError(
+            f"{user} has nothing to learn from: all tracks are silent. Check the recordings, or "
+            "the silence_threshold of MaskBuilder."
+        )
+    return batch

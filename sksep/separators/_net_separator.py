@@ -1,0 +1,396 @@
+"""Separators whose masks come from a network that skorch trains."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from skorch.callbacks import EarlyStopping, GradientNormClipping, ProgressBar
+from skorch.helper import predefined_split
+from skorch.history import History
+from torch import nn
+
+from sksep._batch import TrackBatch, TrackRecord
+from sksep._parameters import check_choice, check_integer, check_number
+from sksep._tracks import FloatArray
+from sksep.nn.front_end import FrontEnd
+from sksep.nn.losses import LOSSES, Loss
+from sksep.nn.mask_estimator import MaskEstimator, band_statistics, estimate_mask
+from sksep.separators._base import BaseSeparator, training_batch
+from sksep.training._augmentation import Augmentation
+from sksep.training._dataset import ExcerptDataset, keep_batch
+from sksep.training._net import SeparationNet
+from sksep.training._options import (
+    resolve_device,
+    resolve_optimizer,
+    resolve_precision,
+    schedule_callback,
+)
+from sksep.training._split import split_tracks
+
+# Patience that never runs out: the best weights are wanted, an early stop is not.
+_FOREVER = 10**9
+# Values of the training history that can be stored; callbacks may record anything.
+_RECORDED = (bool, int, float, str, np.number, np.bool_)
+
+
+class NetSeparator(BaseSeparator):
+    """Fitting, warm starts and mask estimation around a network; subclasses build the network.
+
+    Subclasses define the explicit hyper-parameters in `__init__`, and `_network`.
+    """
+
+    net_: SeparationNet
+    front_end_: FrontEnd
+
+    # Hyper-parameters that every subclass has.
+    loss: str | Callable[..., Any]
+    optimizer: str | type
+    lr: float
+    schedule: str | None
+    weight_decay: float
+    gradient_clipping: float | None
+    batch_size: int
+    max_epochs: int
+    excerpts_per_epoch: int | None
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    augmentation: Any
+    callbacks: Any
+    warm_start: bool
+    device: str
+    precision: str
+    net_params: dict[str, Any] | None
+    random_state: Any
+    verbose: int
+
+    @abstractmethod
+    def _network(self, front_end: FrontEnd) -> nn.Module:
+        """A new network from (batch, 1, n_frames, n_bands) to logits of the same shape."""
+
+    def fit(self, X: Any, y: Any = None) -> NetSeparator:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MaskBuilder.fit_transform`: tracks with targets.
+        y : Ignored
+            The truth is in the targets.
+
+        Returns
+        -------
+        NetSeparator
+            Itself. Interrupted from the keyboard, it keeps the best weights so far.
+        """
+        keep = bool(self.warm_start) and hasattr(self, "net_")
+        return self._fit(X, self._n_epochs(), keep=keep, schedule=self.schedule)
+
+    def partial_fit(self, X: Any, y: Any = None) -> NetSeparator:
+        """Train the network for one more epoch on the given tracks, at a constant rate.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MaskBuilder.fit_transform`.
+        y : Ignored
+
+        Returns
+        -------
+        NetSeparator
+            Itself.
+        """
+        return self._fit(X, 1, keep=hasattr(self, "net_"), schedule=None, hold_back=False)
+
+    @property
+    def history_(self) -> Any:
+        """The training history of skorch: one row per epoch."""
+        return self.net_.history
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Training loss of each epoch."""
+        return [float(row["train_loss"]) for row in self.net_.history if "train_loss" in row]
+
+    @property
+    def validation_loss_curve_(self) -> list[float]:
+        """Loss on the validation tracks after each epoch; empty where there were none."""
+        return [float(row["valid_loss"]) for row in self.net_.history if "valid_loss" in row]
+
+    def _fit(
+        self, X: Any, n_epochs: int, *, keep: bool, schedule: str | None, hold_back: bool = True
+    ) -> NetSeparator:
+        batch = training_batch(X, type(self).__name__)
+        front_end = batch[0].front_end
+        if keep and front_end != self.front_end_:
+            raise ValueError(
+                "The tracks were chunked with other settings than those this separator was "
+                "trained with; keep MelChunker's parameters, or set warm_start=False."
+            )
+        augmentation = self._augmentation()
+        random_state = check_random_state(self.random_state)
+        device = resolve_device(self.device)
+        train, validation = self._split(batch, random_state, hold_back)
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=2)
+        train_set = ExcerptDataset(train, augmentation, self._n_excerpts(), seed=int(seeds[0]))
+        batch_size = check_integer("batch_size", self.batch_size, 1)
+        n_batches = n_epochs * -(-len(train_set) // batch_size)
+        callbacks = self._callbacks(schedule, n_batches, bool(validation))
+        with _seeded(int(seeds[1]), device):
+            if not keep:
+                self.front_end_ = front_end
+                mean, scale = band_statistics(
+                    [torch.tensor(record.spectrogram) for record in train]
+                )
+                module: nn.Module = MaskEstimator(self._network(front_end), mean, scale)
+            else:
+                module = self.net_.module_
+            targets = batch[0].targets
+            assert targets is not None
+            net = self._make_net(
+                module,
+                front_end,
+                targets.ratio,
+                targets.weighting,
+                device=device,
+                augmentation=augmentation,
+                callbacks=callbacks,
+            )
+            net.max_epochs = n_epochs
+            if validation:
+                net.train_split = predefined_split(ExcerptDataset(validation))
+            history = self.net_.history if keep else None
+            net.initialize()
+            if history is not None:
+                net.history = history
+            n_before = len(net.history)
+            net.partial_fit(train_set, None)
+        # The validation set would travel along with every pickle of the net.
+        net.train_split = None
+        net.module_.eval()
+        self.net_ = net
+        self.n_epochs_ = len(self.loss_curve_)
+        self._warn_where_training_failed(n_before, n_epochs)
+        return self
+
+    def _estimate_mask(self, record: TrackRecord) -> FloatArray:
+        if record.front_end != self.front_end_:
+            raise ValueError(
+                f"{record.name} was chunked with other MelChunker settings than those this "
+                f"separator was trained with: {record.front_end} instead of {self.front_end_}."
+            )
+        device = torch.device(self.net_.device)
+        mask = estimate_mask(
+            self.net_.module_,
+            torch.tensor(record.spectrogram),
+            record.front_end,
+            batch_size=check_integer("batch_size", self.batch_size, 1),
+            device=device,
+            precision=resolve_precision(self.precision, device),
+        )
+        return mask.numpy()
+
+    def _make_net(
+        self,
+        module: nn.Module,
+        front_end: FrontEnd,
+        ratio: str,
+        weighting: str,
+        *,
+        device: torch.device,
+        augmentation: Augmentation | None,
+        callbacks: list[Any],
+    ) -> SeparationNet:
+        module.to(device)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        parameters: dict[str, Any] = {
+            "optimizer": resolve_optimizer(self.optimizer),
+            "optimizer__weight_decay": check_number("weight_decay", self.weight_decay, 0.0),
+            "lr": self._lr(),
+            "batch_size": check_integer("batch_size", self.batch_size, 1),
+            "iterator_train__shuffle": True,
+            "iterator_train__collate_fn": keep_batch,
+            "iterator_valid__collate_fn": keep_batch,
+            "train_split": None,
+            "callbacks": callbacks,
+            "verbose": int(bool(self.verbose)),
+            **(self.net_params or {}),
+        }
+        return SeparationNet(
+            module,
+            Loss(self._loss_function()),
+            front_end=front_end,
+            ratio=ratio,
+            weighting=weighting,
+            augmentation=augmentation,
+            precision=resolve_precision(self.precision, device),
+            device=str(device),
+            **parameters,
+        )
+
+    def _callbacks(self, schedule: str | None, n_batches: int, validates: bool) -> list[Any]:
+        callbacks: list[Any] = []
+        if validates:
+            patience = check_integer("n_iter_no_change", self.n_iter_no_change, 1)
+            callbacks.append(
+                (
+                    "best_weights",
+                    EarlyStopping(
+                        patience=patience if self.early_stopping else _FOREVER,
+                        load_best=True,
+                        sink=_silent,
+                    ),
+                )
+            )
+        if self.gradient_clipping is not None:
+            limit = check_number("gradient_clipping", self.gradient_clipping, 0.0)
+            callbacks.append(("gradient_clipping", GradientNormClipping(limit)))
+        scheduler = schedule_callback(schedule, self._lr(), n_batches)
+        if scheduler is not None:
+            callbacks.append(("schedule", scheduler))
+        if self.verbose:
+            callbacks.append(("progress", ProgressBar()))
+        # Copies: skorch and callbacks keep state, and a parameter must not change in fit.
+        return callbacks + copy.deepcopy(list(self.callbacks or []))
+
+    def _split(
+        self, batch: TrackBatch, random_state: np.random.RandomState, hold_back: bool
+    ) -> tuple[TrackBatch, TrackBatch]:
+        fraction = check_number(
+            "validation_fraction", self.validation_fraction, 0.0, 1.0, include_high=False
+        )
+        train, validation = split_tracks(
+            batch,
+            fraction if hold_back else 0.0,
+            required=bool(self.early_stopping) and hold_back,
+            random_state=random_state,
+        )
+        if not _trainable(train):
+            return batch, TrackBatch([])
+        return train, validation if _trainable(validation) else TrackBatch([])
+
+    def _augmentation(self) -> Augmentation | None:
+        if self.augmentation is None or self.augmentation is False:
+            return None
+        if self.augmentation is True:
+            return Augmentation()
+        if not isinstance(self.augmentation, Augmentation):
+            raise TypeError(
+                "augmentation must be True, False, None or an Augmentation; got "
+                f"{self.augmentation!r}."
+            )
+        self.augmentation.validate()
+        return self.augmentation
+
+    def _loss_function(self) -> Callable[..., Any]:
+        if callable(self.loss):
+            return self.loss
+        return LOSSES[check_choice("loss", self.loss, tuple(LOSSES))]
+
+    def _lr(self) -> float:
+        return check_number("lr", self.lr, 0.0, include_low=False)
+
+    def _n_epochs(self) -> int:
+        return check_integer("max_epochs", self.max_epochs, 1)
+
+    def _n_excerpts(self) -> int | None:
+        if self.excerpts_per_epoch is None:
+            return None
+        return check_integer("excerpts_per_epoch", self.excerpts_per_epoch, 1)
+
+    def _fitted_state(self) -> dict[str, Any]:
+        """What `sksep.save` stores beside the parameters: fitted attributes and the weights."""
+        if not hasattr(self, "net_"):
+            return {}
+        weights = self.net_.module_.state_dict()
+        # Parameters can be set after fit; the file must describe the network that was trained.
+        self._rebuild(weights)
+        rows = [
+            {name: value for name, value in row.items() if isinstance(value, _RECORDED)}
+            for row in self.net_.history
+        ]
+        settings = {"ratio": self.net_.ratio, "weighting": self.net_.weighting}
+        fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        del fitted["net_"]
+        return {**fitted, "net": {"settings": settings, "history": rows, "weights": weights}}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `_fitted_state`, on an unfitted separator with the same parameters."""
+        net_state = state.pop("net", None)
+        self.__dict__.update(state)
+        if net_state is None:
+            return
+        module = self._rebuild(net_state["weights"])
+        try:
+            device = resolve_device(self.device)
+        except ValueError as error:
+            device = torch.device("cpu")
+            warnings.warn(f"Restored to the CPU: {error}", UserWarning, stacklevel=2)
+        net = self._make_net(
+            module,
+            self.front_end_,
+            **net_state["settings"],
+            device=device,
+            augmentation=self._augmentation(),
+            callbacks=[],
+        )
+        net.initialize()
+        net.history = History({"batches": [], **row} for row in net_state["history"])
+        net.module_.eval()
+        self.net_ = net
+
+    def _rebuild(self, weights: dict[str, torch.Tensor]) -> MaskEstimator:
+        """The estimator that the parameters describe, with these weights."""
+        with torch.random.fork_rng(devices=[]):
+            network = self._network(self.front_end_)
+        empty = torch.zeros(self.front_end_.n_bands)
+        module = MaskEstimator(network, empty, empty.clone())
+        try:
+            module.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(
+                f"The weights of {type(self).__name__} do not fit its parameters. Set the "
+                f"parameters of the network to those that it was fitted with, or fit again. {error}"
+            ) from error
+        return module
+
+    def _warn_where_training_failed(self, n_before: int, n_epochs: int) -> None:
+        losses = self.loss_curve_
+        if losses and not np.isfinite(losses[-1]):
+            raise ValueError(
+                f"The training loss became {losses[-1]}. Lower lr, set gradient_clipping, or use "
+                "precision='float32'."
+            )
+        stopped_early = bool(self.early_stopping) and len(self.validation_loss_curve_) > 0
+        if len(losses) - n_before < n_epochs and not stopped_early:
+            warnings.warn(
+                f"Training was interrupted after {len(losses) - n_before} of {n_epochs} epochs; "
+                "the best weights so far are kept.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+def _trainable(batch: TrackBatch) -> bool:
+    return any(record.targets and record.targets.chunk_is_kept.any() for record in batch)
+
+
+def _silent(_: str) -> None:
+    """Where early stopping may print to: the table of epochs says enough."""
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's random state, seeded inside and as before outside."""
+    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

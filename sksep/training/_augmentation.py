@@ -1,0 +1,133 @@
+"""Augmentation: what a separator trains on beside the recordings as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from sksep._parameters import check_number, check_range
+from sksep.nn import effects
+
+
+class Augmentation(BaseEstimator):
+    """Random excerpts, remixed and varied on the device of the network.
+
+    Excerpts are drawn at random positions. A share of them stays as recorded; in the others vocals
+    and accompaniment of different tracks are mixed at a random gain, the randomized fusion of the
+    source report. It is a parameter object, so that grid searches reach its parameters
+    (``separate__augmentation__true_pairs``).
+
+    Parameters
+    ----------
+    true_pairs : float, default=0.35
+        Share of excerpts whose vocals keep their own accompaniment, in [0, 1].
+    vocal_free : float, default=0.05
+        Share of excerpts from which the vocals are left out, in [0, 1].
+    gain_range : tuple of (float, float), default=(-8.0, 8.0)
+        Gain of remixed vocals in dB, drawn uniformly.
+    level_range : tuple of (float, float), default=(-6.0, 6.0)
+        Gain of the whole mixture in dB.
+    speed_range : tuple of (float, float), default=(1.0, 1.0)
+        Playing speed: resampling, which moves pitch and formants along. One draw per batch.
+    time_stretch_range : tuple of (float, float), default=(1.0, 1.0)
+        Tempo at the same pitch, by a phase vocoder; above 1 is faster. One draw per batch.
+    pitch_shift_range : tuple of (float, float), default=(0.0, 0.0)
+        Pitch at the same tempo, in semitones. One draw per batch.
+    noise_snr : float, default=None
+        Level of the mixture over white noise added to the accompaniment, in dB; None for no noise.
+    vocals_pool, accompaniment_pool : sequence of tracks, default=None
+        Further vocals and instrumentals, without counterparts, to remix with. Paths, or
+        arrays at the sample rate of the `MelChunker`.
+
+    Examples
+    --------
+    >>> from sksep import UNetSeparator
+    >>> from sksep.training import Augmentation
+    >>> separator = UNetSeparator(augmentation=Augmentation(gain_range=(-6, 6)))
+    >>> separator.get_params()["augmentation__gain_range"]
+    (-6, 6)
+    """
+
+    def __init__(
+        self,
+        true_pairs: float = 0.35,
+        vocal_free: float = 0.05,
+        gain_range: tuple[float, float] = (-8.0, 8.0),
+        level_range: tuple[float, float] = (-6.0, 6.0),
+        speed_range: tuple[float, float] = (1.0, 1.0),
+        time_stretch_range: tuple[float, float] = (1.0, 1.0),
+        pitch_shift_range: tuple[float, float] = (0.0, 0.0),
+        noise_snr: float | None = None,
+        vocals_pool: Any = None,
+        accompaniment_pool: Any = None,
+    ) -> None:
+        self.true_pairs = true_pairs
+        self.vocal_free = vocal_free
+        self.gain_range = gain_range
+        self.level_range = level_range
+        self.speed_range = speed_range
+        self.time_stretch_range = time_stretch_range
+        self.pitch_shift_range = pitch_shift_range
+        self.noise_snr = noise_snr
+        self.vocals_pool = vocals_pool
+        self.accompaniment_pool = accompaniment_pool
+
+    def validate(self) -> None:
+        """Raise ValueError or TypeError where a parameter is off."""
+        check_number("true_pairs", self.true_pairs, 0.0, 1.0)
+        check_number("vocal_free", self.vocal_free, 0.0, 1.0)
+        check_range("gain_range", self.gain_range)
+        check_range("level_range", self.level_range)
+        for name in ("speed_range", "time_stretch_range"):
+            low, high = check_range(name, getattr(self, name), 0.25)
+            check_number(f"{name}[1]", high, low, 4.0)
+        check_range("pitch_shift_range", self.pitch_shift_range)
+        if self.noise_snr is not None:
+            check_number("noise_snr", self.noise_snr)
+
+    def source_length(self, n_samples: int) -> int:
+        """Samples to draw so that `n_samples` are left at the highest speed and tempo."""
+        fastest = float(self.speed_range[1]) * float(self.time_stretch_range[1])
+        return int(np.ceil(n_samples * max(1.0, fastest))) + (2 if fastest > 1.0 else 0)
+
+    def draw_gains(self, remixed: np.ndarray, random_generator: np.random.Generator) -> np.ndarray:
+        """Linear gains of (vocals, accompaniment), shape (batch, 2); pairs keep their balance."""
+        level = random_generator.uniform(*self.level_range, size=(len(remixed), 1))
+        gain = random_generator.uniform(*self.gain_range, size=len(remixed)) * remixed
+        decibels = level + np.stack([gain, np.zeros_like(gain)], axis=1)
+        return (10.0 ** (decibels / 20.0)).astype(np.float32)
+
+    def vary(self, stems: Tensor, n_samples: int) -> Tensor:
+        """Speed, tempo and pitch of (batch, 2, source_length) stems, cut to `n_samples`.
+
+        Draws from torch's global random state, once for the batch.
+        """
+        speed = _draw(self.speed_range)
+        if speed != 1.0:
+            needed = int(np.ceil(n_samples * speed * float(self.time_stretch_range[1]))) + 2
+            stems = effects.resample(stems[..., :needed], 1.0 / speed)
+        tempo = _draw(self.time_stretch_range)
+        if tempo != 1.0:
+            stems = effects.time_stretch(stems[..., : int(np.ceil(n_samples * tempo)) + 2], tempo)
+        stems = stems[..., :n_samples]
+        semitones = _draw(self.pitch_shift_range)
+        if semitones != 0.0:
+            stems = effects.pitch_shift(stems, semitones)
+        return stems
+
+    def add_noise(self, vocals: Tensor, accompaniment: Tensor) -> Tensor:
+        """The accompaniment with white noise `noise_snr` dB below the mixture."""
+        if self.noise_snr is None:
+            return accompaniment
+        power = (vocals + accompaniment).square().mean(dim=-1, keepdim=True)
+        amplitude = (power * 10.0 ** (-self.noise_snr / 10.0)).sqrt()
+        return accompaniment + amplitude * torch.randn_like(accompaniment)
+
+
+def _draw(limits: tuple[float, float]) -> float:
+    low, high = float(limits[0]), float(limits[1])
+    return low if low == high else low + (high - low) * float(torch.rand(()))

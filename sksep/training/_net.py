@@ -1,0 +1,88 @@
+"""The skorch net that separators hold: excerpts in, losses out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from torch import Tensor
+
+from sksep.nn.excerpts import Excerpts
+from sksep.nn.front_end import FrontEnd
+from sksep.nn.mask_estimator import autocast
+from sksep.training._augmentation import Augmentation
+
+
+class SeparationNet(NeuralNet):  # type: ignore[misc]
+    """skorch's loop over batches of excerpts, whose features and targets arise on the device.
+
+    Parameters
+    ----------
+    module, criterion
+        As in skorch; the criterion is called with logits and `Excerpts`.
+    front_end : FrontEnd
+        Settings of the spectra.
+    ratio, weighting : str
+        Kind of the targets.
+    augmentation : Augmentation or None
+        Variations of the training excerpts.
+    precision : torch.dtype
+        Of the forward pass; parameters and losses stay in float32.
+    **kwargs
+        Everything else is skorch's.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        criterion: Any,
+        *,
+        front_end: FrontEnd,
+        ratio: str = "power",
+        weighting: str = "magnitude",
+        augmentation: Augmentation | None = None,
+        precision: torch.dtype = torch.float32,
+        **kwargs: Any,
+    ) -> None:
+        self.front_end = front_end
+        self.ratio = ratio
+        self.weighting = weighting
+        self.augmentation = augmentation
+        self.precision = precision
+        super().__init__(module, criterion, **kwargs)
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Forward and backward pass of one batch."""
+        self._set_training(True)
+        loss, logits = self._loss(self._excerpts(batch, self.augmentation))
+        loss.backward()
+        return {"loss": loss, "y_pred": logits}
+
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Loss of one batch, without augmentation."""
+        self._set_training(False)
+        with torch.no_grad():
+            loss, logits = self._loss(self._excerpts(batch, None))
+        return {"loss": loss, "y_pred": logits}
+
+    def _loss(self, excerpts: Excerpts) -> tuple[Tensor, Tensor]:
+        with autocast(torch.device(self.device), self.precision):
+            logits = self.module_(excerpts.features)
+        logits = logits.float()
+        loss = self.criterion_(logits, excerpts)
+        if not isinstance(loss, Tensor) or loss.ndim != 0:
+            raise ValueError(
+                "The loss must return a scalar tensor; it got mask logits (batch, n_frames, "
+                "n_bands) and the Excerpts that they belong to."
+            )
+        return loss, logits
+
+    def _excerpts(self, batch: tuple[Tensor, Tensor], variation: Augmentation | None) -> Excerpts:
+        stems, gains = (part.to(self.device, non_blocking=True) for part in batch)
+        if variation is not None:
+            stems = variation.vary(stems, self.front_end.excerpt_length)
+        vocals, accompaniment = (stems * gains[:, :, None]).unbind(dim=1)
+        if variation is not None:
+            accompaniment = variation.add_noise(vocals, accompaniment)
+        return Excerpts(vocals, accompaniment, self.front_end, self.ratio, self.weighting)

@@ -1,0 +1,94 @@
+"""Names of devices, precisions, optimizers and schedules, and what they stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from skorch.callbacks import LRScheduler
+
+from sksep._parameters import check_choice
+
+OPTIMIZERS = {
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+SCHEDULES = (None, "cosine", "one_cycle")
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device of a name; "auto" is CUDA, else Apple's MPS, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        Where the device is not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda' or 'mps'; got {device!r}."
+        ) from error
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(resolved.type, False):
+        raise ValueError(f"device {device!r} is not available here; use 'auto' or 'cpu'.")
+    return resolved
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """torch.float32 or torch.bfloat16; "auto" is bfloat16 where the hardware computes in it."""
+    check_choice("precision", precision, ("auto", "float32", "bfloat16"))
+    if precision == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported()
+        else:
+            fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return torch.float32 if precision == "float32" else torch.bfloat16
+
+
+def resolve_optimizer(optimizer: str | type) -> type:
+    """A class of torch optimizers by its name; classes pass through."""
+    if isinstance(optimizer, str):
+        return OPTIMIZERS[check_choice("optimizer", optimizer, tuple(OPTIMIZERS))]
+    if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
+        return optimizer
+    raise TypeError(
+        f"optimizer must be one of {tuple(OPTIMIZERS)} or a torch optimizer class; "
+        f"got {optimizer!r}."
+    )
+
+
+def schedule_callback(schedule: str | None, lr: float, n_batches: int) -> Any:
+    """The skorch callback that moves the learning rate, batch by batch; None for none."""
+    check_choice("schedule", schedule, SCHEDULES)
+    if schedule is None:
+        return None
+    # One step more than there are batches: the schedulers refuse to step past their end. A warm
+    # start begins the schedule anew, where skorch would resume it from the history.
+    if schedule == "cosine":
+        return LRScheduler(
+            policy=torch.optim.lr_scheduler.CosineAnnealingLR,
+            T_max=n_batches + 1,
+            last_epoch=-1,
+            step_every="batch",
+        )
+    return LRScheduler(
+        policy=torch.optim.lr_scheduler.OneCycleLR,
+        max_lr=lr,
+        total_steps=n_batches + 1,
+        pct_start=0.1,
+        last_epoch=-1,
+        step_every="batch",
+    )

@@ -1,0 +1,40 @@
+"""Holding tracks back for validation: by track, never by chunk."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sksep._batch import TrackBatch
+
+
+def split_tracks(
+    batch: TrackBatch, fraction: float, *, required: bool, random_state: np.random.RandomState
+) -> tuple[TrackBatch, TrackBatch]:
+    """Training and validation tracks; the latter are none where `fraction` of them is none.
+
+    Parameters
+    ----------
+    batch : TrackBatch
+        All tracks.
+    fraction : float
+        Share of the tracks to hold back, in [0, 1).
+    required : bool
+        Whether at least one track must be held back.
+    random_state : RandomState
+        Draws them.
+    """
+    n_held = round(len(batch) * fraction)
+    if required and n_held == 0:
+        n_held = math.ceil(len(batch) * fraction)
+        if n_held == 0 or len(batch) < 2:
+            raise ValueError(
+                f"early_stopping needs validation tracks, but validation_fraction={fraction} of "
+                f"{len(batch)} tracks leaves none; give more tracks or switch it off."
+            )
+    held = set(random_state.permutation(len(batch))[:n_held].tolist())
+    return (
+        TrackBatch(record for index, record in enumerate(batch) if index not in held),
+        TrackBatch(record for index, record in enumerate(batch) if index in held),
+    )

@@ -1,0 +1,247 @@
+"""MaskBuilder: attaches the truth to a batch, while fitting only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from sksep._batch import Targets, TrackBatch, TrackRecord, as_batch
+from sksep._parameters import check_choice, check_number
+from sksep._tracks import FloatArray, Track, check_same_length, check_tracks
+from sksep.nn.chunks import count_chunks
+from sksep.nn.front_end import FrontEnd
+from sksep.nn.masks import RATIOS, WEIGHTINGS
+
+# Mean square below which a chunk is silent whatever the threshold: digital silence and dither.
+_SILENCE_POWER = 1e-12
+
+
+class MaskBuilder(TransformerMixin, BaseEstimator):
+    """Attach target masks of the vocals to a batch.
+
+    The only step through which the truth enters a pipeline: ``fit_transform(X, y)``, which a
+    pipeline calls while it fits, attaches targets; ``transform(X)`` attaches nothing, so that
+    nothing about the vocals is known when predicting.
+
+    Parameters
+    ----------
+    ratio : {"power", "magnitude"}, default="power"
+        Whether the proportion mask is the share of the vocals in the power or in the magnitude
+        of a bin. A power ratio is the Wiener filter, and the better one for the SDR.
+    weighting : {"magnitude", "log_magnitude", "uniform"}, default="magnitude"
+        Weights of the T-F bins, for losses that use them.
+    silence_threshold : float, default=-60.0
+        Chunks whose level is this far below the loudest chunk of the track, in dB, are not
+        trained on.
+    vocal_threshold : float, default=-40.0
+        Chunks in which the vocals are this far below the loudest chunk of the mixture, in dB,
+        count as free of vocals.
+    vocal_free_share : float, default=0.1
+        Chunks free of vocals are kept up to this share of all chunks kept, in [0, 1], spread
+        evenly over the tracks, so that instrumental passages are learned too. Where no track
+        has vocals, all are kept.
+
+    Notes
+    -----
+    Samples (tracks) are never dropped, chunks are, and only for training.
+
+    Examples
+    --------
+    >>> from sksep import MaskBuilder, MelChunker
+    >>> from sksep.datasets import make_songs
+    >>> songs = make_songs(2, duration=2.0, random_state=0)
+    >>> batch = MelChunker().fit_transform(songs.mixtures)
+    >>> targets = MaskBuilder().fit_transform(batch, songs.vocals)[0].targets
+    >>> targets.proportion_mask.shape == batch[0].spectrogram.shape
+    True
+    """
+
+    def __init__(
+        self,
+        ratio: str = "power",
+        weighting: str = "magnitude",
+        silence_threshold: float = -60.0,
+        vocal_threshold: float = -40.0,
+        vocal_free_share: float = 0.1,
+    ) -> None:
+        self.ratio = ratio
+        self.weighting = weighting
+        self.silence_threshold = silence_threshold
+        self.vocal_threshold = vocal_threshold
+        self.vocal_free_share = vocal_free_share
+
+    def fit(self, X: Any, y: Any = None) -> MaskBuilder:
+        """Validate the parameters; nothing is learned.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MelChunker`.
+        y : sequence of tracks, default=None
+            The vocals; not used here.
+
+        Returns
+        -------
+        MaskBuilder
+            Itself.
+        """
+        self._check_parameters()
+        as_batch(X, user="MaskBuilder")
+        self.is_fitted_ = True
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
+        """Attach targets; what a pipeline calls while it fits.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MelChunker`.
+        y : sequence of arrays, paths or AudioSource
+            The vocals of each track, of the mixture's length and sample rate; mono, or with the
+            channels of the mixture.
+
+        Returns
+        -------
+        TrackBatch
+            The same tracks with `targets`.
+
+        Raises
+        ------
+        ValueError
+            Where `y` is missing or does not fit `X`; the track and the remedy are named.
+        """
+        self.fit(X)
+        batch = as_batch(X, user="MaskBuilder")
+        if y is None:
+            raise ValueError(
+                "MaskBuilder needs the vocals to build target masks: call fit(mixtures, vocals)."
+            )
+        front_end = batch[0].front_end
+        vocals = check_tracks(y, front_end.sample_rate, "y")
+        check_same_length(batch, vocals, "X", "y")
+        for record, track in zip(batch, vocals, strict=True):
+            _check_pair(record.track, track)
+        waveforms = [track.mono(front_end.sample_rate) for track in vocals]
+        sounds, sings = zip(
+            *(
+                self._chunk_activity(record, waveform)
+                for record, waveform in zip(batch, waveforms, strict=True)
+            ),
+            strict=True,
+        )
+        kept = _keep_share(sounds, sings, float(self.vocal_free_share))
+        return TrackBatch(
+            replace(
+                record,
+                targets=Targets(
+                    track=track,
+                    vocals=waveform,
+                    mixture=record.waveform,
+                    chunk_sings=chunk_sings,
+                    chunk_is_kept=chunk_is_kept,
+                    front_end=front_end,
+                    ratio=self.ratio,
+                    weighting=self.weighting,
+                ),
+            )
+            for record, track, waveform, chunk_sings, chunk_is_kept in zip(
+                batch, vocals, waveforms, sings, kept, strict=True
+            )
+        )
+
+    def transform(self, X: Any) -> TrackBatch:
+        """Return the batch as it is: no truth is known when predicting.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MelChunker`.
+
+        Returns
+        -------
+        TrackBatch
+        """
+        self._check_parameters()
+        return as_batch(X, user="MaskBuilder")
+
+    def _chunk_activity(
+        self, record: TrackRecord, vocals: FloatArray
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        mixture_power = chunk_power(record.waveform, len(record.spectrogram), record.front_end)
+        vocal_power = chunk_power(vocals, len(record.spectrogram), record.front_end)
+        loudest = mixture_power.max()
+        silence = max(_SILENCE_POWER, loudest * 10.0 ** (self.silence_threshold / 10.0))
+        vocal_free = max(_SILENCE_POWER, loudest * 10.0 ** (self.vocal_threshold / 10.0))
+        sounds = mixture_power > silence
+        return sounds, sounds & (vocal_power > vocal_free)
+
+    def _check_parameters(self) -> None:
+        check_choice("ratio", self.ratio, RATIOS)
+        check_choice("weighting", self.weighting, WEIGHTINGS)
+        check_number("silence_threshold", self.silence_threshold, high=0.0)
+        check_number("vocal_threshold", self.vocal_threshold, high=0.0)
+        check_number("vocal_free_share", self.vocal_free_share, 0.0, 1.0)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.target_tags.required = True
+        tags.requires_fit = False
+        return tags
+
+
+def chunk_power(
+    waveform: FloatArray, n_total_frames: int, front_end: FrontEnd
+) -> npt.NDArray[np.float64]:
+    """Mean square of a waveform under each chunk of its spectrogram, shape (n_chunks,)."""
+    step = front_end.chunk_step
+    n_chunks = count_chunks(n_total_frames, front_end.n_frames, step)
+    starts = np.arange(n_chunks) * step * front_end.hop_length
+    stops = np.minimum(starts + front_end.n_frames * front_end.hop_length, len(waveform))
+    starts = np.minimum(starts, stops)
+    energy = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
+    return (energy[stops] - energy[starts]) / np.maximum(stops - starts, 1)
+
+
+def _check_pair(mixture: Track, vocals: Track) -> None:
+    if vocals.sample_rate != mixture.sample_rate:
+        raise ValueError(
+            f"{vocals.name} is at {vocals.sample_rate} Hz but its mixture {mixture.name} at "
+            f"{mixture.sample_rate} Hz; resample the vocals (arrays are taken to be at the "
+            "sample_rate of MelChunker)."
+        )
+    if vocals.n_samples != mixture.n_samples:
+        raise ValueError(
+            f"{vocals.name} has {vocals.n_samples} samples but its mixture {mixture.name} has "
+            f"{mixture.n_samples}; align and cut them to one length."
+        )
+    if vocals.n_channels not in (1, mixture.n_channels):
+        raise ValueError(
+            f"{vocals.name} has {vocals.n_channels} channels but its mixture {mixture.name} has "
+            f"{mixture.n_channels}; give mono vocals or as many channels as the mixture has."
+        )
+
+
+def _keep_share(
+    sounds: tuple[npt.NDArray[np.bool_], ...],
+    sings: tuple[npt.NDArray[np.bool_], ...],
+    vocal_free_share: float,
+) -> list[npt.NDArray[np.bool_]]:
+    all_sounds, all_sings = np.concatenate(sounds), np.concatenate(sings)
+    free = np.flatnonzero(all_sounds & ~all_sings)
+    n_sings = int(all_sings.sum())
+    if n_sings and vocal_free_share < 1.0:
+        n_free = min(len(free), round(n_sings * vocal_free_share / (1.0 - vocal_free_share)))
+        spread = np.linspace(0, max(len(free) - 1, 0), n_free)  # evenly over all tracks
+        free = free[spread.round().astype(int)]
+    kept = all_sings.copy()
+    kept[free] = True
+    return np.split(kept, np.cumsum([len(part) for part in sounds])[:-1])

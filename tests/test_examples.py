@@ -1,0 +1,36 @@
+"""Each script of examples/ runs; `--fast` shrinks its data and training."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
+# Warnings of the package, and those that it attributes to the script, are errors here too. The
+# interpreter's own option for that, -W, takes the name of one module and not of a package.
+_RUN = r"""
+import runpy, sys, warnings
+warnings.filterwarnings("error", module=r"(sksep|__main__)(\.|$)")
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_there_are_examples() -> None:
+    assert _EXAMPLES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", _EXAMPLES, ids=lambda script: script.stem)
+def test_example_runs(script: Path, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _RUN, str(script), "--fast"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stdout

@@ -1,0 +1,547 @@
+"""Saving and loading: round trips, further training, altered files, what is refused."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from sklearn import config_context
+from sklearn.base import BaseEstimator, clone
+from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+
+import sksep
+from sksep import (
+    Augmentation,
+    GriffinLimInverter,
+    MaskBuilder,
+    MelChunker,
+    UNetSeparator,
+    persistence,
+)
+
+_RATE = 4000
+
+
+def _songs() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    random = np.random.default_rng(0)
+    time = np.arange(3 * _RATE // 2) / _RATE
+    vocals = [
+        (0.3 * np.sin(2 * np.pi * pitch * time) * (time > 0.3)).astype(np.float32)
+        for pitch in (220.0, 330.0, 440.0)
+    ]
+    mixtures = [part + random.normal(0, 0.1, part.shape).astype(np.float32) for part in vocals]
+    return mixtures, vocals
+
+
+_MIXTURES, _VOCALS = _songs()
+
+
+def _separator(**parameters: object) -> UNetSeparator:
+    settings: dict[str, object] = {
+        "n_filters": 2,
+        "n_levels": 2,
+        "max_epochs": 2,
+        "batch_size": 4,
+        "validation_fraction": 0.34,
+        "device": "cpu",
+        "random_state": 0,
+        **parameters,
+    }
+    return UNetSeparator(**settings)
+
+
+def _pipeline(**parameters: object) -> Pipeline:
+    return Pipeline(
+        [
+            ("chunk", MelChunker(_RATE, n_fft=256, hop_length=64, n_mels=16, n_frames=32)),
+            ("mask", MaskBuilder()),
+            ("separate", _separator(**parameters)),
+            ("invert", GriffinLimInverter(n_iter=1)),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Pipeline:
+    return _pipeline().fit(_MIXTURES, _VOCALS)
+
+
+@pytest.fixture(scope="module")
+def saved(fitted: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "vocals.safetensors"
+    sksep.save(fitted, path)
+    return path
+
+
+def _round_trip(estimator: object, folder: Path) -> object:
+    path = folder / "estimator.safetensors"
+    sksep.save(estimator, path, overwrite=True)
+    return sksep.load(path)
+
+
+def _parameters(estimator: object) -> dict[str, object]:
+    """All parameters that are no estimators themselves, with their types."""
+    return {
+        name: (type(value), value)
+        for name, value in estimator.get_params().items()
+        if not isinstance(value, BaseEstimator) and not name.endswith("steps")
+    }
+
+
+def _assert_equal(left: object, right: object) -> None:
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+
+
+# Round trips
+
+
+def test_pipeline_predicts_the_same(fitted: Pipeline, saved: Path) -> None:
+    loaded = sksep.load(saved)
+    _assert_equal(loaded.predict(_MIXTURES), fitted.predict(_MIXTURES))
+    assert loaded.score(_MIXTURES, _VOCALS) == fitted.score(_MIXTURES, _VOCALS)
+    assert _parameters(loaded) == _parameters(fitted)
+    assert [name for name, _ in loaded.steps] == [name for name, _ in fitted.steps]
+
+
+def test_step_predicts_the_same(fitted: Pipeline, tmp_path: Path) -> None:
+    batch = fitted[0].transform(_MIXTURES)
+    separator = fitted["separate"]
+    loaded = _round_trip(separator, tmp_path)
+    _assert_equal(loaded.predict_mask(batch), separator.predict_mask(batch))
+    _assert_equal(loaded.predict(batch), separator.predict(batch))
+    assert not loaded.net_.module_.training
+    assert loaded.front_end_ == separator.front_end_
+    assert loaded.n_epochs_ == separator.n_epochs_ == 2
+    assert loaded.loss_curve_ == separator.loss_curve_
+    assert loaded.validation_loss_curve_ == separator.validation_loss_curve_
+    columns = ("epoch", "train_loss", "valid_loss", "dur")
+    assert loaded.history_[:, columns] == separator.history_[:, columns]
+
+
+def test_loaded_estimator_can_be_pickled_cloned_and_saved(
+    fitted: Pipeline, saved: Path, tmp_path: Path
+) -> None:
+    loaded = sksep.load(saved)
+    expected = fitted.predict(_MIXTURES)
+    _assert_equal(pickle.loads(pickle.dumps(loaded)).predict(_MIXTURES), expected)
+    _assert_equal(_round_trip(loaded, tmp_path).predict(_MIXTURES), expected)
+    assert not hasattr(clone(loaded)["separate"], "net_")
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_training_continues_as_that_of_the_original(
+    fitted: Pipeline, tmp_path: Path, method: str
+) -> None:
+    batch = fitted["mask"].fit_transform(fitted["chunk"].transform(_MIXTURES), _VOCALS)
+    original = _separator(warm_start=True, schedule="cosine", loss="l1").fit(batch)
+    loaded = _round_trip(original, tmp_path)
+    getattr(original, method)(batch)
+    getattr(loaded, method)(batch)
+    assert loaded.loss_curve_ == original.loss_curve_
+    assert len(loaded.loss_curve_) > 2
+    assert loaded.validation_loss_curve_ == original.validation_loss_curve_
+    _assert_equal(loaded.predict_mask(batch), original.predict_mask(batch))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        MelChunker(n_mels=None, f_min=20.0),
+        MaskBuilder(ratio="magnitude"),
+        GriffinLimInverter(init="random", random_state=3),
+        UNetSeparator(architecture="singing_voice", n_levels=6, augmentation=False),
+        Augmentation(gain_range=(-6, 6.0), noise_snr=np.float32(30.5).item()),
+        _pipeline(augmentation=Augmentation(speed_range=(0.9, 1.1))),
+        Pipeline([("chunk", MelChunker()), ("nothing", "passthrough")]),
+        Pipeline([("inner", Pipeline([("chunk", MelChunker())])), ("mask", MaskBuilder())]),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_unfitted(estimator: BaseEstimator, tmp_path: Path) -> None:
+    loaded = _round_trip(estimator, tmp_path)
+    assert type(loaded) is type(estimator)
+    assert _parameters(loaded) == _parameters(estimator)
+    assert repr(loaded) == repr(estimator)
+    separator = loaded.named_steps.get("separate") if isinstance(loaded, Pipeline) else loaded
+    assert not hasattr(separator, "net_")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {},
+        {"optimizer__momentum": 0.5, "deep": {"tuple": (1, (2.0, None)), "list": [True, "a"]}},
+        {"empty": (), "infinite": float("-inf"), "small": 5e-324, "text": 'ä " \n'},
+    ],
+)
+def test_values_keep_their_types(value: object, tmp_path: Path) -> None:
+    loaded = _round_trip(UNetSeparator(net_params=value), tmp_path).net_params
+    assert repr(loaded) == repr(value)
+
+
+def test_not_a_number_numpy_scalars_and_arrays(tmp_path: Path) -> None:
+    given = {
+        "nan": float("nan"),
+        "scalar": np.float32(0.1),
+        "flag": np.True_,
+        "matrix": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "zero_d": np.array(3, dtype=np.int16),
+        "other_byte_order": np.array([1, 2], dtype=">i4"),
+        "empty": np.zeros((0, 2), dtype=np.float32),
+        "bits": np.array([True, False]),
+    }
+    loaded = _round_trip(UNetSeparator(net_params=given), tmp_path).net_params
+    assert np.isnan(loaded["nan"])
+    assert loaded["scalar"] == float(np.float32(0.1))
+    assert loaded["flag"] is True
+    for name in ("matrix", "zero_d", "other_byte_order", "empty", "bits"):
+        np.testing.assert_array_equal(loaded[name], given[name])
+        assert loaded[name].dtype == given[name].dtype.newbyteorder("=")
+
+
+def test_optimizer_class_of_torch(tmp_path: Path) -> None:
+    assert _round_trip(UNetSeparator(optimizer=torch.optim.NAdam), tmp_path).optimizer is (
+        torch.optim.NAdam
+    )
+
+
+@pytest.mark.parametrize(
+    "clusterer", [KMeans(2, n_init=1, random_state=0), GaussianMixture(2, random_state=0)]
+)
+def test_fitted_clusterer_as_parameter(clusterer: BaseEstimator, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(30, 2))
+    clusterer = clone(clusterer).fit(points)
+    loaded = _round_trip(UNetSeparator(net_params={"clusterer": clusterer}), tmp_path)
+    np.testing.assert_array_equal(
+        loaded.net_params["clusterer"].predict(points), clusterer.predict(points)
+    )
+
+
+def test_metadata_requests(tmp_path: Path) -> None:
+    with config_context(enable_metadata_routing=True):
+        inverter = GriffinLimInverter().set_score_request(sample_weight=True)
+    loaded = _round_trip(Pipeline([("invert", inverter)]), tmp_path)["invert"]
+    assert loaded.get_metadata_routing().score.requests == {"sample_weight": True}
+
+
+def test_loading_leaves_the_random_state_alone(saved: Path) -> None:
+    before = torch.get_rng_state()
+    sksep.load(saved)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# Files
+
+
+def test_path_as_text(tmp_path: Path) -> None:
+    path = os.fspath(tmp_path / "chunker.safetensors")
+    sksep.save(MelChunker(n_mels=40), path)
+    assert sksep.load(path).n_mels == 40
+
+
+def test_no_pickle_in_the_file(saved: Path) -> None:
+    with safetensors.safe_open(saved, framework="pt") as file:
+        description = json.loads(file.metadata()["sksep"])
+        names = list(file.keys())
+    assert description["versions"]["sksep"] == sksep.__version__
+    assert "separate.net.weights.mean" in names
+    assert "separate.net.weights.network.head.weight" in names
+
+
+def test_existing_file_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "chunker.safetensors"
+    sksep.save(MelChunker(n_mels=40), path)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        sksep.save(MelChunker(n_mels=50), path)
+    assert sksep.load(path).n_mels == 40
+    sksep.save(MelChunker(n_mels=50), path, overwrite=True)
+    assert sksep.load(path).n_mels == 50
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "chunker.safetensors"
+    sksep.save(MelChunker(n_mels=40), path)
+
+    def no_space(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="no space"):
+        sksep.save(MelChunker(n_mels=50), path, overwrite=True)
+    assert sksep.load(path).n_mels == 40
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.safetensors", tmp_path):
+        with pytest.raises(FileNotFoundError, match=path.name):
+            sksep.load(path)
+    with pytest.raises(FileNotFoundError, match="create it first"):
+        sksep.save(MelChunker(), tmp_path / "no" / "chunker.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04N.", bytes(100)])
+def test_other_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="no safetensors file"):
+        sksep.load(path)
+
+
+def test_safetensors_file_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(safetensors.torch.save({"weight": torch.ones(2)}))
+    with pytest.raises(ValueError, match=r"was not written by sksep\.save"):
+        sksep.load(path)
+
+
+def test_truncated_file(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half"
+    path.write_bytes(saved.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="damaged"):
+        sksep.load(path)
+
+
+# Altered files
+
+
+def _rewrite(
+    saved: Path,
+    path: Path,
+    change: object,
+    *,
+    seal_tensors: bool = False,
+    seal_text: bool = False,
+) -> None:
+    """Write a changed copy; `change` gets the tensors and the description to alter in place."""
+    with safetensors.safe_open(saved, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    description = json.loads(metadata["sksep"])
+    change(tensors, description)
+    if seal_tensors:
+        description["tensors_sha256"] = persistence._digest(tensors)
+    metadata["sksep"] = json.dumps(description)
+    if seal_text:
+        metadata["sksep_sha256"] = persistence._text_digest(metadata["sksep"])
+    path.write_bytes(safetensors.torch.save(tensors, metadata))
+
+
+_HEAD = "separate.net.weights.network.head.weight"
+_MEAN = "separate.net.weights.mean"
+
+
+def _step(description: dict, index: int) -> dict:
+    return description["estimator"]["parameters"]["steps"][index]["items"][1]
+
+
+def _flip_bit(tensors: dict, _: dict) -> None:
+    tensors[_HEAD].view(torch.uint8)[0] ^= 1
+
+
+def _drop(tensors: dict, _: dict) -> None:
+    del tensors[_HEAD]
+
+
+def _add(tensors: dict, _: dict) -> None:
+    tensors["surplus"] = torch.zeros(1)
+
+
+def _reshape(tensors: dict, _: dict) -> None:
+    tensors[_HEAD] = tensors[_HEAD].reshape(-1)
+
+
+def _retype(tensors: dict, _: dict) -> None:
+    tensors[_HEAD] = tensors[_HEAD].view(torch.int32)
+
+
+def _swap(tensors: dict, _: dict) -> None:
+    other = _MEAN.replace("mean", "scale")
+    tensors[_MEAN], tensors[other] = tensors[other], tensors[_MEAN]
+
+
+def _change_parameter(_: dict, description: dict) -> None:
+    _step(description, 3)["parameters"]["n_iter"] = 5
+
+
+def _change_network(_: dict, description: dict) -> None:
+    _step(description, 2)["parameters"]["n_filters"] = 3
+
+
+def _add_parameter(_: dict, description: dict) -> None:
+    _step(description, 3)["parameters"]["unheard_of"] = 5
+
+
+def _hide_method(_: dict, description: dict) -> None:
+    _step(description, 3)["fitted"]["predict"] = 5
+
+
+def _change_class(_: dict, description: dict) -> None:
+    _step(description, 3)["class"] = "subprocess.Popen"
+
+
+def _newer_format(_: dict, description: dict) -> None:
+    description["format_version"] = 99
+
+
+def _no_format(_: dict, description: dict) -> None:
+    del description["format_version"]
+
+
+def _unknown_type(_: dict, description: dict) -> None:
+    _step(description, 3)["parameters"]["n_iter"] = {"$type": "code"}
+
+
+def _no_history(_: dict, description: dict) -> None:
+    del _step(description, 2)["fitted"]["net"]["history"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_flip_bit, "tensor in .* was altered"),
+        (_drop, "tensor in .* was altered"),
+        (_add, "tensor in .* was altered"),
+        (_reshape, "tensor in .* was altered"),
+        (_retype, "tensor in .* was altered"),
+        (_swap, "tensor in .* was altered"),
+    ],
+)
+def test_altered_tensors(saved: Path, tmp_path: Path, change: object, message: str) -> None:
+    path = tmp_path / "altered.safetensors"
+    _rewrite(saved, path, change)
+    with pytest.raises(ValueError, match=message):
+        sksep.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_change_parameter, "description in .* was altered"),
+        (_change_class, "description in .* was altered"),
+        (_no_format, "description in .* was altered"),
+        (_newer_format, "format 99.*Upgrade"),
+    ],
+)
+def test_altered_description(saved: Path, tmp_path: Path, change: object, message: str) -> None:
+    path = tmp_path / "altered.safetensors"
+    _rewrite(saved, path, change)
+    with pytest.raises(ValueError, match=message):
+        sksep.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_drop, "KeyError: .*network.head.weight"),
+        (_add, "belong to no estimator: surplus"),
+        (_reshape, "do not fit"),
+        (_change_network, "do not fit"),
+        (_add_parameter, "unheard_of"),
+        (_hide_method, "predict.*no fitted attributes"),
+        (_change_class, r"the class subprocess\.Popen"),
+        (_unknown_type, "unknown type 'code'"),
+        (_no_history, "history"),
+    ],
+)
+def test_altered_with_fitting_checksums(
+    saved: Path, tmp_path: Path, change: object, message: str
+) -> None:
+    path = tmp_path / "altered.safetensors"
+    _rewrite(saved, path, change, seal_tensors=True, seal_text=True)
+    with pytest.raises(ValueError, match=message):
+        sksep.load(path)
+
+
+def test_unchanged_copy_loads(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "copy.safetensors"
+    _rewrite(saved, path, lambda tensors, description: None)
+    assert isinstance(sksep.load(path), Pipeline)
+
+
+# What cannot be stored
+
+
+class _OwnSeparator(UNetSeparator):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (UNetSeparator(loss=torch.nn.functional.l1_loss), "loss=.*set_params"),
+        (UNetSeparator(optimizer=type("Own", (torch.optim.SGD,), {})), "optimizer="),
+        (UNetSeparator(random_state=np.random.RandomState(0)), "random_state="),
+        (UNetSeparator(net_params={"dataset": object()}), "net_params__dataset="),
+        (UNetSeparator(net_params={"clusters": {1: 2}}), "net_params__clusters="),
+        (_pipeline(loss=torch.nn.functional.l1_loss), "separate__loss="),
+        (_pipeline(augmentation=Augmentation(noise_snr=1j)), "separate__augmentation__noise_snr="),
+        (_OwnSeparator(), r"test_persistence\._OwnSeparator"),
+        (Pipeline([("own", _OwnSeparator())]), r"_OwnSeparator \(own\)"),
+        (GridSearchCV(_pipeline(), {"invert__n_iter": [0, 1]}), "GridSearchCV.*best_estimator_"),
+    ],
+)
+def test_refused(estimator: BaseEstimator, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        sksep.save(estimator, tmp_path / "estimator.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("estimator", [UNetSeparator, "text", torch.nn.Linear(1, 1)])
+def test_no_estimator(estimator: object, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"sksep\.save stores estimators"):
+        sksep.save(estimator, tmp_path / "estimator.safetensors")
+
+
+def test_network_parameters_changed_after_fit(fitted: Pipeline, tmp_path: Path) -> None:
+    changed = pickle.loads(pickle.dumps(fitted)).set_params(separate__n_filters=3)
+    with pytest.raises(ValueError, match="UNetSeparator do not fit its parameters"):
+        sksep.save(changed, tmp_path / "changed.safetensors")
+
+
+def test_what_only_training_needs_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "separator.safetensors"
+    augmentation = Augmentation(vocals_pool=_VOCALS, true_pairs=0.5)
+    pipeline = _pipeline(callbacks=[object()], augmentation=augmentation)
+    pipeline.set_params(memory=os.fspath(tmp_path))
+    with pytest.warns(UserWarning, match="does not hold .*again after loading") as caught:
+        sksep.save(pipeline, path)
+    assert len(caught) == 1
+    for name in ("memory", "separate__callbacks", "separate__augmentation__vocals_pool"):
+        assert name in str(caught[0].message)
+    loaded = sksep.load(path)
+    assert loaded.memory is None
+    assert loaded["separate"].callbacks is None
+    assert loaded["separate"].augmentation.vocals_pool is None
+    assert loaded["separate"].augmentation.true_pairs == 0.5
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the missing device is there")
+def test_missing_device_falls_back_to_the_cpu(fitted: Pipeline, tmp_path: Path) -> None:
+    path = tmp_path / "cuda.safetensors"
+    sksep.save(pickle.loads(pickle.dumps(fitted)).set_params(separate__device="cuda"), path)
+    with pytest.warns(UserWarning, match="CPU.*'cuda' is not available"):
+        loaded = sksep.load(path)
+    assert loaded["separate"].device == "cuda"
+    _assert_equal(loaded.predict(_MIXTURES), fitted.predict(_MIXTURES))
+
+
+@pytest.mark.cuda
+def test_device_of_the_file(fitted: Pipeline, tmp_path: Path) -> None:
+    path = tmp_path / "cuda.safetensors"
+    sksep.save(pickle.loads(pickle.dumps(fitted)).set_params(separate__device="cuda"), path)
+    loaded = sksep.load(path)
+    assert next(loaded["separate"].net_.module_.parameters()).is_cuda
+    assert loaded.predict(_MIXTURES)[0].shape == _MIXTURES[0].shape

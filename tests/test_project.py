@@ -1,0 +1,123 @@
+"""What holds for the project as a whole: names, imports, versions, files."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sksep
+
+_ROOT = Path(__file__).resolve().parents[1]
+# Imported where they are used: they are optional, slow to import or rarely needed.
+_LAZY = ("librosa", "matplotlib", "mir_eval", "museval", "stempeg")
+
+
+def _public_modules() -> list[str]:
+    """The package and its modules without a leading underscore."""
+    found = pkgutil.walk_packages(sksep.__path__, "sksep.")
+    return ["sksep", *(m.name for m in found if "._" not in m.name)]
+
+
+def _public_objects() -> list[tuple[str, object]]:
+    """Functions and classes of the package that `__all__` names, each once."""
+    objects = {}
+    for module_name in _public_modules():
+        module = importlib.import_module(module_name)
+        for name in getattr(module, "__all__", ()):
+            value = getattr(module, name)
+            own = getattr(value, "__module__", "").startswith("sksep")
+            if own and (inspect.isclass(value) or inspect.isroutine(value)):
+                objects.setdefault(value, f"{module_name}.{name}")
+    return [(name, value) for value, name in objects.items()]
+
+
+def test_public_names_exist() -> None:
+    assert sksep.__all__
+    for module_name in _public_modules():
+        module = importlib.import_module(module_name)
+        names = getattr(module, "__all__", [])
+        assert len(set(names)) == len(names), module_name
+        assert [name for name in names if not hasattr(module, name)] == [], module_name
+
+
+def test_public_names_are_documented() -> None:
+    undocumented, without_example = [], []
+    for name, value in _public_objects():
+        doc = inspect.getdoc(value) or ""
+        if not doc:
+            undocumented.append(name)
+        # A result's fields are shown where the function that returns it is documented.
+        elif ">>>" not in doc and not (inspect.isclass(value) and issubclass(value, tuple)):
+            without_example.append(name)
+        if inspect.isclass(value):
+            methods = inspect.getmembers(value, inspect.isroutine)
+            undocumented += [
+                f"{name}.{method_name}"
+                for method_name, method in methods
+                if not method_name.startswith("_")
+                and (getattr(method, "__module__", None) or "").startswith("sksep")
+                and not inspect.getdoc(method)
+            ]
+    assert undocumented == []
+    assert without_example == []
+
+
+def test_import_is_lean() -> None:
+    code = f"import sys, sksep; print(*sorted(set({_LAZY!r}) & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+def test_torch_modules_do_not_import_sklearn() -> None:
+    imports = re.compile(r"^\s*(?:from|import) (?:sklearn|skorch)\b", re.MULTILINE)
+    files = (_ROOT / "sksep" / "nn").rglob("*.py")
+    assert [f.name for f in files if imports.search(f.read_text(encoding="utf-8"))] == []
+
+
+def test_version_and_marker_of_types() -> None:
+    text = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'\nversion = "{sksep.__version__}"\n' in text
+    assert (Path(sksep.__file__).parent / "py.typed").is_file()
+
+
+def test_constraints_pin_the_dependencies() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pins = {}
+    for line in (_ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            pin = Requirement(line)
+            (specifier,) = pin.specifier
+            assert specifier.operator == "==", line
+            pins[canonicalize_name(pin.name)] = specifier.version
+    extras = project["optional-dependencies"]
+    for text in [*project["dependencies"], *extras["plot"], *extras["musdb"], *extras["test"]]:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), text
+
+
+def test_no_file_names_a_path_of_a_machine() -> None:
+    git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        run = subprocess.run(git, cwd=_ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    folders = "|".join(["home", "root", "work", "tmp", "Users"])
+    machine_path = re.compile(rf"(?<![\w./:>~*)}}\]-])/(?:{folders})/[\w.]")
+    found = []
+    for name in filter(None, run.stdout.split("\0")):
+        path = _ROOT / name
+        if path.suffix in {".npz", ".npy", ".png", ".wav", ".flac", ".ogg"} or not path.is_file():
+            continue
+        for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), start=1):
+            if machine_path.search(line):
+                found.append(f"{name}:{number}: {line.strip()}")
+    assert found == []
