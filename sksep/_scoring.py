@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sksep._batch import TrackBatch
-from sksep._tracks import check_same_length, check_tracks
+from sksep._tracks import check_pair, check_same_length, check_tracks
 
 
 def score_estimates(batch: TrackBatch, estimates: Any, y: Any, sample_weight: Any = None) -> float:
@@ -17,9 +17,5 @@ def score_estimates(batch: TrackBatch, estimates: Any, y: Any, sample_weight: An
     vocals = check_tracks(y, batch[0].front_end.sample_rate, "y")
     check_same_length(batch, vocals, "X", "y")
     for record, track in zip(batch, vocals, strict=True):
-        if track.n_samples != record.track.n_samples:
-            raise ValueError(
-                f"{track.name} has {track.n_samples} samples but its mixture {record.name} has "
-                f"{record.track.n_samples}; align and cut them to one length."
-            )
+        check_pair(record.track, track)
     return float(np.float64(sdr_score(y, estimates, sample_weight=sample_weight)))

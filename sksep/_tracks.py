@@ -307,6 +307,26 @@ def check_same_length(tracks: Sequence[Any], others: Sequence[Any], name: str, o
         )
 
 
+def check_pair(mixture: Track, vocals: Track) -> None:
+    """Raise when vocals do not belong to a mixture by their rate, length or channels."""
+    if vocals.sample_rate != mixture.sample_rate:
+        raise ValueError(
+            f"{vocals.name} is at {vocals.sample_rate} Hz but its mixture {mixture.name} at "
+            f"{mixture.sample_rate} Hz; resample the vocals (arrays are taken to be at the "
+            "sample_rate of MelChunker)."
+        )
+    if vocals.n_samples != mixture.n_samples:
+        raise ValueError(
+            f"{vocals.name} has {vocals.n_samples} samples but its mixture {mixture.name} has "
+            f"{mixture.n_samples}; align and cut them to one length."
+        )
+    if vocals.n_channels not in (1, mixture.n_channels):
+        raise ValueError(
+            f"{vocals.name} has {vocals.n_channels} channels but its mixture {mixture.name} has "
+            f"{mixture.n_channels}; give mono vocals or as many channels as the mixture has."
+        )
+
+
 def _check_array(source: Any, sample_rate: int, name: str) -> Track:
     try:
         array = np.asarray(source)
@@ -428,9 +448,7 @@ def _read_blocks(source: AudioSource, length: int, name: str) -> Iterator[FloatA
                     f"{name} cannot be decoded ({error}). Restore or re-encode the file."
                 ) from error
             if len({part.shape[1] for part in parts}) > 1:
-                raise ValueError(
-                    f"{name}: one of its files is truncated. Restore or re-encode it."
-                )
+                raise ValueError(f"{name}: one of its files is truncated. Restore or re-encode it.")
             if gains is not None:
                 parts = [gains @ part for part in parts]
             block = parts[0] if len(parts) == 1 else np.sum(np.broadcast_arrays(*parts), axis=0)

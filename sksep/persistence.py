@@ -75,7 +75,9 @@ def save(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = Fals
 
     Notes
     -----
-    Of the training history the rows of the epochs are kept, not those of the batches.
+    Of the training history the rows of the epochs are kept, not those of the batches. The running
+    averages of the optimizer, twice the size of the weights, are not: a warm start begins them
+    anew.
 
     Examples
     --------

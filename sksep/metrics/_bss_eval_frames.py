@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sksep.metrics._projection import (
+    GramSolver,
     Spectra,
     SpectrumArray,
-    cholesky,
     correlate,
     gram_matrix,
-    solve,
 )
 from sksep.metrics._validation import (
     Array,
@@ -94,6 +93,12 @@ def bss_eval_frames(
     -----
     UserWarning
         Naming the references and estimates that are silent throughout: no frame has a score.
+
+    Notes
+    -----
+    The scores agree with those of `museval` within 1e-3 dB where the samples determine them. ISR,
+    SIR and SAR are ill-determined where an estimate has energy in a band in which the references
+    have next to none, since then filters of any gain fit it; SDR never is.
 
     References
     ----------
@@ -193,14 +198,14 @@ def _distortion_filters(
     )
     gram = gram_matrix(correlations[:, :size])
     products = correlations[:, size:].transpose(0, 2, 1).reshape(size * filter_length, size)
-    factor = cholesky(gram)
-    all_filters = solve(factor, products).reshape(size, filter_length, size)
+    solver = GramSolver(gram)
+    all_filters = solver.solve(products).reshape(size, filter_length, size)
     own_filters = np.empty((n_sources, n_channels, n_channels, filter_length))
     for source in range(n_sources):
         own = slice(source * n_channels * filter_length, (source + 1) * n_channels * filter_length)
         outputs = slice(source * n_channels, (source + 1) * n_channels)
-        own_factor = factor[own, own] if source == 0 else cholesky(gram[own, own])
-        solution = solve(own_factor, products[own, outputs])
+        own_solver = solver.leading(own.stop) if source == 0 else GramSolver(gram[own, own])
+        solution = own_solver.solve(products[own, outputs])
         own_filters[source] = solution.reshape(n_channels, filter_length, n_channels).transpose(
             0, 2, 1
         )

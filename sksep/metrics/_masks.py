@@ -182,12 +182,11 @@ def _mask_pairs(true_masks: Any, estimated_masks: Any) -> list[tuple[Array, Arra
 
 def _mask_list(masks: Any, name: str) -> list[tuple[str, Array]]:
     """Named float arrays: one for an array of masks, one per track for a collection of them."""
-    try:
-        array = np.asarray(masks)
-    except ValueError:  # ragged
-        array = np.empty(0, dtype=object)
-    if array.dtype.kind != "O":
-        return [(name, _check_mask(array, name))]
+    is_collection = isinstance(masks, (list, tuple)) and any(
+        isinstance(mask, np.ndarray) and mask.ndim > 1 for mask in masks
+    )
+    if not is_collection and np.asarray(masks).dtype.kind != "O":
+        return [(name, _check_mask(np.asarray(masks), name))]
     if not len(masks):
         raise ValueError(f"{name} holds no masks; at least one is needed.")
     return [

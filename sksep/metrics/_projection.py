@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from functools import cache, wraps
 from typing import ParamSpec, TypeVar
 
@@ -19,6 +20,7 @@ from sksep.metrics._validation import Array
 _SHORT_FFT_LENGTH = 8192
 _BLOCKS_AT_ONCE = 32
 _EPSILON = float(np.finfo(np.float64).eps)
+_LEAST_INCREASE = 16 * _EPSILON
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,39 +107,43 @@ def gram_matrix(correlations: Array) -> Array:
     return gram.reshape(n_references * n_lags, n_references * n_lags)
 
 
-def cholesky(gram: Array) -> Array:
-    """Lower Cholesky factor, for `solve`, of a Gram matrix that may be singular numerically.
-
-    What lies above the diagonal is arbitrary.
+class GramSolver:
+    """Solves for filters given a Gram matrix, which may be singular to working precision.
 
     Band-limited recordings and references that are filtered copies of each other make it so.
-    Then the least relative increase of the diagonal that helps is added: it changes the energy of
-    a projection by that share at most, far below what a score shows, and relative to each
-    reference it leaves quiet ones alone.
+    Then the diagonal is increased by as little as makes a Cholesky factorization possible,
+    relative to each reference, so that quiet ones count.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (size, size)
     """
-    # A silent channel has no direction; any diagonal gives it filters of zero.
-    diagonal = np.where(gram.diagonal() > 0, gram.diagonal(), 1.0)
-    increase = 0.0
-    # Ends at the latest when the diagonal dominates.
-    while True:
+
+    def __init__(self, gram: Array) -> None:
+        # A silent channel has no direction; any diagonal gives it filters of zero.
+        diagonal = np.where(gram.diagonal() > 0, gram.diagonal(), 1.0)
         # The transpose equals the matrix and lies in memory as LAPACK reads it.
         raised = gram.T
-        if increase:
-            raised = raised.copy(order="K")
-            np.fill_diagonal(raised, (1 + increase) * diagonal)
-        try:
-            factor, _ = scipy.linalg.cho_factor(raised, lower=True, check_finite=False)
-        except scipy.linalg.LinAlgError:
-            increase = 10 * increase or _EPSILON * len(gram)
-        else:
-            lower: Array = factor
-            return lower
+        increase = 0.0
+        while True:  # ends at the latest when the diagonal dominates
+            try:
+                self._factor, _ = scipy.linalg.cho_factor(raised, lower=True, check_finite=False)
+                break
+            except scipy.linalg.LinAlgError:
+                increase = 4 * increase or _LEAST_INCREASE
+                raised = gram.T.copy(order="K")
+                np.fill_diagonal(raised, (1 + increase) * diagonal)
 
+    def leading(self, size: int) -> GramSolver:
+        """Solver of the first `size` rows and columns, whose factor is known already."""
+        solver = copy(self)
+        solver._factor = self._factor[:size, :size]
+        return solver
 
-def solve(factor: Array, right: Array) -> Array:
-    """Solution of ``gram @ x = right`` given the lower factor of gram."""
-    solution: Array = scipy.linalg.cho_solve((factor, True), right, check_finite=False)
-    return solution
+    def solve(self, right: Array) -> Array:
+        """Filters that give the inner products `right`, of the same shape (size, n)."""
+        filters: Array = scipy.linalg.cho_solve((self._factor, True), right, check_finite=False)
+        return filters
 
 
 def rounding_error(filters: Array, reference_energy: float) -> float:

@@ -110,8 +110,9 @@ def _stretch(
     # On either side of the vocoder the last frame is centred at or after the last sample: where
     # samples lie at the edge of the only window that covers them, istft would amplify errors.
     spectra = stft(functional.pad(waveforms, (0, hop_length)), n_fft, hop_length)
-    spectra = _phase_vocoder(spectra, rate, 1 + math.ceil(n_stretched / hop_length))
-    return istft(spectra, n_fft, hop_length, n_samples=n_stretched)
+    n_hops = math.ceil(n_stretched / hop_length)
+    spectra = _phase_vocoder(spectra, rate, 1 + n_hops)
+    return istft(spectra, n_fft, hop_length, n_samples=n_hops * hop_length)[..., :n_stretched]
 
 
 @torch.no_grad()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sksep.nn import spectral
+from sksep.nn.parallel import ParallelMap, count_workers, in_turn, workers
 
 
 @torch.no_grad()
@@ -87,105 +90,159 @@ def griffin_lim(
         )
     else:
         phase = phase.to(magnitude.device).expand(magnitude.shape)
-    magnitude = magnitude.reshape(-1, n_frames, n_bins)
-    phase = phase.reshape(-1, n_frames, n_bins)
+    magnitude = magnitude.reshape(batch_shape.numel(), n_frames, n_bins)
+    phase = phase.reshape(magnitude.shape)
     result = magnitude.new_zeros(magnitude.shape[0], n_samples)
     block_frames = spectral.frames_per_block(n_fft, magnitude.device)
     # Short signals share blocks; of long ones, each is worked through by itself.
     n_together = max(1, block_frames // n_frames)
-    for start in range(0, magnitude.shape[0], n_together):
-        group = slice(start, start + n_together)
-        state = _State(magnitude[group], n_fft, hop_length, n_samples, center, block_frames)
-        state.start(phase[group])
-        for _ in range(n_iter):
-            state.iterate(momentum)
-        result[group] = state.waveforms()
+    groups = [slice(low, low + n_together) for low in range(0, magnitude.shape[0], n_together)]
+    # Hops that the last frame of a section reaches into the next, which must be as long.
+    n_halo = -(-n_fft // hop_length) - 1
+    n_sections = max(1, n_frames // max(block_frames, n_halo))
+    n_workers = count_workers(magnitude.device, len(groups) * n_sections)
+    taper = spectral.window(n_fft, magnitude.dtype, magnitude.device)
+    scale = _scale(magnitude, n_fft, hop_length, n_samples, center)
+    start, stop = spectral.kept_samples(n_fft, n_samples, center)
+
+    def work(group: slice, n_sections: int, map_sections: ParallelMap) -> None:
+        bounds = [n_frames * index // n_sections for index in range(n_sections + 1)]
+        sections = [
+            _Section(
+                magnitude[group, low:high],
+                phase[group, low:high],
+                scale[low * hop_length : (high + n_halo) * hop_length],
+                taper,
+                hop_length,
+                block_frames,
+            )
+            for low, high in pairwise(bounds)
+        ]
+        signals = _iterate(sections, n_iter, momentum, map_sections)[:, start:stop]
+        result[group, : signals.shape[-1]] = signals
+
+    with workers(n_workers) as in_parallel:
+        if len(groups) >= n_workers:
+            in_parallel(lambda group: work(group, 1, in_turn), groups)
+        else:
+            for group in groups:
+                work(group, min(n_workers, n_sections), in_parallel)
     return result.reshape(*batch_shape, n_samples)
 
 
-class _State:
-    """Waveforms that are being estimated, and the magnitudes that they should have.
+def _iterate(
+    sections: list[_Section], n_iter: int, momentum: float, map_sections: ParallelMap
+) -> Tensor:
+    """Signals of sections that may be worked on at the same time, joined after each iteration."""
 
-    An iteration takes each block of frames from the last waveform through its spectra into the
-    next waveform while the block is in the cache. Without momentum no spectra are kept at all.
+    def around(sums: list[Tensor]) -> zip[tuple[_Section, Tensor | None, Tensor, Tensor | None]]:
+        return zip(sections, [None, *sums[:-1]], sums, [*sums[1:], None], strict=True)
+
+    sums = map_sections(_Section.invert_initial_phase, sections)
+    for _ in range(n_iter):
+        sums = map_sections(lambda item: item[0].iterate(*item[1:], momentum), around(sums))
+    signals = map_sections(lambda item: item[0].signals(*item[1:]), around(sums))
+    own = [
+        part[:, : section.n_own_samples]
+        for section, part in zip(sections[:-1], signals[:-1], strict=True)
+    ]
+    return torch.cat([*own, signals[-1]], -1)
+
+
+class _Section:
+    """Neighbouring frames of signals: the magnitudes that they should have.
+
+    An iteration takes each block of frames from the last signals through its spectra into the next
+    signals while the block is in the cache. Without momentum no spectra are kept at all.
     """
 
     def __init__(
         self,
         magnitude: Tensor,
-        n_fft: int,
+        phase: Tensor,
+        scale: Tensor,
+        taper: Tensor,
         hop_length: int,
-        n_samples: int,
-        center: bool,
         block_frames: int,
     ) -> None:
-        n_signals, n_frames, _ = magnitude.shape
-        self._n_fft, self._hop_length, self._n_samples = n_fft, hop_length, n_samples
+        self._magnitude, self._phase, self._scale = magnitude, phase, scale
+        self._taper, self._hop_length = taper, hop_length
+        n_frames = magnitude.shape[1]
+        # Up to the first frame of the next section.
+        self.n_own_samples = n_frames * hop_length
         self._blocks = [
             slice(start, min(start + block_frames, n_frames))
             for start in range(0, n_frames, block_frames)
         ]
-        # Real and imaginary parts are scaled as neighbouring numbers: pairs of equal magnitudes.
-        self._magnitude = torch.complex(magnitude, magnitude)
-        self._taper = spectral.window(n_fft, magnitude.dtype, magnitude.device)
-        squares = spectral.squared_window_sum(
-            n_frames, n_fft, hop_length, center, magnitude.dtype, magnitude.device
-        )
-        self._kept = slice(*spectral.kept_samples(n_fft, n_samples, center))
-        # Normalises a sum of frames, and cuts off what lies beyond the waveform.
-        self._scale = torch.zeros_like(squares)
-        self._scale[self._kept] = 1.0 / squares[self._kept]
-        self._signal = magnitude.new_zeros(n_signals, squares.shape[0])
-        self._next_signal = torch.zeros_like(self._signal)
         self._previous_spectra: list[Tensor | None] = [None] * len(self._blocks)
 
-    def start(self, phase: Tensor) -> None:
-        """Invert the magnitudes with a phase given as complex numbers or as turns in [0, 1)."""
-        for block in self._blocks:
-            part = phase[:, block]
-            if part.is_complex():
-                spectra = torch.where(part == 0, 1.0, part)
-            else:
-                angles = 2.0 * torch.pi * part
-                # Half the time of torch.polar.
-                spectra = torch.complex(angles.cos(), angles.sin())
-            self._add(spectra, block)
-        self._finish()
+    def invert_initial_phase(self) -> Tensor:
+        """Sum of the frames with the given magnitudes and the initial phase."""
+        return self._sum_frames(self._initial_spectra)
 
-    def iterate(self, momentum: float) -> None:
-        """Keep the phase of the waveforms' spectra and invert it with the magnitudes."""
-        frames = self._signal.unfold(-1, self._n_fft, self._hop_length)
+    def iterate(
+        self, before: Tensor | None, own: Tensor, after: Tensor | None, momentum: float
+    ) -> Tensor:
+        """Sum of the frames with the given magnitudes and the phase of the signals' spectra."""
+        signals = self.signals(before, own, after)
+        frames = signals.unfold(-1, self._taper.shape[0], self._hop_length)
+
+        def spectra(index: int, block: slice) -> Tensor:
+            current = torch.fft.rfft(frames[:, block] * self._taper)
+            if momentum == 0:
+                return current
+            previous = self._previous_spectra[index]
+            self._previous_spectra[index] = current
+            if previous is None:
+                return current.clone()
+            return previous.mul_(-momentum / (1.0 + momentum)).add_(current)
+
+        return self._sum_frames(spectra)
+
+    def signals(self, before: Tensor | None, own: Tensor, after: Tensor | None) -> Tensor:
+        """Signals from the sums of frames of this section and of its neighbours."""
+        total = own.clone()
+        border = self.n_own_samples
+        halo = own.shape[-1] - border
+        if before is not None:
+            total[:, :halo] += before[:, before.shape[-1] - halo :]
+        if after is not None:
+            total[:, border:] += after[:, :halo]
+        return total.mul_(self._scale)
+
+    def _initial_spectra(self, index: int, block: slice) -> Tensor:
+        phase = self._phase[:, block]
+        if phase.is_complex():
+            return torch.where(phase == 0, 1.0, phase)
+        angles = 2.0 * torch.pi * phase
+        # Half the time of torch.polar.
+        return torch.complex(angles.cos(), angles.sin())
+
+    def _sum_frames(self, spectra_of: Callable[[int, slice], Tensor]) -> Tensor:
+        """Give spectra the magnitudes, block by block, and overlap-add their frames."""
+        total = self._magnitude.new_zeros(self._magnitude.shape[0], self._scale.shape[0])
         for index, block in enumerate(self._blocks):
-            spectra = torch.fft.rfft(frames[:, block] * self._taper)
-            if momentum > 0:
-                previous = self._previous_spectra[index]
-                self._previous_spectra[index] = spectra
-                if previous is None:
-                    spectra = spectra.clone()
-                else:
-                    spectra = previous.mul_(-momentum / (1.0 + momentum)).add_(spectra)
-            self._add(spectra, block)
-        self._finish()
-
-    def waveforms(self) -> Tensor:
-        """The estimate, (n_signals, n_samples)."""
-        signal = self._signal[:, self._kept]
-        return functional.pad(signal, (0, self._n_samples - signal.shape[-1]))
-
-    def _add(self, spectra: Tensor, block: slice) -> None:
-        """Give spectra the magnitudes of a block and add its frames to the next waveforms."""
-        _set_magnitude(spectra, self._magnitude[:, block])
-        frames = torch.fft.irfft(spectra, n=self._n_fft)
-        part = spectral.overlap_add(frames, self._taper, self._hop_length)
-        start = block.start * self._hop_length
-        self._next_signal[:, start : start + part.shape[-1]] += part
-
-    def _finish(self) -> None:
-        torch.mul(self._next_signal, self._scale, out=self._signal)
-        self._next_signal.zero_()
+            spectra = spectra_of(index, block)
+            _set_magnitude(spectra, self._magnitude[:, block])
+            frames = torch.fft.irfft(spectra, n=self._taper.shape[0])
+            part = spectral.overlap_add(frames, self._taper, self._hop_length)
+            start = block.start * self._hop_length
+            total[:, start : start + part.shape[-1]] += part
+        return total
 
 
-def _set_magnitude(spectra: Tensor, magnitude_pairs: Tensor) -> None:
+def _scale(magnitude: Tensor, n_fft: int, hop_length: int, n_samples: int, center: bool) -> Tensor:
+    """What the sum of all frames is multiplied by: normalises it, and cuts off the padding."""
+    squares = spectral.squared_window_sum(
+        magnitude.shape[-2], n_fft, hop_length, center, magnitude.dtype, magnitude.device
+    )
+    kept = slice(*spectral.kept_samples(n_fft, n_samples, center))
+    scale = torch.zeros_like(squares)
+    scale[kept] = 1.0 / squares[kept]
+    return scale
+
+
+def _set_magnitude(spectra: Tensor, magnitude: Tensor) -> None:
     """Scale complex spectra in place to magnitudes; zeros stay zero."""
     parts = torch.view_as_real(spectra)
     squares = torch.view_as_complex(parts.square())
@@ -193,7 +250,7 @@ def _set_magnitude(spectra: Tensor, magnitude_pairs: Tensor) -> None:
     # steps over real parts alone, all of this runs over neighbouring numbers.
     squares.add_(squares.conj().resolve_conj(), alpha=1j)
     scale = torch.view_as_real(squares).clamp_(min=torch.finfo(parts.dtype).tiny).rsqrt_()
-    parts.mul_(scale.mul_(torch.view_as_real(magnitude_pairs)))
+    parts.mul_(scale).mul_(torch.view_as_real(torch.complex(magnitude, magnitude)))
 
 
 def _check(magnitude: Tensor, phase: Tensor | None, n_iter: int, momentum: float) -> None:

@@ -109,7 +109,9 @@ def lift_matrix(
     highest_octave = centres >= f_max / 2
     highest_octave[-1] = True  # with few bands, the highest may be centred below the octave
     weights[:, above] = highest_octave.astype(float)[:, None]
-    return torch.from_numpy((weights / weights.sum(axis=0)).astype(np.float32))
+    # A tensor made within inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        return torch.from_numpy((weights / weights.sum(axis=0)).astype(np.float32))
 
 
 def _mel_edges(n_mels: int, f_min: float, f_max: float) -> npt.NDArray[Any]:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sksep.nn.parallel import count_workers, workers
+
 # Frames of 1024 samples that are worked through at a time on a CPU: their spectra fit in its
 # cache, and yet the calls cost nothing beside the work (measured between 32 and 4096).
 _CPU_BLOCK_SAMPLES = 256 * 1024
@@ -280,25 +282,35 @@ def log_mel(
     check_waveforms(waveforms)
     n_frames = count_frames(waveforms.shape[-1], n_fft, hop_length, center=center)
     batch_shape = waveforms.shape[:-1]
-    frames = _frames(waveforms.reshape(-1, waveforms.shape[-1]), n_fft, hop_length, center)
+    signals = _padded(
+        waveforms.detach().reshape(batch_shape.numel(), waveforms.shape[-1]), n_fft, center
+    )
+    frames = signals.unfold(-1, n_fft, hop_length)
     taper = window(n_fft, waveforms.dtype, waveforms.device)
     bands = None if filter_bank is None else _compact_bands(filter_bank.to(waveforms))
     n_bands = n_fft // 2 + 1 if filter_bank is None else filter_bank.shape[0]
     result = waveforms.new_empty(frames.shape[0], n_frames, n_bands)
     if block_frames is None:
         block_frames = frames_per_block(n_fft, waveforms.device)
-    # Full precision also where the caller runs its network under autocast.
-    with torch.autocast(waveforms.device.type, enabled=False):
-        for signal_frames, signal_result in zip(frames, result, strict=True):
-            for start in range(0, n_frames, block_frames):
-                block = slice(start, start + block_frames)
-                powers = power(torch.fft.rfft(signal_frames[block] * taper))
-                if bands is None:
-                    signal_result[block] = powers
-                else:
-                    for band, bins, weights in bands:
-                        torch.matmul(powers[:, bins], weights, out=signal_result[block, band])
-                signal_result[block].clamp_(min=floor).log10_().mul_(10.0)
+    blocks = [
+        (signal, slice(start, start + block_frames))
+        for signal in range(frames.shape[0])
+        for start in range(0, n_frames, block_frames)
+    ]
+
+    def work(block: tuple[int, slice]) -> None:
+        block_result = result[block]
+        powers = power(torch.fft.rfft(frames[block] * taper))
+        if bands is None:
+            block_result.copy_(powers)
+        else:
+            # Products into a given result are taken in full precision also under autocast.
+            for band, bins, weights in bands:
+                torch.matmul(powers[:, bins], weights, out=block_result[:, band])
+        block_result.clamp_(min=floor).log10_().mul_(10.0)
+
+    with workers(count_workers(waveforms.device, len(blocks))) as in_parallel:
+        in_parallel(work, blocks)
     return result.reshape(*batch_shape, n_frames, n_bands)
 
 
@@ -408,11 +420,6 @@ def check_spectrogram_shape(
         )
 
 
-def _frames(waveforms: Tensor, n_fft: int, hop_length: int, center: bool) -> Tensor:
-    """Overlapping views (..., n_frames, n_fft) into waveforms, padded if centred."""
-    return _padded(waveforms, n_fft, center).unfold(-1, n_fft, hop_length)
-
-
 def _windowed_frames(waveforms: Tensor, n_fft: int, hop_length: int, center: bool) -> Tensor:
     check_waveforms(waveforms)
     count_frames(waveforms.shape[-1], n_fft, hop_length, center=center)
@@ -450,7 +457,9 @@ def _compact_bands(filter_bank: Tensor) -> list[tuple[slice, slice, Tensor]]:
 def _window(n_fft: int, dtype: torch.dtype, device: str) -> Tensor:
     # A tensor made within inference mode could not be used in training later.
     with torch.inference_mode(False):
-        return torch.hann_window(n_fft, dtype=dtype, device=device)
+        # In double precision, since the small values at its ends would else be off by percents;
+        # on the CPU, since not every device knows it.
+        return torch.hann_window(n_fft, dtype=torch.float64, device="cpu").to(device, dtype)
 
 
 @lru_cache(maxsize=64)

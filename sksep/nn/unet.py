@@ -73,9 +73,14 @@ class UNet(nn.Module):
 
 
 def pad_to_multiple(features: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
-    """Repeat the last frame and band up to a multiple; also the (frames, bands) before."""
+    """Repeat the last frame and band up to a multiple; also the (frames, bands) before.
+
+    Where one multiple would hold all of them, there are two of frames.
+    """
     n_frames, n_bands = features.shape[-2:]
-    padding = (0, -n_bands % multiple, 0, -n_frames % multiple)
+    # Batch normalisation cannot train on one value: leave two at the lowest resolution.
+    frame_multiple = multiple if max(n_frames, n_bands) > multiple else 2 * multiple
+    padding = (0, -n_bands % multiple, 0, -n_frames % frame_multiple)
     if any(padding):
         features = functional.pad(features, padding, mode="replicate")
     return features, (n_frames, n_bands)

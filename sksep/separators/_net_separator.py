@@ -37,6 +37,8 @@ from sksep.training._split import split_tracks
 
 # Patience that never runs out: the best weights are wanted, an early stop is not.
 _FOREVER = 10**9
+# Options of an optimizer that may change while its running averages stay valid.
+_RATES = ("lr", "weight_decay")
 # Values of the training history that can be stored; callbacks may record anything.
 _RECORDED = (bool, int, float, str, np.number, np.bool_)
 
@@ -139,20 +141,22 @@ class NetSeparator(BaseSeparator):
         random_state = check_random_state(self.random_state)
         device = resolve_device(self.device)
         train, validation = self._split(batch, random_state, hold_back)
-        seeds = random_state.randint(np.iinfo(np.int32).max, size=2)
+        previous = self.net_ if keep else None
+        n_before = len(self.loss_curve_) if keep else 0
+        # A warm start draws excerpts of its own, also where random_state is an integer.
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=2) + n_before
         train_set = ExcerptDataset(train, augmentation, self._n_excerpts(), seed=int(seeds[0]))
         batch_size = check_integer("batch_size", self.batch_size, 1)
         n_batches = n_epochs * -(-len(train_set) // batch_size)
         callbacks = self._callbacks(schedule, n_batches, bool(validation))
         with _seeded(int(seeds[1]), device):
-            if not keep:
-                self.front_end_ = front_end
+            if previous is None:
                 mean, scale = band_statistics(
                     [torch.tensor(record.spectrogram) for record in train]
                 )
                 module: nn.Module = MaskEstimator(self._network(front_end), mean, scale)
             else:
-                module = self.net_.module_
+                module = previous.module_
             targets = batch[0].targets
             assert targets is not None
             net = self._make_net(
@@ -167,15 +171,15 @@ class NetSeparator(BaseSeparator):
             net.max_epochs = n_epochs
             if validation:
                 net.train_split = predefined_split(ExcerptDataset(validation))
-            history = self.net_.history if keep else None
             net.initialize()
-            if history is not None:
-                net.history = history
-            n_before = len(net.history)
+            if previous is not None:
+                net.history = previous.history
+                _resume_optimizer(net.optimizer_, previous.optimizer_)
             net.partial_fit(train_set, None)
         # The validation set would travel along with every pickle of the net.
         net.train_split = None
         net.module_.eval()
+        self.front_end_ = front_end
         self.net_ = net
         self.n_epochs_ = len(self.loss_curve_)
         self._warn_where_training_failed(n_before, n_epochs)
@@ -245,13 +249,16 @@ class NetSeparator(BaseSeparator):
                     "best_weights",
                     EarlyStopping(
                         patience=patience if self.early_stopping else _FOREVER,
+                        threshold=0.0,
                         load_best=True,
                         sink=_silent,
                     ),
                 )
             )
         if self.gradient_clipping is not None:
-            limit = check_number("gradient_clipping", self.gradient_clipping, 0.0)
+            limit = check_number(
+                "gradient_clipping", self.gradient_clipping, 0.0, include_low=False
+            )
             callbacks.append(("gradient_clipping", GradientNormClipping(limit)))
         scheduler = schedule_callback(schedule, self._lr(), n_batches)
         if scheduler is not None:
@@ -369,7 +376,10 @@ class NetSeparator(BaseSeparator):
                 f"The training loss became {losses[-1]}. Lower lr, set gradient_clipping, or use "
                 "precision='float32'."
             )
-        stopped_early = bool(self.early_stopping) and len(self.validation_loss_curve_) > 0
+        stopped_early = any(
+            isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
+            for _, callback in self.net_.callbacks_
+        )
         if len(losses) - n_before < n_epochs and not stopped_early:
             warnings.warn(
                 f"Training was interrupted after {len(losses) - n_before} of {n_epochs} epochs; "
@@ -387,10 +397,23 @@ def _silent(_: str) -> None:
     """Where early stopping may print to: the table of epochs says enough."""
 
 
+def _resume_optimizer(optimizer: Any, previous: Any) -> None:
+    """Go on with the running averages of another optimizer of the same kind and options."""
+    options = [
+        {name: value for name, value in each.defaults.items() if name not in _RATES}
+        for each in (optimizer, previous)
+    ]
+    if type(optimizer) is type(previous) and options[0] == options[1]:
+        state = previous.state_dict()["state"]
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Torch's random state, seeded inside and as before outside."""
-    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
+    devices = []
+    if device.type == "cuda":
+        devices.append(torch.cuda.current_device() if device.index is None else device.index)
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield

@@ -85,14 +85,18 @@ class Augmentation(BaseEstimator):
         for name in ("speed_range", "time_stretch_range"):
             low, high = check_range(name, getattr(self, name), 0.25)
             check_number(f"{name}[1]", high, low, 4.0)
-        check_range("pitch_shift_range", self.pitch_shift_range)
+        low, high = check_range("pitch_shift_range", self.pitch_shift_range, -60.0)
+        check_number("pitch_shift_range[1]", high, low, 60.0)
         if self.noise_snr is not None:
             check_number("noise_snr", self.noise_snr)
 
     def source_length(self, n_samples: int) -> int:
         """Samples to draw so that `n_samples` are left at the highest speed and tempo."""
-        fastest = float(self.speed_range[1]) * float(self.time_stretch_range[1])
-        return int(np.ceil(n_samples * max(1.0, fastest))) + (2 if fastest > 1.0 else 0)
+        limits = [float(limit) for limit in (*self.speed_range, *self.time_stretch_range)]
+        if limits == [1.0] * 4:
+            return n_samples
+        # Two samples more, since every step rounds its length.
+        return int(np.ceil(n_samples * max(1.0, limits[1] * limits[3]))) + 2
 
     def draw_gains(self, remixed: np.ndarray, random_generator: np.random.Generator) -> np.ndarray:
         """Linear gains of (vocals, accompaniment), shape (batch, 2); pairs keep their balance."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from sksep._batch import TrackRecord
 from sksep._tracks import FloatArray, check_tracks
@@ -117,6 +117,7 @@ class ExcerptDataset(Dataset[Any]):
         self.front_end = front_end = records[0].front_end
         self.augmentation = augmentation
         self._random = np.random.default_rng(seed)
+        self._worker_seed: int | None = None
         length = front_end.excerpt_length
         self._length = length if augmentation is None else augmentation.source_length(length)
         self._jitter = front_end.chunk_step * front_end.hop_length
@@ -155,6 +156,7 @@ class ExcerptDataset(Dataset[Any]):
         return self._draw(len(indices), self.augmentation)
 
     def _draw(self, count: int, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
+        self._seed_worker()
         random = self._random
         picks = random.integers(len(self._pairs), size=count)
         starts = self._pairs.draw(picks, self._jitter, random)
@@ -167,6 +169,13 @@ class ExcerptDataset(Dataset[Any]):
         stems[random.random(count) < augmentation.vocal_free, 0] = 0.0
         gains = augmentation.draw_gains(remixed, random)
         return torch.from_numpy(stems), torch.from_numpy(gains)
+
+    def _seed_worker(self) -> None:
+        # Each worker process of a loader starts every epoch with a copy of the same generator.
+        worker = get_worker_info()
+        if worker is not None and worker.seed != self._worker_seed:
+            self._worker_seed = worker.seed
+            self._random = np.random.default_rng(worker.seed)
 
     def _replace(
         self, stem: FloatArray, remixed: BoolArray, row: int, own: IntArray, pool: _Stems | None

@@ -67,8 +67,9 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
         return {"loss": loss, "y_pred": logits}
 
     def _loss(self, excerpts: Excerpts) -> tuple[Tensor, Tensor]:
+        features = excerpts.features  # here, since half precision would round decibels to halves
         with autocast(torch.device(self.device), self.precision):
-            logits = self.module_(excerpts.features)
+            logits = self.module_(features)
         logits = logits.float()
         loss = self.criterion_(logits, excerpts)
         if not isinstance(loss, Tensor) or loss.ndim != 0:

@@ -53,7 +53,8 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported()
         else:
-            fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+            supported = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)  # not in older torch
+            fast = device.type == "cpu" and supported()
         return torch.bfloat16 if fast else torch.float32
     return torch.float32 if precision == "float32" else torch.bfloat16
 
@@ -84,11 +85,14 @@ def schedule_callback(schedule: str | None, lr: float, n_batches: int) -> Any:
             last_epoch=-1,
             step_every="batch",
         )
+    n_rising = max(1, round(0.1 * n_batches))  # a whole number, so that a batch has the peak
     return LRScheduler(
         policy=torch.optim.lr_scheduler.OneCycleLR,
         max_lr=lr,
         total_steps=n_batches + 1,
-        pct_start=0.1,
+        pct_start=(n_rising + 1) / (n_batches + 1),
+        # It would set the momentum of optimizers that have none, and so their step tenfold.
+        cycle_momentum=False,
         last_epoch=-1,
         step_every="batch",
     )

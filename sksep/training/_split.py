@@ -28,11 +28,12 @@ def split_tracks(
     n_held = round(len(batch) * fraction)
     if required and n_held == 0:
         n_held = math.ceil(len(batch) * fraction)
-        if n_held == 0 or len(batch) < 2:
-            raise ValueError(
-                f"early_stopping needs validation tracks, but validation_fraction={fraction} of "
-                f"{len(batch)} tracks leaves none; give more tracks or switch it off."
-            )
+    n_held = min(n_held, len(batch) - 1)  # something must be left to train on
+    if required and n_held == 0:
+        raise ValueError(
+            f"early_stopping needs validation tracks, but validation_fraction={fraction} of "
+            f"{len(batch)} tracks leaves none; give more tracks or switch it off."
+        )
     held = set(random_state.permutation(len(batch))[:n_held].tolist())
     return (
         TrackBatch(record for index, record in enumerate(batch) if index not in held),

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from sksep._batch import Targets, TrackBatch, TrackRecord, as_batch
 from sksep._parameters import check_choice, check_number
-from sksep._tracks import FloatArray, Track, check_same_length, check_tracks
+from sksep._tracks import FloatArray, check_pair, check_same_length, check_tracks
 from sksep.nn.chunks import count_chunks
 from sksep.nn.front_end import FrontEnd
 from sksep.nn.masks import RATIOS, WEIGHTINGS
@@ -125,7 +125,7 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         vocals = check_tracks(y, front_end.sample_rate, "y")
         check_same_length(batch, vocals, "X", "y")
         for record, track in zip(batch, vocals, strict=True):
-            _check_pair(record.track, track)
+            check_pair(record.track, track)
         waveforms = [track.mono(front_end.sample_rate) for track in vocals]
         sounds, sings = zip(
             *(
@@ -209,25 +209,6 @@ def chunk_power(
     starts = np.minimum(starts, stops)
     energy = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
     return (energy[stops] - energy[starts]) / np.maximum(stops - starts, 1)
-
-
-def _check_pair(mixture: Track, vocals: Track) -> None:
-    if vocals.sample_rate != mixture.sample_rate:
-        raise ValueError(
-            f"{vocals.name} is at {vocals.sample_rate} Hz but its mixture {mixture.name} at "
-            f"{mixture.sample_rate} Hz; resample the vocals (arrays are taken to be at the "
-            "sample_rate of MelChunker)."
-        )
-    if vocals.n_samples != mixture.n_samples:
-        raise ValueError(
-            f"{vocals.name} has {vocals.n_samples} samples but its mixture {mixture.name} has "
-            f"{mixture.n_samples}; align and cut them to one length."
-        )
-    if vocals.n_channels not in (1, mixture.n_channels):
-        raise ValueError(
-            f"{vocals.name} has {vocals.n_channels} channels but its mixture {mixture.name} has "
-            f"{mixture.n_channels}; give mono vocals or as many channels as the mixture has."
-        )
 
 
 def _keep_share(
