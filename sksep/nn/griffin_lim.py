@@ -165,7 +165,9 @@ class _Section:
         hop_length: int,
         block_frames: int,
     ) -> None:
-        self._magnitude, self._phase, self._scale = magnitude, phase, scale
+        # Real and imaginary parts are scaled as neighbouring numbers: pairs of equal magnitudes.
+        self._magnitude = torch.complex(magnitude, magnitude)
+        self._phase, self._scale = phase, scale
         self._taper, self._hop_length = taper, hop_length
         n_frames = magnitude.shape[1]
         # Up to the first frame of the next section.
@@ -220,7 +222,7 @@ class _Section:
 
     def _sum_frames(self, spectra_of: Callable[[int, slice], Tensor]) -> Tensor:
         """Give spectra the magnitudes, block by block, and overlap-add their frames."""
-        total = self._magnitude.new_zeros(self._magnitude.shape[0], self._scale.shape[0])
+        total = self._scale.new_zeros(self._magnitude.shape[0], self._scale.shape[0])
         for index, block in enumerate(self._blocks):
             spectra = spectra_of(index, block)
             _set_magnitude(spectra, self._magnitude[:, block])
@@ -242,7 +244,7 @@ def _scale(magnitude: Tensor, n_fft: int, hop_length: int, n_samples: int, cente
     return scale
 
 
-def _set_magnitude(spectra: Tensor, magnitude: Tensor) -> None:
+def _set_magnitude(spectra: Tensor, magnitude_pairs: Tensor) -> None:
     """Scale complex spectra in place to magnitudes; zeros stay zero."""
     parts = torch.view_as_real(spectra)
     squares = torch.view_as_complex(parts.square())
@@ -250,7 +252,7 @@ def _set_magnitude(spectra: Tensor, magnitude: Tensor) -> None:
     # steps over real parts alone, all of this runs over neighbouring numbers.
     squares.add_(squares.conj().resolve_conj(), alpha=1j)
     scale = torch.view_as_real(squares).clamp_(min=torch.finfo(parts.dtype).tiny).rsqrt_()
-    parts.mul_(scale).mul_(torch.view_as_real(torch.complex(magnitude, magnitude)))
+    parts.mul_(scale.mul_(torch.view_as_real(magnitude_pairs)))
 
 
 def _check(magnitude: Tensor, phase: Tensor | None, n_iter: int, momentum: float) -> None:

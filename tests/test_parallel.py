@@ -1,0 +1,58 @@
+"""Coarse parallelism: order, limits of threads, modes and errors."""
+
+import threading
+
+import pytest
+import torch
+
+from sksep.nn.parallel import count_workers, in_turn, workers
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_as_many_workers_as_threads_or_tasks(three_threads):
+    cpu = torch.device("cpu")
+    assert [count_workers(cpu, n_tasks) for n_tasks in (0, 1, 2, 3, 100)] == [1, 1, 2, 3, 3]
+    assert count_workers(torch.device("meta"), 100) == 1
+
+
+def test_each_worker_has_one_thread_and_the_caller_keeps_its_own(three_threads):
+    together = threading.Barrier(3, timeout=30)
+
+    def describe(item):
+        together.wait()  # three calls at the same time: three workers
+        return item, threading.get_ident(), torch.get_num_threads(), torch.is_grad_enabled()
+
+    with workers(3) as in_parallel:
+        for _ in range(2):
+            results = in_parallel(describe, range(6))
+            assert [item for item, *_ in results] == list(range(6))
+            assert len({thread for _, thread, *_ in results}) == 3
+            assert {tuple(limits) for _, _, *limits in results} == {(1, False)}
+    assert torch.get_num_threads() == 3
+    assert torch.is_grad_enabled()
+    inherited = []
+    thread = threading.Thread(target=lambda: inherited.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert inherited == [3]
+
+
+def test_one_worker_is_the_caller():
+    with workers(1) as in_parallel:
+        assert in_parallel is in_turn
+        assert in_turn(lambda _: threading.get_ident(), [0]) == [threading.get_ident()]
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_errors_reach_the_caller(n_workers):
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), workers(n_workers) as in_parallel:
+        in_parallel(lambda item: 1 // item, [1, 0, 1])
+    assert torch.get_num_threads() == before
