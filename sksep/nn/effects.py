@@ -317,7 +317,9 @@ def pitch_shift(
 
 
 @torch.no_grad()
-def add_noise(waveforms: Tensor, snr_db: Tensor, *, generator: torch.Generator) -> Tensor:
+def add_noise(
+    waveforms: Tensor, snr_db: Tensor, *, generator: torch.Generator | None = None
+) -> Tensor:
     """Add white Gaussian noise to each waveform at a given signal-to-noise ratio.
 
     The ratio is exact: it holds for the noise drawn, not for its expectation. Silent waveforms
@@ -331,8 +333,8 @@ def add_noise(waveforms: Tensor, snr_db: Tensor, *, generator: torch.Generator) 
         the whole item.
     snr_db : Tensor of shape (batch,)
         Power of the waveform over that of its noise, in dB; infinity adds none.
-    generator : torch.Generator
-        Source of randomness.
+    generator : torch.Generator, default=None
+        Source of randomness; None is torch's global one on the device of the waveforms.
 
     Returns
     -------
@@ -366,8 +368,9 @@ def add_noise(waveforms: Tensor, snr_db: Tensor, *, generator: torch.Generator) 
         )
     if torch.isnan(snr_db).any() or torch.isneginf(snr_db).any():
         raise ValueError("snr_db must not hold NaN or minus infinity.")
+    device = waveforms.device if generator is None else generator.device
     noise = torch.randn(
-        waveforms.shape, generator=generator, device=generator.device, dtype=waveforms.dtype
+        waveforms.shape, generator=generator, device=device, dtype=waveforms.dtype
     ).to(waveforms.device)
     item = tuple(range(1, waveforms.ndim))
     signal_level = waveforms.square().mean(item, keepdim=True).sqrt()

@@ -127,9 +127,9 @@ class Augmentation(BaseEstimator):
         """The accompaniment with white noise `noise_snr` dB below the mixture."""
         if self.noise_snr is None:
             return accompaniment
-        power = (vocals + accompaniment).square().mean(dim=-1, keepdim=True)
-        amplitude = (power * 10.0 ** (-self.noise_snr / 10.0)).sqrt()
-        return accompaniment + amplitude * torch.randn_like(accompaniment)
+        mixture = vocals + accompaniment
+        ratio = torch.full(mixture.shape[:1], float(self.noise_snr), device=mixture.device)
+        return accompaniment + (effects.add_noise(mixture, ratio) - mixture)
 
 
 def _draw(limits: tuple[float, float]) -> float:
