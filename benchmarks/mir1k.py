@@ -22,7 +22,7 @@ from _training import fit_within
 from tqdm import tqdm
 
 import sksep
-from sksep._tracks import load, to_mono
+from sksep._tracks import to_mono
 from sksep.datasets import load_mir1k
 from sksep.metrics import bss_eval
 from sksep.presets import PRESETS, unet_pipeline
@@ -128,7 +128,7 @@ def score(clips: Any, estimates: Any) -> dict[str, float]:
     for mixture, vocals, estimate in tqdm(
         zip(clips.mixtures, clips.vocals, estimates, strict=True), total=len(estimates)
     ):
-        mixed, sung = (to_mono(load(source)[0]) for source in (mixture, vocals))
+        mixed, sung = (to_mono(sksep.load_audio(source)[0]) for source in (mixture, vocals))
         references = np.stack([sung, mixed - sung])
         separated = bss_eval(references, np.stack([estimate, mixed - estimate]))
         unprocessed = bss_eval(references, np.stack([mixed, mixed]))

@@ -23,7 +23,7 @@ from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
 import sksep
-from sksep._tracks import load, resample, to_mono
+from sksep._tracks import resample, to_mono
 from sksep.datasets import load_files, load_musdb18
 from sksep.metrics import sdr
 from sksep.presets import PRESETS, unet_pipeline
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--accompaniment-pool", help="folder of further instrumentals")
     parser.add_argument("--preset", default="recommended", choices=PRESETS)
     parser.add_argument("--minutes", type=float, default=60.0, help="budget of the training")
-    parser.add_argument("--n-iter", type=int, default=0, help="Griffin-Lim iterations")
+    parser.add_argument("--n-iter", type=int, default=10, help="Griffin-Lim iterations")
     parser.add_argument("--threads", type=int, help="threads of torch (default: its own choice)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
@@ -88,6 +88,7 @@ def main() -> None:
         **scores,
         "minutes": training["training_seconds"] / 60.0,
         "steps": training["steps"],
+        "iterations": options.n_iter,
         "times real time": audio_seconds / seconds,
     }
     table = markdown_table([row])
@@ -116,8 +117,8 @@ def score(songs: Any, test: np.ndarray, estimates: Any) -> tuple[dict[str, float
     }
     seconds = 0.0
     for index, estimate in tqdm(zip(test, estimates, strict=True), total=len(test)):
-        mixture, rate = load(songs.mixtures[index])
-        vocals, _ = load(songs.vocals[index])
+        mixture, rate = sksep.load_audio(songs.mixtures[index])
+        vocals, _ = sksep.load_audio(songs.vocals[index])
         seconds += mixture.shape[-1] / rate
         mixture, vocals, estimate = (to_mono(part) for part in (mixture, vocals, estimate))
         slow = [resample(part, rate, 16000) for part in (mixture, vocals, estimate)]

@@ -115,8 +115,8 @@ def write_results(
     scores = []
     masked = pipeline[:-1].transform(pick(songs.mixtures, test))
     known = MaskBuilder().fit_transform(masked, pick(songs.vocals, test))
-    for index, estimate, record in zip(test, estimates, known, strict=True):
-        name = str(songs.track_names[index])
+    names = numbered([str(songs.track_names[index]) for index in test])
+    for index, name, estimate, record in zip(test, names, estimates, known, strict=True):
         rate = record.track.sample_rate
         mixture, _ = load_audio(songs.mixtures[index])
         vocals, _ = load_audio(songs.vocals[index])
@@ -133,6 +133,15 @@ def write_results(
     table = "\n".join(lines)
     (output / "sdr.txt").write_text(table + "\n")
     return table
+
+
+def numbered(names: list[str]) -> list[str]:
+    """The names, numbered where songs share one, so that each song gets a folder of its own."""
+    distinct: list[str] = []
+    for name in names:
+        candidates = (name, *(f"{name} ({count})" for count in range(2, len(names) + 1)))
+        distinct.append(next(text for text in candidates if text not in distinct))
+    return distinct
 
 
 def figures(before: float, after: float) -> tuple[str, str, str]:

@@ -207,6 +207,11 @@ def check_tracks(X: Any, sample_rate: int, name: str = "X") -> tuple[Track, ...]
         raise TypeError(
             f"{name} is one waveform of {X.size} samples; pass a list of tracks, [{name}]."
         )
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fi" and len(X) > X.shape[1]:
+        raise ValueError(
+            f"{name} is an array of {X.shape[0]} tracks of {X.shape[1]} samples each, which looks "
+            f"like one samples-first track; pass a list of tracks, channels first: [{name}.T]."
+        )
     try:
         items = list(X)
     except TypeError:
@@ -340,7 +345,7 @@ def _check_array(source: Any, sample_rate: int, name: str) -> Track:
     ):
         raise TypeError(
             f"{name} has dtype {array.dtype}; give real floating point samples (full scale 1.0) "
-            "or int16."
+            "int16 or int32."
         )
     if array.ndim not in (1, 2):
         raise ValueError(
@@ -360,7 +365,8 @@ def _check_array(source: Any, sample_rate: int, name: str) -> Track:
     if array.dtype.kind == "i":
         samples = (array / _INTEGER_FULL_SCALE[array.dtype]).astype(np.float32)
     else:
-        samples = np.ascontiguousarray(array, dtype=np.float32)
+        # A copy: what travels in a batch must not change with the caller's memory.
+        samples = np.array(array, dtype=np.float32, order="C")
         # The sum is finite only if every sample is, without an array of flags in memory.
         with np.errstate(invalid="ignore"):
             total = samples.sum(dtype=np.float64)

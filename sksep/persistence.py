@@ -209,8 +209,7 @@ class _Encoder:
                 {_TAG: "tuple", "items": [step, self.value(part, (*path, step))]}
                 for step, part in value
             ]
-        is_empty = value is None or (isinstance(value, (list, tuple)) and not value)
-        if name in _LEFT_OUT and not is_empty:
+        if name in _LEFT_OUT and not _is_empty(value):
             self.left_out.append(_join((*path, name)))
             return None
         return self.value(value, (*path, name))
@@ -301,9 +300,17 @@ class _Decoder:
         unknown = set(fields["parameters"]) - set(cls._get_param_names())
         if unknown:
             raise TypeError(f"{name} has no parameters {sorted(unknown)}")
-        estimator = cls(**self.value(fields["parameters"]))
+        parameters = self.value(fields["parameters"])
+        refused = [key for key in _LEFT_OUT if not _is_empty(parameters.get(key))]
+        if refused:
+            raise ValueError(
+                f"The file sets {', '.join(refused)} of {name}, which sksep.save never stores, as "
+                "it could name folders of this machine. Do not trust the file."
+            )
+        estimator = cls(**parameters)
         fitted = self.value(fields["fitted"])
-        hidden = [attribute for attribute in fitted if hasattr(cls, attribute)]
+        # Neither methods nor parameters, which were checked above.
+        hidden = [key for key in fitted if hasattr(cls, key) or key in cls._get_param_names()]
         if hidden:
             raise TypeError(f"{hidden} of {name} are no fitted attributes")
         if hasattr(estimator, "_restore"):
@@ -343,6 +350,10 @@ def _fitted_state(estimator: Any) -> dict[str, Any]:
         for name, value in vars(estimator).items()
         if (name.endswith("_") and not name.startswith("_")) or name in further
     }
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, (list, tuple)) and not value)
 
 
 def _metadata_requests(estimator: Any) -> dict[str, dict[str, Any]]:

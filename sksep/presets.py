@@ -34,10 +34,11 @@ def unet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
     Parameters
     ----------
     preset : {"report", "report_front_end", "recommended"}, default="recommended"
-        "report" is the source report to the letter: its front end (window 1024, hop 128, 128 mel
-        bands), cross-entropy, rmsprop. "report_front_end" keeps the front end and trains on the
-        negative SNR of the waveform. "recommended" adds a front end with a higher ceiling (window
-        2048, hop 512, 256 mel bands).
+        "report" has the source report's front end (window 1024, hop 128, 128 mel bands), network,
+        loss (cross-entropy) and optimizer (rmsprop), but inverts from the phase of the mixture;
+        the report's random phases are ``invert__init="random"``. "report_front_end" keeps the
+        front end and trains on the negative SNR of the waveform. "recommended" adds a front end
+        with a higher ceiling (window 2048, hop 512, 256 mel bands).
     **parameters
         Further parameters of the pipeline, such as ``separate__max_epochs=10``.
 

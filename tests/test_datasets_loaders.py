@@ -241,6 +241,21 @@ class TestMusdb18:
         np.testing.assert_allclose(songs.accompaniments[0], streams[1:4].sum(axis=0).T, atol=1e-6)
         assert [path.name for path in (tmp_path / "wav" / "train").iterdir()] == ["A - a"]
 
+    def test_decoded_into_the_data_set(self, tmp_path, monkeypatch):
+        def read_stems(path, dtype):
+            return np.full((5, 10, 2), 0.1, np.float32), 44100
+
+        monkeypatch.setitem(sys.modules, "stempeg", types.SimpleNamespace(read_stems=read_stems))
+        (tmp_path / "train").mkdir()
+        names = ["A - 9", "A - 10", "B - b"]
+        for name in names:
+            (tmp_path / "train" / f"{name}.stem.mp4").touch()
+        for _ in range(2):
+            songs = load_musdb18(tmp_path, decode_to=tmp_path / "train" / "..")
+            assert songs.track_names == names
+        assert load_musdb18(tmp_path, decode_to=tmp_path / "wav").track_names == names
+        assert load_musdb18(tmp_path).track_names == names  # nothing is left to decode
+
     def test_interrupted_decoding_leaves_nothing(self, tmp_path, monkeypatch):
         def read_stems(path, dtype):
             return np.zeros((5, 10, 2), np.float32), 44100

@@ -387,6 +387,27 @@ def _hide_method(_: dict, description: dict) -> None:
     _step(description, 3)["fitted"]["predict"] = 5
 
 
+def _set_memory(_: dict, description: dict) -> None:
+    description["estimator"]["parameters"]["memory"] = "folder"
+
+
+def _hide_memory(_: dict, description: dict) -> None:
+    description["estimator"]["fitted"]["memory"] = "folder"
+
+
+def _set_callbacks(_: dict, description: dict) -> None:
+    _step(description, 2)["parameters"]["callbacks"] = ["callback"]
+
+
+def _set_pool(_: dict, description: dict) -> None:
+    _step(description, 2)["parameters"]["augmentation"] = {
+        "$type": "estimator",
+        "class": "sksep.Augmentation",
+        "parameters": {"vocals_pool": {"$type": "tuple", "items": ["voice.wav"]}},
+        "fitted": {},
+    }
+
+
 def _change_class(_: dict, description: dict) -> None:
     _step(description, 3)["class"] = "subprocess.Popen"
 
@@ -450,6 +471,10 @@ def test_altered_description(saved: Path, tmp_path: Path, change: object, messag
         (_change_network, "do not fit"),
         (_add_parameter, "unheard_of"),
         (_hide_method, "predict.*no fitted attributes"),
+        (_set_memory, r"sets memory of sklearn\.pipeline\.Pipeline.*not trust"),
+        (_hide_memory, "memory.*no fitted attributes"),
+        (_set_callbacks, r"sets callbacks of sksep\.UNetSeparator"),
+        (_set_pool, r"sets vocals_pool of sksep\.Augmentation"),
         (_change_class, r"the class subprocess\.Popen"),
         (_unknown_type, "unknown type 'code'"),
         (_no_history, "history"),
@@ -525,6 +550,11 @@ def test_what_only_training_needs_is_left_out(tmp_path: Path) -> None:
     assert loaded["separate"].callbacks is None
     assert loaded["separate"].augmentation.vocals_pool is None
     assert loaded["separate"].augmentation.true_pairs == 0.5
+
+
+@pytest.mark.parametrize("callbacks", [None, [], ()])
+def test_no_callbacks(callbacks: object, tmp_path: Path) -> None:
+    assert _round_trip(_separator(callbacks=callbacks), tmp_path).callbacks == callbacks
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the missing device is there")

@@ -30,6 +30,12 @@ def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         exec(compile(block, str(_README), "exec"), namespace)
 
 
+def test_what_the_readme_links_to_exists() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", _README.read_text(encoding="utf-8"))
+    assert links, "README.md links to nothing"
+    assert [link for link in links if not (_README.parent / link).exists()] == []
+
+
 def test_blocks_are_found_and_skipped() -> None:
     text = (
         "# title\n```python\nfirst = 1\n```\n```bash\nls\n```\n"

@@ -59,8 +59,8 @@ BAD_ARRAYS = {
     "complex": (np.zeros(100, complex), TypeError, "complex128; give real"),
     "object": (np.array([None, 1.0]), TypeError, "dtype object; give real"),
     "None": (None, TypeError, "dtype object; give real"),
-    "bool": (np.ones(100, bool), TypeError, "dtype bool; give real floating.*or int16"),
-    "int64": (np.ones(100, np.int64), TypeError, "dtype int64; give real floating.*or int16"),
+    "bool": (np.ones(100, bool), TypeError, "dtype bool; give real floating.*int16 or int32"),
+    "int64": (np.ones(100, np.int64), TypeError, "dtype int64; give real floating.*int16 or int32"),
     "text": (["song.wav"], TypeError, "give real"),
     "ragged": ([[0.1, 0.2], [0.3]], ValueError, r"not one array.*\(n_channels, n_samples\)"),
 }
@@ -429,3 +429,15 @@ def test_fix_length():
     samples = noise(2, 10)
     np.testing.assert_array_equal(fix_length(samples, 4), samples[:, :4])
     np.testing.assert_array_equal(fix_length(samples, 12), np.pad(samples, ((0, 0), (0, 2))))
+
+
+def test_an_array_that_is_one_samples_first_track_is_refused():
+    with pytest.raises(ValueError, match=r"samples-first.*\[X\.T\]"):
+        check_tracks(np.zeros((1000, 2)), 16000)
+
+
+def test_tracks_do_not_change_with_the_memory_of_the_caller():
+    samples = np.ones(100, np.float32)
+    track = check_tracks([samples], 16000)[0]
+    samples[:] = 0.0
+    assert (track.read() == 1.0).all()

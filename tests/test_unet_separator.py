@@ -5,6 +5,7 @@ import inspect
 import io
 import pickle
 import re
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -573,7 +574,7 @@ def test_diverging_training_raises(batch):
     def loss(logits, excerpts):
         return logits.mean() * float("nan")
 
-    with pytest.raises(ValueError, match=r"training loss became nan.*Lower lr"):
+    with pytest.raises(ValueError, match=r"Training diverged.*Lower lr"):
         make(loss=loss).fit(batch)
 
 
@@ -803,3 +804,35 @@ def test_training_on_cuda(batch):
     # Trained on the CPU, it may go on elsewhere.
     on_cpu.set_params(device="cuda", warm_start=True).fit(batch)
     assert on_cpu.n_epochs_ == 4
+
+
+def test_a_failed_training_leaves_the_separator_as_it_was(batch):
+    separator = make(max_epochs=1, lr=1e30, loss="snr", gradient_clipping=None)
+    with pytest.raises(ValueError, match="Training diverged"):
+        separator.fit(batch)
+    with pytest.raises(NotFittedError):
+        separator.predict(batch)
+    separator.set_params(lr=1e-3, warm_start=True).fit(batch)
+    before = separator.predict_mask(batch)[0]
+    with pytest.raises(ValueError, match="Training diverged"):
+        separator.set_params(lr=1e30).fit(batch)
+    np.testing.assert_array_equal(separator.predict_mask(batch)[0], before)
+
+
+@pytest.mark.parametrize("name", ["callbacks", "device", "criterion", "max_epochs"])
+def test_net_params_must_leave_parameters_alone(batch, name):
+    with pytest.raises(ValueError, match=f"must not hold {name}"):
+        make(net_params={name: None}).fit(batch)
+
+
+def test_optimizers_without_weight_decay(batch):
+    make(optimizer=torch.optim.Rprop, max_epochs=1).fit(batch)
+    with pytest.raises(ValueError, match="no weight decay"):
+        make(optimizer=torch.optim.Rprop, weight_decay=0.1).fit(batch)
+
+
+def test_overlap_may_change_after_training(batch):
+    separator = make(max_epochs=1).fit(batch)
+    front_end = batch[0].front_end
+    records = [replace(record, front_end=replace(front_end, overlap=0.75)) for record in batch]
+    assert separator.predict_mask(records)[0].shape == batch[0].spectrogram.shape

@@ -17,6 +17,7 @@ from sksep.datasets._bunch import (
     check_subset,
     data_folder,
     make_bunch,
+    natural_key,
     subfolders,
 )
 from sksep.datasets._folder import read_stem_track
@@ -109,9 +110,14 @@ def load_musdb18(
         part = folder / split
         if subset not in (split, "all") or not part.is_dir():
             continue
-        track_folders = subfolders(part)
+        track_folders = [track for track in subfolders(part) if audio_files(track)]
+        there = {track.name for track in track_folders}
         for file in sorted(part.glob("*" + _STEM_SUFFIX)):
-            track_folders.append(_decode(file, split, decode_to))
+            # As a folder, too, where an earlier call decoded into the data set itself.
+            if _track_name(file) not in there:
+                track_folders.append(_decode(file, split, decode_to))
+        # In one order, whatever has been decoded before.
+        track_folders.sort(key=natural_key)
         tracks += [_read(track, split) for track in track_folders if audio_files(track)]
     check_not_empty(tracks, folder, subset, _REMEDY)
     return make_bunch(tracks, _DESCRIPTION, as_arrays=as_arrays, sample_rate=sample_rate)
@@ -123,6 +129,10 @@ def _read(folder: Path, split: str) -> StemTrack:
     return read_stem_track(folder, split, "vocals", accompaniment, "mixture")
 
 
+def _track_name(file: Path) -> str:
+    return file.name.removesuffix(_STEM_SUFFIX)
+
+
 def _decode(file: Path, split: str, decode_to: str | os.PathLike[str] | None) -> Path:
     """Folder of the WAV files of a .stem.mp4, decoded where that has not been done before."""
     if decode_to is None:
@@ -130,7 +140,7 @@ def _decode(file: Path, split: str, decode_to: str | os.PathLike[str] | None) ->
             f"{str(file)!r} has to be decoded before it can be read: say into which folder with "
             "decode_to=, or use the WAV version of the data set (MUSDB18-HQ)."
         )
-    folder = Path(decode_to).expanduser() / split / file.name.removesuffix(_STEM_SUFFIX)
+    folder = Path(decode_to).expanduser() / split / _track_name(file)
     if folder.is_dir():
         return folder
     try:

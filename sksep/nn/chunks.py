@@ -35,17 +35,34 @@ def cross_fade(n_frames: int, step: int) -> Tensor:
     return torch.minimum(rise, rise.flip(0)).clamp_max(slope) / slope
 
 
-def unchunk(chunks: Tensor, n_total: int, step: int) -> Tensor:
-    """Join (n_chunks, n_frames, n_bands) into (n_total, n_bands), cross-fading overlaps.
+def overlap_sum(chunks: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """Weighted sum of neighbouring chunks where they overlap, and the sum of the weights.
 
-    The weights are normalised, so that ``unchunk(chunk(x, ...), len(x), step)`` is ``x``.
+    Parameters
+    ----------
+    chunks : Tensor of shape (n_chunks, n_frames, n_bands)
+        Chunks that start `step` frames apart.
+
+    Returns
+    -------
+    total : Tensor of shape ((n_chunks - 1) * step + n_frames, n_bands)
+    weights : Tensor of shape ((n_chunks - 1) * step + n_frames, 1)
     """
     n_chunks, n_frames, n_bands = chunks.shape
     weight = cross_fade(n_frames, step).to(chunks)
     starts = torch.arange(n_chunks, device=chunks.device) * step
     frames = (starts[:, None] + torch.arange(n_frames, device=chunks.device)).reshape(-1)
     length = (n_chunks - 1) * step + n_frames
-    joined = chunks.new_zeros(length, n_bands)
-    joined.index_add_(0, frames, (chunks * weight[:, None]).reshape(-1, n_bands))
-    total = chunks.new_zeros(length).index_add_(0, frames, weight.repeat(n_chunks))
-    return (joined / total[:, None])[:n_total]
+    total = chunks.new_zeros(length, n_bands)
+    total.index_add_(0, frames, (chunks * weight[:, None]).reshape(-1, n_bands))
+    weights = chunks.new_zeros(length).index_add_(0, frames, weight.repeat(n_chunks))
+    return total, weights[:, None]
+
+
+def unchunk(chunks: Tensor, n_total: int, step: int) -> Tensor:
+    """Join (n_chunks, n_frames, n_bands) into (n_total, n_bands), cross-fading overlaps.
+
+    The weights are normalised, so that ``unchunk(chunk(x, ...), len(x), step)`` is ``x``.
+    """
+    total, weights = overlap_sum(chunks, step)
+    return (total / weights)[:n_total]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -57,6 +57,10 @@ class FrontEnd:
     def excerpt_length(self) -> int:
         """Samples whose uncentred STFT has exactly `n_frames` frames."""
         return (self.n_frames - 1) * self.hop_length + self.n_fft
+
+    def same_spectra(self, other: FrontEnd) -> bool:
+        """Whether chunks are alike; how far they overlap does not matter to a network."""
+        return replace(self, overlap=0.0) == replace(other, overlap=0.0)
 
     def filter_bank(self) -> Tensor | None:
         """Mel filter bank of shape (n_mels, n_bins), or None for linear bins."""

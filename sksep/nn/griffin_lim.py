@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sksep.nn import spectral
-from sksep.nn.parallel import ParallelMap, count_workers, in_turn, workers
+from sksep.nn.parallel import ParallelMap, count_workers, in_turn, parallel_map
 
 
 @torch.no_grad()
@@ -121,12 +121,12 @@ def griffin_lim(
         signals = _iterate(sections, n_iter, momentum, map_sections)[:, start:stop]
         result[group, : signals.shape[-1]] = signals
 
-    with workers(n_workers) as in_parallel:
-        if len(groups) >= n_workers:
-            in_parallel(lambda group: work(group, 1, in_turn), groups)
-        else:
-            for group in groups:
-                work(group, min(n_workers, n_sections), in_parallel)
+    in_parallel = parallel_map(n_workers)
+    if len(groups) >= n_workers:
+        in_parallel(lambda group: work(group, 1, in_turn), groups)
+    else:
+        for group in groups:
+            work(group, min(n_workers, n_sections), in_parallel)
     return result.reshape(*batch_shape, n_samples)
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from sksep.nn.chunks import chunk, unchunk
+from sksep.nn.chunks import chunk, overlap_sum
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 
 
@@ -80,10 +80,17 @@ def estimate_mask(
     Tensor of shape (n_total_frames, n_bands)
         float32, on the CPU.
     """
-    features = chunk(spectrogram, front_end.n_frames, front_end.chunk_step, FLOOR_DECIBELS)
-    with torch.inference_mode(), autocast(device, precision):
-        estimates = [
-            torch.sigmoid(module(part.to(device)).float()).cpu()
-            for part in features.split(batch_size)
-        ]
-    return unchunk(torch.cat(estimates), len(spectrogram), front_end.chunk_step)
+    step, n_frames = front_end.chunk_step, front_end.n_frames
+    features = chunk(spectrogram, n_frames, step, FLOOR_DECIBELS)
+    length = (len(features) - 1) * step + n_frames
+    total = torch.zeros(length, spectrogram.shape[1])
+    weights = torch.zeros(length, 1)
+    # Chunks overlap: all of them at once would take several times the memory of the spectrogram.
+    for index, part in enumerate(features.split(batch_size)):
+        with torch.inference_mode(), autocast(device, precision):
+            estimate = torch.sigmoid(module(part.to(device)).float()).cpu()
+        part_total, part_weights = overlap_sum(estimate, step)
+        first = index * batch_size * step
+        total[first : first + len(part_total)] += part_total
+        weights[first : first + len(part_total)] += part_weights
+    return total.div_(weights)[: len(spectrogram)]

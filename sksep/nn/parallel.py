@@ -7,9 +7,9 @@ takes a hundred times longer than the work. Here each thread does its blocks fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import lru_cache
 from threading import Barrier
 from typing import Any
@@ -27,13 +27,7 @@ def count_workers(device: torch.device, n_tasks: int) -> int:
     return max(1, min(torch.get_num_threads(), n_tasks))
 
 
-def in_turn(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Do without parallelism what the map of `workers` does."""
-    return [_call(function, item) for item in items]
-
-
-@contextmanager
-def workers(n_workers: int) -> Iterator[ParallelMap]:
+def parallel_map(n_workers: int) -> ParallelMap:
     """Provide a `map` whose calls run on threads of their own, without gradients.
 
     Parameters
@@ -41,28 +35,43 @@ def workers(n_workers: int) -> Iterator[ParallelMap]:
     n_workers : int
         From `count_workers`. A single one is the calling thread.
 
-    Yields
-    ------
+    Returns
+    -------
     callable
         ``map(function, items)``; it returns the list of results when all calls are done.
 
     Examples
     --------
-    >>> with workers(2) as in_parallel:
-    ...     in_parallel(torch.sum, [torch.ones(2), torch.ones(3)])
+    >>> parallel_map(2)(torch.sum, [torch.ones(2), torch.ones(3)])
     [tensor(2.), tensor(3.)]
     """
     if n_workers == 1:
-        yield in_turn
-        return
-    with ThreadPoolExecutor(n_workers) as pool:
-        ready = Barrier(n_workers)
-        n_threads = torch.get_num_threads()
-        list(pool.map(_work_alone, [ready] * n_workers))
-        # The limit that the workers set is theirs alone, but threads that other code starts from
-        # now on would inherit it.
-        torch.set_num_threads(n_threads)
-        yield lambda function, items: list(pool.map(lambda item: _call(function, item), items))
+        return in_turn
+    pool = _pool(n_workers)
+    return lambda function, items: list(pool.map(lambda item: _call(function, item), items))
+
+
+def in_turn(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """Do one call after the other what the map of `parallel_map` does."""
+    return [_call(function, item) for item in items]
+
+
+def _call(function: Callable[[Any], Any], item: Any) -> Any:
+    with torch.inference_mode():  # the mode of the caller is not inherited
+        return function(item)
+
+
+# Threads that stay, since the first transforms of new ones take as long as the work of many.
+@lru_cache(maxsize=1)
+def _pool(n_workers: int) -> ThreadPoolExecutor:
+    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="sksep")
+    n_threads = torch.get_num_threads()
+    ready = Barrier(n_workers)
+    list(pool.map(_work_alone, [ready] * n_workers))
+    # The limit that the workers set is theirs alone, but threads that other code starts from now
+    # on would inherit it.
+    torch.set_num_threads(n_threads)
+    return pool
 
 
 def _work_alone(ready: Barrier) -> None:
@@ -72,9 +81,9 @@ def _work_alone(ready: Barrier) -> None:
     ready.wait()
 
 
-def _call(function: Callable[[Any], Any], item: Any) -> Any:
-    with torch.inference_mode():  # the mode of the caller is not inherited
-        return function(item)
+if hasattr(os, "register_at_fork"):
+    # A forked process has none of the threads of its parent.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sksep.nn.parallel import count_workers, workers
+from sksep.nn.parallel import count_workers, parallel_map
 
 # Frames of 1024 samples that are worked through at a time on a CPU: their spectra fit in its
 # cache, and yet the calls cost nothing beside the work (measured between 32 and 4096).
@@ -309,8 +309,7 @@ def log_mel(
                 torch.matmul(powers[:, bins], weights, out=block_result[:, band])
         block_result.clamp_(min=floor).log10_().mul_(10.0)
 
-    with workers(count_workers(waveforms.device, len(blocks))) as in_parallel:
-        in_parallel(work, blocks)
+    parallel_map(count_workers(waveforms.device, len(blocks)))(work, blocks)
     return result.reshape(*batch_shape, n_frames, n_bands)
 
 

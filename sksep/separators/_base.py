@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -75,8 +76,12 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             Vocal waveforms (float32), each in the shape and at the sample rate of its mixture.
         """
         batch = self._check_batch(X)
+        device = self._inversion_device()
         return object_array(
-            [invert(record.with_mask(self._estimate_mask(record)), Inversion()) for record in batch]
+            [
+                invert(record.with_mask(self._estimate_mask(record)), Inversion(), device)
+                for record in batch
+            ]
         )
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -98,6 +103,10 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         """
         batch = self._check_batch(X)
         return score_estimates(batch, self.predict(batch), y, sample_weight)
+
+    def _inversion_device(self) -> torch.device:
+        """Where masks are inverted."""
+        return torch.device("cpu")
 
     def _check_batch(self, X: Any) -> TrackBatch:
         check_is_fitted(self)

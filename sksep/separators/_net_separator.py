@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -39,6 +40,24 @@ from sksep.training._split import split_tracks
 _FOREVER = 10**9
 # Options of an optimizer that may change while its running averages stay valid.
 _RATES = ("lr", "weight_decay")
+# Parameters of the net that `net_params` must leave alone.
+_RESERVED = {
+    "augmentation",
+    "batch_size",
+    "callbacks",
+    "criterion",
+    "device",
+    "front_end",
+    "lr",
+    "max_epochs",
+    "module",
+    "optimizer",
+    "precision",
+    "ratio",
+    "train_split",
+    "verbose",
+    "weighting",
+}
 # Values of the training history that can be stored; callbacks may record anything.
 _RECORDED = (bool, int, float, str, np.number, np.bool_)
 
@@ -97,7 +116,7 @@ class NetSeparator(BaseSeparator):
         return self._fit(X, self._n_epochs(), keep=keep, schedule=self.schedule)
 
     def partial_fit(self, X: Any, y: Any = None) -> NetSeparator:
-        """Train the network for one more epoch on the given tracks, at a constant rate.
+        """Train the network for one more epoch on all of the given tracks, at a constant rate.
 
         Parameters
         ----------
@@ -132,7 +151,7 @@ class NetSeparator(BaseSeparator):
     ) -> NetSeparator:
         batch = training_batch(X, type(self).__name__)
         front_end = batch[0].front_end
-        if keep and front_end != self.front_end_:
+        if keep and not front_end.same_spectra(self.front_end_):
             raise ValueError(
                 "The tracks were chunked with other settings than those this separator was "
                 "trained with; keep MelChunker's parameters, or set warm_start=False."
@@ -156,7 +175,8 @@ class NetSeparator(BaseSeparator):
                 )
                 module: nn.Module = MaskEstimator(self._network(front_end), mean, scale)
             else:
-                module = previous.module_
+                # A copy, so that a training that fails leaves the separator as it was.
+                module = copy.deepcopy(previous.module_)
             targets = batch[0].targets
             assert targets is not None
             net = self._make_net(
@@ -173,20 +193,21 @@ class NetSeparator(BaseSeparator):
                 net.train_split = predefined_split(ExcerptDataset(validation))
             net.initialize()
             if previous is not None:
-                net.history = previous.history
+                net.history = copy.deepcopy(previous.history)
                 _resume_optimizer(net.optimizer_, previous.optimizer_)
             net.partial_fit(train_set, None)
         # The validation set would travel along with every pickle of the net.
         net.train_split = None
         net.module_.eval()
+        _check_finite(net)
         self.front_end_ = front_end
         self.net_ = net
         self.n_epochs_ = len(self.loss_curve_)
-        self._warn_where_training_failed(n_before, n_epochs)
+        self._warn_where_interrupted(n_before, n_epochs)
         return self
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
-        if record.front_end != self.front_end_:
+        if not record.front_end.same_spectra(self.front_end_):
             raise ValueError(
                 f"{record.name} was chunked with other MelChunker settings than those this "
                 f"separator was trained with: {record.front_end} instead of {self.front_end_}."
@@ -216,8 +237,7 @@ class NetSeparator(BaseSeparator):
         module.to(device)
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters: dict[str, Any] = {
-            "optimizer": resolve_optimizer(self.optimizer),
-            "optimizer__weight_decay": check_number("weight_decay", self.weight_decay, 0.0),
+            **self._optimizer(),
             "lr": self._lr(),
             "batch_size": check_integer("batch_size", self.batch_size, 1),
             "iterator_train__shuffle": True,
@@ -226,7 +246,7 @@ class NetSeparator(BaseSeparator):
             "train_split": None,
             "callbacks": callbacks,
             "verbose": int(bool(self.verbose)),
-            **(self.net_params or {}),
+            **self._net_params(),
         }
         return SeparationNet(
             module,
@@ -274,21 +294,39 @@ class NetSeparator(BaseSeparator):
         fraction = check_number(
             "validation_fraction", self.validation_fraction, 0.0, 1.0, include_high=False
         )
+        trainable = [record for record in batch if _n_trainable_chunks(record)]
         train, validation = split_tracks(
-            batch,
+            TrackBatch(trainable),
             fraction if hold_back else 0.0,
             required=bool(self.early_stopping) and hold_back,
             random_state=random_state,
         )
-        if not _trainable(train):
-            return batch, TrackBatch([])
-        return train, validation if _trainable(validation) else TrackBatch([])
+        return train, validation
+
+    def _optimizer(self) -> dict[str, Any]:
+        optimizer = resolve_optimizer(self.optimizer)
+        weight_decay = check_number("weight_decay", self.weight_decay, 0.0)
+        if "weight_decay" in inspect.signature(optimizer).parameters:
+            return {"optimizer": optimizer, "optimizer__weight_decay": weight_decay}
+        if weight_decay:
+            raise ValueError(f"{optimizer.__name__} has no weight decay; set weight_decay=0.")
+        return {"optimizer": optimizer}
+
+    def _net_params(self) -> dict[str, Any]:
+        net_params = dict(self.net_params or {})
+        reserved = sorted(_RESERVED & set(net_params))
+        if reserved:
+            raise ValueError(
+                f"net_params must not hold {', '.join(reserved)}: the separator sets them, from "
+                "parameters of its own where it has them."
+            )
+        return net_params
 
     def _augmentation(self) -> Augmentation | None:
-        if self.augmentation is None or self.augmentation is False:
+        if self.augmentation is None:
             return None
-        if self.augmentation is True:
-            return Augmentation()
+        if isinstance(self.augmentation, (bool, np.bool_)):
+            return Augmentation() if self.augmentation else None
         if not isinstance(self.augmentation, Augmentation):
             raise TypeError(
                 "augmentation must be True, False, None or an Augmentation; got "
@@ -369,28 +407,40 @@ class NetSeparator(BaseSeparator):
             ) from error
         return module
 
-    def _warn_where_training_failed(self, n_before: int, n_epochs: int) -> None:
-        losses = self.loss_curve_
-        if losses and not np.isfinite(losses[-1]):
-            raise ValueError(
-                f"The training loss became {losses[-1]}. Lower lr, set gradient_clipping, or use "
-                "precision='float32'."
-            )
+    def _inversion_device(self) -> torch.device:
+        device = torch.device(self.net_.device)
+        # Complex numbers are not complete on MPS.
+        return device if device.type == "cuda" else torch.device("cpu")
+
+    def _warn_where_interrupted(self, n_before: int, n_epochs: int) -> None:
+        n_trained = len(self.loss_curve_) - n_before
         stopped_early = any(
             isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
             for _, callback in self.net_.callbacks_
         )
-        if len(losses) - n_before < n_epochs and not stopped_early:
+        if n_trained < n_epochs and not stopped_early:
+            kept = "best weights so far" if self.validation_loss_curve_ else "last weights"
             warnings.warn(
-                f"Training was interrupted after {len(losses) - n_before} of {n_epochs} epochs; "
-                "the best weights so far are kept.",
+                f"Training was interrupted after {n_trained} of {n_epochs} epochs; the {kept} are "
+                "kept.",
                 UserWarning,
                 stacklevel=4,
             )
 
 
-def _trainable(batch: TrackBatch) -> bool:
-    return any(record.targets and record.targets.chunk_is_kept.any() for record in batch)
+def _n_trainable_chunks(record: TrackRecord) -> int:
+    return 0 if record.targets is None else int(record.targets.chunk_is_kept.sum())
+
+
+def _check_finite(net: SeparationNet) -> None:
+    """Raise where training diverged: in its last loss, or in the weights that it left."""
+    losses = [row["train_loss"] for row in net.history if "train_loss" in row]
+    finite = all(bool(weights.isfinite().all()) for weights in net.module_.state_dict().values())
+    if not finite or (losses and not np.isfinite(losses[-1])):
+        raise ValueError(
+            "Training diverged: the loss or the weights became NaN or infinite. Lower lr, set "
+            "gradient_clipping, or use precision='float32'."
+        )
 
 
 def _silent(_: str) -> None:

@@ -22,8 +22,8 @@ class UNetSeparator(NetSeparator):
     Parameters
     ----------
     architecture : {"report", "singing_voice"}, default="report"
-        The source report's U-Net (3 x 3 convolutions, max-pooling), or that of Jansson et al. [2]_
-        (5 x 5 convolutions of stride 2; give it ``n_levels=6``).
+        The source report's U-Net [1]_ (3 x 3 convolutions, max-pooling), or that of Jansson et
+        al. [2]_ (5 x 5 convolutions of stride 2; give it ``n_levels=6``).
     n_filters : int, default=16
         Filters of the first level; each level below has twice as many.
     n_levels : int, default=4
@@ -61,7 +61,8 @@ class UNetSeparator(NetSeparator):
     n_iter_no_change : int, default=10
         Patience of `early_stopping` in epochs.
     augmentation : bool or Augmentation, default=True
-        Random excerpts, remixes and variations; False trains on the chunks as they are.
+        Random excerpts, remixes and variations; False trains on the chunks as they are. Searches
+        reach ``augmentation__*`` where an `Augmentation` is given.
     callbacks : list, default=None
         Further skorch callbacks.
     warm_start : bool, default=False
@@ -85,6 +86,10 @@ class UNetSeparator(NetSeparator):
         Settings of the `MelChunker` that it was trained with.
     n_epochs_ : int
         Epochs trained so far.
+    history_ : skorch.history.History
+        The training history, a row per epoch.
+    loss_curve_, validation_loss_curve_ : list of float
+        Losses per epoch; the latter is empty where no tracks were held back.
 
     References
     ----------

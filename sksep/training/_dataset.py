@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
+from sksep._activity import chunk_power
 from sksep._batch import TrackRecord
 from sksep._tracks import FloatArray, check_tracks
 from sksep.nn.front_end import FrontEnd
 from sksep.training._augmentation import Augmentation
-from sksep.transformers._mask_builder import chunk_power
 
 # Mean square below which a chunk of an unpaired pool is left out (-60 dB of full scale).
 _POOL_SILENCE = 1e-6

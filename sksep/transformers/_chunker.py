@@ -155,6 +155,10 @@ class MelChunker(TransformerMixin, BaseEstimator):
                 f"hop_length must be at most n_fft // 2 = {n_fft // 2}, got {hop_length}: larger "
                 "hops cannot be inverted."
             )
+        if self.n_mels is None and (self.f_min != 0 or self.f_max is not None):
+            raise ValueError(
+                "f_min and f_max limit mel bands; with n_mels=None leave them at 0 and None."
+            )
         f_max = self.f_max if self.f_max is not None else sample_rate / 2
         f_max = check_number("f_max", f_max, 0.0, sample_rate / 2)
         f_min = check_number("f_min", self.f_min, 0.0, f_max)

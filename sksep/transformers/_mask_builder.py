@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from sksep._activity import chunk_power, keep_share
 from sksep._batch import Targets, TrackBatch, TrackRecord, as_batch
 from sksep._parameters import check_choice, check_number
 from sksep._tracks import FloatArray, check_pair, check_same_length, check_tracks
-from sksep.nn.chunks import count_chunks
-from sksep.nn.front_end import FrontEnd
 from sksep.nn.masks import RATIOS, WEIGHTINGS
 
 # Mean square below which a chunk is silent whatever the threshold: digital silence and dither.
@@ -33,7 +32,8 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         Whether the proportion mask is the share of the vocals in the power or in the magnitude
         of a bin. A power ratio is the Wiener filter, and the better one for the SDR.
     weighting : {"magnitude", "log_magnitude", "uniform"}, default="magnitude"
-        Weights of the T-F bins, for losses that use them.
+        Weights of the T-F bins (``targets.weights``), for losses that use them; the named losses of
+        `UNetSeparator` do not.
     silence_threshold : float, default=-60.0
         Chunks whose level is this far below the loudest chunk of the track, in dB, are not
         trained on.
@@ -91,7 +91,6 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         as_batch(X, user="MaskBuilder")
-        self.is_fitted_ = True
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
@@ -115,7 +114,7 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         ValueError
             Where `y` is missing or does not fit `X`; the track and the remedy are named.
         """
-        self.fit(X)
+        self._check_parameters()
         batch = as_batch(X, user="MaskBuilder")
         if y is None:
             raise ValueError(
@@ -134,7 +133,7 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
             ),
             strict=True,
         )
-        kept = _keep_share(sounds, sings, float(self.vocal_free_share))
+        kept = keep_share(sounds, sings, float(self.vocal_free_share))
         return TrackBatch(
             replace(
                 record,
@@ -196,33 +195,3 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         tags.target_tags.required = True
         tags.requires_fit = False
         return tags
-
-
-def chunk_power(
-    waveform: FloatArray, n_total_frames: int, front_end: FrontEnd
-) -> npt.NDArray[np.float64]:
-    """Mean square of a waveform under each chunk of its spectrogram, shape (n_chunks,)."""
-    step = front_end.chunk_step
-    n_chunks = count_chunks(n_total_frames, front_end.n_frames, step)
-    starts = np.arange(n_chunks) * step * front_end.hop_length
-    stops = np.minimum(starts + front_end.n_frames * front_end.hop_length, len(waveform))
-    starts = np.minimum(starts, stops)
-    energy = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
-    return (energy[stops] - energy[starts]) / np.maximum(stops - starts, 1)
-
-
-def _keep_share(
-    sounds: tuple[npt.NDArray[np.bool_], ...],
-    sings: tuple[npt.NDArray[np.bool_], ...],
-    vocal_free_share: float,
-) -> list[npt.NDArray[np.bool_]]:
-    all_sounds, all_sings = np.concatenate(sounds), np.concatenate(sings)
-    free = np.flatnonzero(all_sounds & ~all_sings)
-    n_sings = int(all_sings.sum())
-    if n_sings and vocal_free_share < 1.0:
-        n_free = min(len(free), round(n_sings * vocal_free_share / (1.0 - vocal_free_share)))
-        spread = np.linspace(0, max(len(free) - 1, 0), n_free)  # evenly over all tracks
-        free = free[spread.round().astype(int)]
-    kept = all_sings.copy()
-    kept[free] = True
-    return np.split(kept, np.cumsum([len(part) for part in sounds])[:-1])
