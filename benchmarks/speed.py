@@ -82,6 +82,13 @@ def front_end(n_fft: int, hop_length: int, n_mels: int, waveform: np.ndarray) ->
     )
 
 
+def chunks(n_fft: int, hop_length: int, n_mels: int, waveform: np.ndarray) -> Comparison:
+    """From a track to overlapping log-mel chunks, checks and copies included, by `MelChunker`."""
+    chunker = MelChunker(n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
+    reference = front_end(n_fft, hop_length, n_mels, waveform).reference
+    return Comparison(lambda: chunker.transform([waveform])[0].chunks, reference)
+
+
 def phase_reconstruction(
     n_fft: int, hop_length: int, n_iter: int, momentum: float, waveform: np.ndarray
 ) -> Comparison:
@@ -187,6 +194,8 @@ def training(waveform: np.ndarray) -> Comparison:
 COMPARISONS: dict[str, Callable[[np.ndarray], Comparison]] = {
     "front end, 1024/128, 128 mels": partial(front_end, 1024, 128, 128),
     "front end, 2048/512, 256 mels": partial(front_end, 2048, 512, 256),
+    "MelChunker, 1024/128, 128 mels": partial(chunks, 1024, 128, 128),
+    "MelChunker, 2048/512, 256 mels": partial(chunks, 2048, 512, 256),
     "griffin-lim, 1024/128, 10 iterations": partial(phase_reconstruction, 1024, 128, 10, 0.0),
     "griffin-lim, 2048/512, 10 iterations": partial(phase_reconstruction, 2048, 512, 10, 0.0),
     "fast griffin-lim, 1024/128, 10 iterations": partial(phase_reconstruction, 1024, 128, 10, 0.99),
