@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, overload
@@ -228,3 +229,10 @@ def object_array(items: Sequence[Any]) -> npt.NDArray[np.object_]:
     for index, item in enumerate(items):  # array[:] = items would broadcast equal lengths
         array[index] = item
     return array
+
+
+def as_tensor(array: npt.NDArray[Any]) -> torch.Tensor:
+    """A tensor on the memory of a read-only array: it must not be written to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch warns that it could be
+        return torch.from_numpy(array)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sksep._batch import TrackRecord
+from sksep._batch import TrackRecord, as_tensor
 from sksep._tracks import FloatArray
 from sksep.nn.front_end import FrontEnd
 from sksep.nn.griffin_lim import griffin_lim
@@ -16,7 +16,7 @@ from sksep.nn.spectral import istft, stft
 
 # Audio inverted at a time, in seconds: long enough for the margins to be cheap, short enough for
 # the spectra of a block to take tens of megabytes.
-_BLOCK_SECONDS = 15.0
+_BLOCK_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def invert(
     track, front_end = record.track, record.front_end
     grid = native_grid(front_end, track.sample_rate)
     lift = front_end.lift_matrix(track.sample_rate, grid.n_fft).to(device)
-    mask = torch.tensor(record.mask, device=device)
+    mask = as_tensor(record.mask).to(device)
     frames_per_hop = (grid.hop_length / track.sample_rate) * (
         front_end.sample_rate / front_end.hop_length
     )

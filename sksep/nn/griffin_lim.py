@@ -92,7 +92,7 @@ def griffin_lim(
         phase = phase.to(magnitude.device).expand(magnitude.shape)
     magnitude = magnitude.reshape(batch_shape.numel(), n_frames, n_bins)
     phase = phase.reshape(magnitude.shape)
-    result = magnitude.new_zeros(magnitude.shape[0], n_samples)
+    result = magnitude.new_empty(magnitude.shape[0], n_samples)
     block_frames = spectral.frames_per_block(n_fft, magnitude.device)
     # Short signals share blocks; of long ones, each is worked through by itself.
     n_together = max(1, block_frames // n_frames)
@@ -102,7 +102,11 @@ def griffin_lim(
     n_sections = max(1, n_frames // max(block_frames, n_halo))
     n_workers = count_workers(magnitude.device, len(groups) * n_sections)
     taper = spectral.window(n_fft, magnitude.dtype, magnitude.device)
-    scale = _scale(magnitude, n_fft, hop_length, n_samples, center)
+    in_parallel = parallel_map(n_workers)
+    # By a worker too: torch's own threads, once used, stay busy waiting for more.
+    (scale,) = in_parallel(
+        lambda magnitude: _scale(magnitude, n_fft, hop_length, n_samples, center), [magnitude]
+    )
     start, stop = spectral.kept_samples(n_fft, n_samples, center)
 
     def work(group: slice, n_sections: int, map_sections: ParallelMap) -> None:
@@ -120,8 +124,8 @@ def griffin_lim(
         ]
         signals = _iterate(sections, n_iter, momentum, map_sections)[:, start:stop]
         result[group, : signals.shape[-1]] = signals
+        result[group, signals.shape[-1] :] = 0.0
 
-    in_parallel = parallel_map(n_workers)
     if len(groups) >= n_workers:
         in_parallel(lambda group: work(group, 1, in_turn), groups)
     else:
@@ -165,9 +169,8 @@ class _Section:
         hop_length: int,
         block_frames: int,
     ) -> None:
-        # Real and imaginary parts are scaled as neighbouring numbers: pairs of equal magnitudes.
-        self._magnitude = torch.complex(magnitude, magnitude)
-        self._phase, self._scale = phase, scale
+        self._magnitude, self._phase, self._scale = magnitude, phase, scale
+        self._magnitude_pairs: list[Tensor] = []
         self._taper, self._hop_length = taper, hop_length
         n_frames = magnitude.shape[1]
         # Up to the first frame of the next section.
@@ -180,6 +183,9 @@ class _Section:
 
     def invert_initial_phase(self) -> Tensor:
         """Sum of the frames with the given magnitudes and the initial phase."""
+        # Real and imaginary parts are scaled as neighbouring numbers: pairs of equal magnitudes.
+        parts = [self._magnitude[:, block] for block in self._blocks]
+        self._magnitude_pairs = [torch.complex(part, part) for part in parts]
         return self._sum_frames(self._initial_spectra)
 
     def iterate(
@@ -225,7 +231,7 @@ class _Section:
         total = self._scale.new_zeros(self._magnitude.shape[0], self._scale.shape[0])
         for index, block in enumerate(self._blocks):
             spectra = spectra_of(index, block)
-            _set_magnitude(spectra, self._magnitude[:, block])
+            _set_magnitude(spectra, self._magnitude_pairs[index])
             frames = torch.fft.irfft(spectra, n=self._taper.shape[0])
             part = spectral.overlap_add(frames, self._taper, self._hop_length)
             start = block.start * self._hop_length

@@ -282,19 +282,16 @@ def log_mel(
     check_waveforms(waveforms)
     n_frames = count_frames(waveforms.shape[-1], n_fft, hop_length, center=center)
     batch_shape = waveforms.shape[:-1]
-    signals = _padded(
-        waveforms.detach().reshape(batch_shape.numel(), waveforms.shape[-1]), n_fft, center
-    )
-    frames = signals.unfold(-1, n_fft, hop_length)
+    signals = waveforms.detach().reshape(batch_shape.numel(), waveforms.shape[-1])
     taper = window(n_fft, waveforms.dtype, waveforms.device)
     bands = None if filter_bank is None else _compact_bands(filter_bank.to(waveforms))
     n_bands = n_fft // 2 + 1 if filter_bank is None else filter_bank.shape[0]
-    result = waveforms.new_empty(frames.shape[0], n_frames, n_bands)
+    result = waveforms.new_empty(signals.shape[0], n_frames, n_bands)
     if block_frames is None:
         block_frames = frames_per_block(n_fft, waveforms.device)
     blocks = [
         (signal, slice(start, start + block_frames))
-        for signal in range(frames.shape[0])
+        for signal in range(signals.shape[0])
         for start in range(0, n_frames, block_frames)
     ]
 
@@ -309,7 +306,11 @@ def log_mel(
                 torch.matmul(powers[:, bins], weights, out=block_result[:, band])
         block_result.clamp_(min=floor).log10_().mul_(10.0)
 
-    parallel_map(count_workers(waveforms.device, len(blocks)))(work, blocks)
+    in_parallel = parallel_map(count_workers(waveforms.device, len(blocks)))
+    # By a worker too: torch's own threads, once used, stay busy waiting for more.
+    (padded,) = in_parallel(lambda signals: _padded(signals, n_fft, center), [signals])
+    frames = padded.unfold(-1, n_fft, hop_length)
+    in_parallel(work, blocks)
     return result.reshape(*batch_shape, n_frames, n_bands)
 
 

@@ -18,7 +18,7 @@ from skorch.helper import predefined_split
 from skorch.history import History
 from torch import nn
 
-from sksep._batch import TrackBatch, TrackRecord
+from sksep._batch import TrackBatch, TrackRecord, as_tensor
 from sksep._parameters import check_choice, check_integer, check_number
 from sksep._tracks import FloatArray
 from sksep.nn.front_end import FrontEnd
@@ -194,7 +194,7 @@ class NetSeparator(BaseSeparator):
             net.initialize()
             if previous is not None:
                 net.history = copy.deepcopy(previous.history)
-                _resume_optimizer(net.optimizer_, previous.optimizer_)
+                _resume_optimizer(net.optimizer_, getattr(previous, "optimizer_", None))
             net.partial_fit(train_set, None)
         # The validation set would travel along with every pickle of the net.
         net.train_split = None
@@ -215,7 +215,7 @@ class NetSeparator(BaseSeparator):
         device = torch.device(self.net_.device)
         mask = estimate_mask(
             self.net_.module_,
-            torch.tensor(record.spectrogram),
+            as_tensor(record.spectrogram),
             record.front_end,
             batch_size=check_integer("batch_size", self.batch_size, 1),
             device=device,
@@ -449,11 +449,13 @@ def _silent(_: str) -> None:
 
 def _resume_optimizer(optimizer: Any, previous: Any) -> None:
     """Go on with the running averages of another optimizer of the same kind and options."""
+    if type(optimizer) is not type(previous):
+        return
     options = [
         {name: value for name, value in each.defaults.items() if name not in _RATES}
         for each in (optimizer, previous)
     ]
-    if type(optimizer) is type(previous) and options[0] == options[1]:
+    if options[0] == options[1]:
         state = previous.state_dict()["state"]
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
