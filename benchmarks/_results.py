@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -34,6 +35,12 @@ def write(name: str, results: dict[str, Any], table: str) -> None:
     versions = ", ".join(f"{key} {value}" for key, value in record["versions"].items())
     text = f"# {name}\n\n{record['date']}; {machine}; {versions}\n\n{table}\n"
     (FOLDER / f"{name}.md").write_text(text)
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of a run, less the folders and files of whoever ran it."""
+    places = ("data", "load", "model", "output", "vocals_pool", "accompaniment_pool")
+    return {name: value for name, value in vars(options).items() if name not in places}
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _results import markdown_table, write
+from _results import markdown_table, settings, write
 from _training import fit_within
 from tqdm import tqdm
 
@@ -80,7 +80,7 @@ def main() -> None:
     print(table)
     name = options.name or f"mir1k-{options.preset}{'-dev' if options.dev else ''}"
     parameters = sum(part.numel() for part in pipeline["separate"].net_.module_.parameters())
-    write(name, {**row, **training, "parameters": parameters, "options": vars(options)}, table)
+    write(name, {**row, **training, "parameters": parameters, "options": settings(options)}, table)
 
 
 def trained(train: Any, options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:

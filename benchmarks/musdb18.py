@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _results import markdown_table, write
+from _results import markdown_table, settings, write
 from _training import fit_within
 from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
@@ -95,7 +95,7 @@ def main() -> None:
     print(table)
     write(
         options.name or f"musdb18-{options.preset}",
-        {**row, **training, "options": vars(options)},
+        {**row, **training, "options": settings(options)},
         table,
     )
 
