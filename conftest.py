@@ -1,6 +1,7 @@
 """What tests and doctests share: nothing on a screen, few threads, found recordings."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ _ROOT = Path(__file__).resolve().parent
 os.environ["MPLBACKEND"] = "Agg"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+    # numba's files in site-packages can be damaged by two workers that compile librosa's functions
+    # at once, and then crash every process that loads them.
+    os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="numba-")
 
 # Absolute, because tests change their working directory.
 if os.environ.get("SKSEP_DATA_HOME"):
