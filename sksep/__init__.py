@@ -3,7 +3,12 @@
 from sksep._tracks import AudioSource
 from sksep._tracks import load as load_audio
 from sksep.persistence import load, save
-from sksep.separators import UNetSeparator
+from sksep.separators import (
+    DeepClusteringSeparator,
+    HybridClusteringSeparator,
+    UHNetSeparator,
+    UNetSeparator,
+)
 from sksep.training import Augmentation
 from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
 
@@ -12,9 +17,12 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "AudioSource",
     "Augmentation",
+    "DeepClusteringSeparator",
     "GriffinLimInverter",
+    "HybridClusteringSeparator",
     "MaskBuilder",
     "MelChunker",
+    "UHNetSeparator",
     "UNetSeparator",
     "__version__",
     "load",

@@ -18,7 +18,8 @@ import safetensors.torch
 import sklearn
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans, SpectralClustering
+from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
@@ -31,7 +32,10 @@ _FORMAT_VERSION = 1
 # Classes of scikit-learn that may be stored, and what they keep beside attributes that end in "_".
 _SKLEARN_CLASSES: dict[type, tuple[str, ...]] = {
     Pipeline: (),
+    FrozenEstimator: (),
     KMeans: ("_n_threads", "_n_features_out"),
+    MiniBatchKMeans: ("_n_threads", "_n_features_out"),
+    SpectralClustering: (),
     GaussianMixture: (),
 }
 # Parameters that only training or one machine needs, and that hold code, recordings or folders.

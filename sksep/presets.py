@@ -7,7 +7,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from sksep._parameters import check_choice
-from sksep.separators import UNetSeparator
+from sksep.separators import UHNetSeparator, UNetSeparator
 from sksep.training import Augmentation
 from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
 
@@ -54,19 +54,50 @@ def unet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
     >>> pipeline["chunk"].n_mels
     256
     """
+    return _pipeline(UNetSeparator(), preset, parameters)
+
+
+def uhnet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
+    """A pipeline around a `UHNetSeparator`, with settings that belong together.
+
+    Parameters
+    ----------
+    preset : {"report", "report_front_end", "recommended"}, default="recommended"
+        As in `unet_pipeline`. The last two have a smaller clustering network than the report (two
+        recurrent layers of 128 units per direction instead of four of 300).
+    **parameters
+        Further parameters of the pipeline, such as ``separate__max_epochs=10``.
+
+    Returns
+    -------
+    Pipeline
+        With the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
+
+    Examples
+    --------
+    >>> from sksep.presets import uhnet_pipeline
+    >>> uhnet_pipeline("recommended")["separate"].hidden_size
+    128
+    """
+    separator = UHNetSeparator()
+    if preset != "report":
+        separator.set_params(hidden_size=128, n_layers=2)
+    return _pipeline(separator, preset, parameters)
+
+
+def _pipeline(separator: Any, preset: str, parameters: dict[str, Any]) -> Pipeline:
     check_choice("preset", preset, PRESETS)
     front_end = _WIDE_FRONT_END if preset == "recommended" else _REPORT_FRONT_END
-    recipe: dict[str, Any] = {}
     if preset != "report":
         augmentation = Augmentation(true_pairs=0.2, speed_range=(0.87, 1.15))
         # Chunks of the wide front end are four times as long as the report's.
         batch_size = 8 if preset == "recommended" else 16
-        recipe = {**_RECIPE, "batch_size": batch_size, "augmentation": augmentation}
+        separator.set_params(**_RECIPE, batch_size=batch_size, augmentation=augmentation)
     pipeline = Pipeline(
         [
             ("chunk", MelChunker(**front_end)),
             ("mask", MaskBuilder()),
-            ("separate", UNetSeparator(**recipe)),
+            ("separate", separator),
             ("invert", GriffinLimInverter()),
         ]
     )

@@ -27,7 +27,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, clone
+from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import train_test_split
 from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -45,18 +47,38 @@ SAMPLE_RATE = 8000
 # Values of parameters that make any estimator that has them small, fast and reproducible.
 SMALL: dict[str, Any] = {
     "batch_size": 16,
+    "depth": 2,
     "device": "cpu",
+    "embedding_dim": 3,
+    "hidden_size": 4,
     "max_epochs": 1,
     "n_filters": 2,
+    "n_layers": 1,
     "n_levels": 2,
     "random_state": 0,
 }
 # Parameters to check instead of none, by class name; an empty dict is the small default.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "DeepClusteringSeparator": [
+        {},
+        {"cluster_scope": "chunk", "n_convolutions": 2, "weights": None, "augmentation": False},
+        {"loss": "whitened", "cell": "lstm", "clusterer": GaussianMixture(2), "soft_masks": True},
+    ],
+    "HybridClusteringSeparator": [
+        {},
+        {"output": "mask", "warm_start": True},
+        {"permutation_invariant": True, "clusterer": KMeans(3, n_init=1)},
+    ],
+    "UHNetSeparator": [
+        {},
+        {"n_levels": 1, "loss": "snr", "skip": "add", "augmentation": False},
+    ],
     "GriffinLimInverter": [{"n_iter": 1}, {"n_iter": 1, "init": "random"}],
     "UNetSeparator": [
         {},
         {"architecture": "singing_voice", "augmentation": False},
+        {"architecture": "fully_convolutional"},
+        {"skip": "add"},
         {"loss": "snr", "callbacks": [("stop", EarlyStopping("train_loss"))], "warm_start": True},
     ],
 }

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,11 +10,24 @@ import torch
 
 from sksep.nn.chunks import chunk
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
-from sksep.nn.mask_estimator import MaskEstimator, autocast, band_statistics, estimate_mask
+from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
+from sksep.nn.mask_estimator import (
+    MaskEstimator,
+    autocast,
+    band_statistics,
+    in_batches,
+    join_batches,
+)
 from sksep.nn.singing_voice_unet import SingingVoiceUNet
 from sksep.nn.unet import UNet, crop, pad_to_multiple
 
-ARCHITECTURES = [UNet, SingingVoiceUNet]
+ARCHITECTURES = [
+    UNet,
+    pytest.param(partial(UNet, skip="add"), id="UNet-add"),
+    SingingVoiceUNet,
+    pytest.param(partial(SingingVoiceUNet, skip="add"), id="SingingVoiceUNet-add"),
+    FullyConvolutionalNetwork,
+]
 
 
 def make(architecture, seed=0, **parameters):
@@ -59,6 +73,8 @@ def test_parameter_counts():
     down = sum(double(a, b) for a, b in zip([1, *widths], widths, strict=False))
     up = sum(double(2 * a, a) + 4 * b * a + a for a, b in itertools.pairwise(widths))
     assert count(UNet()) == down + up + 16 + 1
+    up = sum(double(a, a) + 4 * b * a + a for a, b in itertools.pairwise(widths))
+    assert count(UNet(skip="add")) == down + up + 16 + 1
 
     widths = [16, 32, 64, 128, 256, 512]
     down = sum(25 * a * b + 2 * b for a, b in zip([1, *widths], widths, strict=False))
@@ -67,6 +83,47 @@ def test_parameter_counts():
     outputs = [256, 128, 64, 32, 16, 16]
     up = sum(25 * a * b + 2 * b for a, b in zip(inputs, outputs, strict=True))
     assert count(SingingVoiceUNet()) == down + up + 16 + 1
+    inputs = [512, 256, 128, 64, 32, 16]
+    up = sum(25 * a * b + 2 * b for a, b in zip(inputs, outputs, strict=True))
+    assert count(SingingVoiceUNet(skip="add")) == down + up + 16 + 1
+
+    widths = [16, 32, 64, 128, 128]
+    down = sum(double(a, b) for a, b in zip([1, *widths], [*widths, 128], strict=True))
+    # Scores of the last three depths, doubled twice in resolution.
+    scores = 64 + 128 + 128 + 3 + 2 * 16
+    assert count(FullyConvolutionalNetwork()) == down + scores
+
+
+def test_names_of_the_weights_stay_as_saved_models_have_them():
+    kinds = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    double = [f"{index}.weight" for index in (0, 3)]
+    double += [f"{index}.{kind}" for index in (1, 4) for kind in kinds]
+    layers = ["encoders.0", "encoders.1", "bottom", "decoders.0", "decoders.1"]
+    expected = {f"{layer}.{name}" for layer in layers for name in double}
+    affine = ["upsamplers.0", "upsamplers.1", "head"]
+    expected |= {f"{layer}.{kind}" for layer in affine for kind in ("weight", "bias")}
+    assert set(UNet(n_levels=2).state_dict()) == expected
+    assert set(UNet(n_levels=2, skip="add").state_dict()) == expected
+
+
+@pytest.mark.parametrize("architecture", [UNet, SingingVoiceUNet])
+@pytest.mark.parametrize("skip", ["sum", "", None, 1])
+def test_unknown_skips_are_refused(architecture, skip):
+    with pytest.raises(ValueError, match="skip must be one of 'concatenate', 'add'"):
+        make(architecture, skip=skip)
+
+
+@pytest.mark.parametrize("architecture", [UNet, SingingVoiceUNet])
+@pytest.mark.parametrize("skip", ["concatenate", "add"])
+def test_skips_carry_what_does_not_pass_the_bottom(architecture, skip):
+    network = make(architecture, n_filters=4, skip=skip).eval()
+    with torch.no_grad():
+        for parameter in network.encoders[-1].parameters():
+            parameter.zero_()
+        for parameter in getattr(network, "bottom", torch.nn.Identity()).parameters():
+            parameter.zero_()
+    first, second = network(features(2, 1, 32, 32))
+    assert (first - second).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -190,13 +247,24 @@ class Position(torch.nn.Module):
         return inputs
 
 
+def estimate_mask(module, spectrogram, front_end, batch_size):
+    step = front_end.chunk_step
+    masks = in_batches(
+        lambda part: torch.sigmoid(module(part)),
+        chunk(spectrogram, front_end.n_frames, step),
+        batch_size=batch_size,
+        device=torch.device("cpu"),
+    )
+    return join_batches(masks, step, len(spectrogram))
+
+
 @pytest.mark.parametrize("n_total", [1, 19, 20, 21, 57, 100])
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.8])
 def test_masks_of_whole_tracks(n_total, overlap):
     front_end = make_front_end(overlap=overlap)
     spectrogram = features(n_total, 24)
     module = Position()
-    mask = estimate_mask(module, spectrogram, front_end, batch_size=3, device=torch.device("cpu"))
+    mask = estimate_mask(module, spectrogram, front_end, batch_size=3)
     assert mask.shape == (n_total, 24) and mask.dtype == torch.float32
     torch.testing.assert_close(mask, torch.sigmoid(spectrogram))
     n_chunks = len(chunk(spectrogram, front_end.n_frames, front_end.chunk_step))
@@ -207,13 +275,7 @@ def test_the_batch_size_does_not_change_masks():
     network = make(UNet).eval()
     module = MaskEstimator(network, torch.zeros(24), torch.ones(24)).eval()
     masks = [
-        estimate_mask(
-            module,
-            features(90, 24),
-            make_front_end(),
-            batch_size=size,
-            device=torch.device("cpu"),
-        )
+        estimate_mask(module, features(90, 24), make_front_end(), batch_size=size)
         for size in (1, 2, 100)
     ]
     torch.testing.assert_close(masks[0], masks[1], atol=1e-5, rtol=0.0)

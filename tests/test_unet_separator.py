@@ -19,6 +19,7 @@ from skorch.history import History
 
 from sksep import MaskBuilder, MelChunker, UNetSeparator
 from sksep.datasets import make_songs
+from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
 from sksep.nn.singing_voice_unet import SingingVoiceUNet
 from sksep.nn.unet import UNet
 from sksep.training import Augmentation
@@ -156,6 +157,8 @@ def test_fit_changes_no_parameter(batch):
     ("parameters", "error", "message"),
     [
         ({"architecture": "transformer"}, ValueError, "architecture"),
+        ({"skip": "sum"}, ValueError, "skip"),
+        ({"architecture": "fully_convolutional", "skip": "sum"}, ValueError, "skip"),
         ({"n_filters": 0}, ValueError, "n_filters"),
         ({"n_filters": 2.5}, TypeError, "n_filters"),
         ({"n_levels": 0}, ValueError, "n_levels"),
@@ -193,11 +196,17 @@ def test_errors_name_the_parameter(batch, parameters, error, message):
 
 
 def test_the_network_follows_its_parameters(batch):
-    for architecture, kind in [("report", UNet), ("singing_voice", SingingVoiceUNet)]:
-        separator = make(architecture=architecture, n_filters=3, n_levels=3, dropout=0.25)
+    parameters = {"n_filters": 3, "n_levels": 3, "dropout": 0.25, "skip": "add"}
+    for architecture, kind in [
+        ("report", UNet),
+        ("singing_voice", SingingVoiceUNet),
+        ("fully_convolutional", FullyConvolutionalNetwork),
+    ]:
+        separator = make(architecture=architecture, **parameters)
         network = separator.fit(batch).net_.module_.network
         assert type(network) is kind
-        assert network.head.in_channels == 3 and network.n_levels == 3
+        assert network.encoders[0][0].out_channels == 3 and network.n_levels == 3
+        assert getattr(network, "skip", "add") == "add"
         dropouts = [part.p for part in network.modules() if isinstance(part, torch.nn.Dropout2d)]
         assert set(dropouts) == {0.25}
         assert masks(separator, batch).std() > 0
@@ -702,7 +711,7 @@ def test_short_tracks_train_and_predict(n_samples):
 @pytest.mark.parametrize(
     "settings", [{"n_mels": None}, {"n_frames": 21, "n_mels": 17}, {"n_frames": 3, "overlap": 0.0}]
 )
-@pytest.mark.parametrize("architecture", ["report", "singing_voice"])
+@pytest.mark.parametrize("architecture", ["report", "singing_voice", "fully_convolutional"])
 @pytest.mark.parametrize("loss", ["bce", "snr"])
 def test_other_front_ends_work(songs, settings, architecture, loss):
     chunks = MelChunker(**{**FRONT_END, **settings}).fit_transform(songs.mixtures[:2])
@@ -718,7 +727,7 @@ def test_a_batch_of_one_pixel_trains(songs):
     # The last batch holds one excerpt, which the network halves to one pixel.
     chunks = MelChunker(n_fft=512, n_mels=16, n_frames=16).fit_transform(songs.mixtures[:2])
     batch = MaskBuilder().fit_transform(chunks, songs.vocals[:2])
-    for architecture in ("report", "singing_voice"):
+    for architecture in ("report", "singing_voice", "fully_convolutional"):
         separator = make(architecture=architecture, n_levels=4, excerpts_per_epoch=5).fit(batch)
         assert np.isfinite(masks(separator, batch)).all()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,13 +73,13 @@ LOSSES: dict[str, LossFunction] = {
 class Loss(nn.Module):
     """A loss function as the module that a training loop wants."""
 
-    def __init__(self, function: LossFunction) -> None:
+    def __init__(self, function: Callable[[Any, Excerpts], Tensor]) -> None:
         super().__init__()
         self.function = function
 
-    def forward(self, logits: Tensor, excerpts: Excerpts) -> Tensor:
-        """Scalar loss of logits (batch, n_frames, n_bands)."""
-        return self.function(logits, excerpts)
+    def forward(self, output: Any, excerpts: Excerpts) -> Tensor:
+        """Scalar loss of what a network returned, logits (batch, n_frames, n_bands) of a U-Net."""
+        return self.function(output, excerpts)
 
 
 def _energy_floor(excerpts: Excerpts) -> Tensor:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sksep.nn.chunks import chunk, overlap_sum
-from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
+from sksep.nn.chunks import overlap_sum
+from sksep.nn.front_end import FLOOR_DECIBELS
 
 
-class MaskEstimator(nn.Module):
+class NormalisedNetwork(nn.Module):
     """A network on log-power spectrograms normalised per band.
 
     Parameters
     ----------
     network : nn.Module
-        From (batch, 1, n_frames, n_bands) to mask logits of the same shape.
+        On normalised spectrograms (batch, 1, n_frames, n_bands).
     mean, scale : Tensor of shape (n_bands,)
         Mean and standard deviation of each band in dB.
     """
@@ -31,12 +33,23 @@ class MaskEstimator(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("scale", scale)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Mask logits (batch, n_frames, n_bands) of log-power features in dB."""
+    def forward(self, features: Tensor) -> Any:
+        """What the network makes of log-power features (batch, n_frames, n_bands) in dB."""
+        return self.network(self.normalise(features))
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """Features (batch, n_frames, n_bands) in dB as input of the network."""
         normalised = ((features - self.mean) / self.scale).unsqueeze(1)
         # Convolutions over many channels run on whole pixels: channels-last saves transposes.
-        normalised = normalised.contiguous(memory_format=torch.channels_last)
-        return self.network(normalised).squeeze(1)
+        return normalised.contiguous(memory_format=torch.channels_last)
+
+
+class MaskEstimator(NormalisedNetwork):
+    """A normalised network whose output is one spectrogram of mask logits."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Mask logits (batch, n_frames, n_bands) of log-power features in dB."""
+        return super().forward(features).squeeze(1)
 
 
 def band_statistics(spectrograms: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -57,40 +70,68 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
     return torch.autocast(device.type, dtype=precision)
 
 
-def estimate_mask(
-    module: nn.Module,
-    spectrogram: Tensor,
-    front_end: FrontEnd,
+def in_batches(
+    function: Callable[[Tensor], Tensor],
+    chunks: Tensor,
     *,
     batch_size: int,
     device: torch.device,
     precision: torch.dtype = torch.float32,
-) -> Tensor:
-    """Mask in [0, 1] of a whole track, cross-faded from its overlapping chunks.
+) -> Iterator[Tensor]:
+    """Results of a function of features, a batch of chunks at a time, without gradients.
 
     Parameters
     ----------
-    module : nn.Module
-        From features to mask logits, both (batch, n_frames, n_bands), in evaluation mode.
-    spectrogram : Tensor of shape (n_total_frames, n_bands)
-        Log power in dB.
+    function : callable
+        From (batch, n_frames, n_bands) on the device to a tensor.
+    chunks : Tensor of shape (n_chunks, n_frames, n_bands)
+        Log power in dB, on the CPU.
+
+    Yields
+    ------
+    Tensor
+        float32, on the CPU.
+    """
+    # Chunks overlap: all of them at once would take several times the memory of the spectrogram.
+    for part in chunks.split(batch_size):
+        with torch.inference_mode(), autocast(device, precision):
+            result = function(part.to(device)).float().cpu()
+        yield result
+
+
+def join_batches(parts: Iterable[Tensor], step: int, n_total_frames: int) -> Tensor:
+    """Cross-fade consecutive batches of chunks into one spectrogram.
+
+    Parameters
+    ----------
+    parts : iterable of Tensor of shape (batch, n_frames, n_bands)
+        Chunks that start `step` frames apart.
 
     Returns
     -------
     Tensor of shape (n_total_frames, n_bands)
-        float32, on the CPU.
     """
-    step, n_frames = front_end.chunk_step, front_end.n_frames
-    features = chunk(spectrogram, n_frames, step, FLOOR_DECIBELS)
-    length = (len(features) - 1) * step + n_frames
-    total = torch.zeros(length, spectrogram.shape[1])
-    weights = torch.zeros(length, 1)
-    # Chunks overlap: all of them at once would take several times the memory of the spectrogram.
-    for index, part in enumerate(features.split(batch_size)):
-        with torch.inference_mode(), autocast(device, precision):
-            estimate = torch.sigmoid(module(part.to(device)).float()).cpu()
-        part_total, part_weights = overlap_sum(estimate, step)
-        first = index * batch_size * step
+    total = weights = None
+    first = 0
+    for part in parts:
+        n_chunks, n_frames, n_bands = part.shape
+        if total is None or weights is None:
+            # The last chunk may reach beyond the end by less than its own length.
+            total = torch.zeros(n_total_frames + n_frames, n_bands)
+            weights = torch.zeros(n_total_frames + n_frames, 1)
+        part_total, part_weights = overlap_sum(part, step)
         total[first : first + len(part_total)] += part_total
         weights[first : first + len(part_total)] += part_weights
-    return total.div_(weights)[: len(spectrogram)]
+        first += n_chunks * step
+    assert total is not None and weights is not None
+    return total[:n_total_frames].div_(weights[:n_total_frames])
+
+
+def as_float(output: Any) -> Any:
+    """The output of a network, a tensor or a (named) tuple of them, in single precision."""
+    if isinstance(output, Tensor):
+        return output.float()
+    if isinstance(output, tuple):
+        parts = [as_float(part) for part in output]
+        return type(output)(*parts) if hasattr(output, "_fields") else tuple(parts)
+    return output

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from sksep.nn.unet import crop, pad_to_multiple
+from sksep.nn.unet import crop, join, joined_width, pad_to_multiple
 
 
 class SingingVoiceUNet(nn.Module):
@@ -13,7 +12,7 @@ class SingingVoiceUNet(nn.Module):
 
     5 x 5 convolutions of stride 2 with batch normalisation and leaky ReLU (0.2) down; 5 x 5
     transposed convolutions with batch normalisation and ReLU up, dropout on the first three;
-    concatenation across.
+    concatenation (in the paper) or addition across.
 
     Parameters
     ----------
@@ -25,6 +24,8 @@ class SingingVoiceUNet(nn.Module):
         Number of times that the resolution is halved (6 in the paper).
     dropout : float
         Dropout probability of the first three levels of the decoder.
+    skip : {"concatenate", "add"}
+        How the features of the encoder join those of the decoder.
 
     References
     ----------
@@ -39,10 +40,12 @@ class SingingVoiceUNet(nn.Module):
         n_filters: int = 16,
         n_levels: int = 6,
         dropout: float = 0.5,
+        skip: str = "concatenate",
     ) -> None:
         super().__init__()
         widths = [n_filters * 2**level for level in range(n_levels)]
         self.n_levels = n_levels
+        self.skip = skip
         self.encoders = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(before, after, kernel_size=5, stride=2, padding=2, bias=False),
@@ -62,7 +65,7 @@ class SingingVoiceUNet(nn.Module):
                     nn.Dropout2d(dropout if index < 3 else 0.0),
                 )
             )
-            below = 2 * width
+            below = joined_width(width, skip)
         self.head = nn.Conv2d(n_filters, out_channels, kernel_size=1)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -76,7 +79,7 @@ class SingingVoiceUNet(nn.Module):
         for decoder in self.decoders:
             hidden = decoder(hidden)
             if skips:
-                hidden = torch.cat([skips.pop(), hidden], dim=1)
+                hidden = join(skips.pop(), hidden, self.skip)
         return crop(self.head(hidden), size)
 
 

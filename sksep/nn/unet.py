@@ -2,17 +2,94 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sksep._parameters import check_choice
 
-class UNet(nn.Module):
+SKIPS = ("concatenate", "add")
+
+
+class UNetBody(nn.Module):
+    """Encoder and decoder of a U-Net, for a network that brings its heads.
+
+    Parameters
+    ----------
+    in_channels, n_filters, n_levels, dropout, skip
+        As of `UNet`.
+    refines : bool
+        Whether the encoder hears the body of a U-Net at half of the resolution as well.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        n_filters: int,
+        n_levels: int,
+        dropout: float,
+        skip: str,
+        *,
+        refines: bool = False,
+    ) -> None:
+        super().__init__()
+        widths = [n_filters * 2**level for level in range(n_levels + 1)]
+        heard = [joined_width(width, skip) if refines else width for width in widths]
+        self.n_levels = n_levels
+        self.skip = skip
+        self.encoders = nn.ModuleList(
+            convolutions(before, after, after)
+            for before, after in zip([in_channels, *heard], widths[:-1], strict=False)
+        )
+        self.bottom = convolutions(heard[-2], widths[-1], widths[-1])
+        self.dropout = nn.Dropout2d(dropout)
+        self.upsamplers = nn.ModuleList(
+            nn.ConvTranspose2d(below, width, kernel_size=2, stride=2)
+            for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.decoders = nn.ModuleList(
+            convolutions(joined_width(width, skip), width, width) for width in widths[-2::-1]
+        )
+
+    def decode(self, features: Tensor, coarser: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Decoded features of each resolution.
+
+        Parameters
+        ----------
+        features : Tensor of shape (batch, in_channels, n_frames, n_bands)
+            Frames and bands are multiples of ``2 ** n_levels``.
+        coarser : sequence of Tensor
+            What the body at half of the resolution decoded, where this one refines it.
+
+        Returns
+        -------
+        list of Tensor
+            Entry ``i`` has shape (batch, n_filters * 2**i, n_frames / 2**i, n_bands / 2**i); the
+            last of the ``n_levels + 1`` is the bottom.
+        """
+        hidden = features
+        skips = []
+        for level, encoder in enumerate(self.encoders):
+            hidden = encoder(hidden)
+            skips.append(hidden)
+            hidden = functional.max_pool2d(hidden, 2)
+            if coarser is not None:
+                hidden = join(hidden, coarser[level], self.skip)
+        decoded = [self.dropout(self.bottom(hidden))]
+        for upsampler, decoder in zip(self.upsamplers, self.decoders, strict=True):
+            decoded.append(decoder(join(skips.pop(), upsampler(decoded[-1]), self.skip)))
+        return decoded[::-1]
+
+
+class UNet(UNetBody):
     """Encoder and decoder with skip connections, from spectrograms to mask logits.
 
     Each level has two 3 x 3 convolutions with batch normalisation and ReLU; levels are joined by
-    2 x 2 max-pooling on the way down, transposed convolutions on the way up and concatenation
-    across. Any number of frames and bands works: the input is padded to a multiple of
+    2 x 2 max-pooling on the way down, transposed convolutions on the way up and concatenation or
+    addition across. Any number of frames and bands works: the input is padded to a multiple of
     ``2 ** n_levels`` and the output cropped.
 
     Parameters
@@ -25,6 +102,8 @@ class UNet(nn.Module):
         Number of times that the resolution is halved.
     dropout : float
         Share of the channels dropped at the bottom.
+    skip : {"concatenate", "add"}
+        How the features of the encoder join those of the decoder.
 
     References
     ----------
@@ -39,37 +118,15 @@ class UNet(nn.Module):
         n_filters: int = 16,
         n_levels: int = 4,
         dropout: float = 0.5,
+        skip: str = "concatenate",
     ) -> None:
-        super().__init__()
-        widths = [n_filters * 2**level for level in range(n_levels + 1)]
-        self.n_levels = n_levels
-        self.encoders = nn.ModuleList(
-            _double_convolution(before, after)
-            for before, after in zip([in_channels, *widths], widths[:-1], strict=False)
-        )
-        self.bottom = _double_convolution(widths[-2], widths[-1])
-        self.dropout = nn.Dropout2d(dropout)
-        self.upsamplers = nn.ModuleList(
-            nn.ConvTranspose2d(below, width, kernel_size=2, stride=2)
-            for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True)
-        )
-        self.decoders = nn.ModuleList(
-            _double_convolution(2 * width, width) for width in widths[-2::-1]
-        )
+        super().__init__(in_channels, n_filters, n_levels, dropout, skip)
         self.head = nn.Conv2d(n_filters, out_channels, kernel_size=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (batch, out_channels, n_frames, n_bands) of features with in_channels."""
-        hidden, size = pad_to_multiple(features, 2**self.n_levels)
-        skips = []
-        for encoder in self.encoders:
-            hidden = encoder(hidden)
-            skips.append(hidden)
-            hidden = functional.max_pool2d(hidden, 2)
-        hidden = self.dropout(self.bottom(hidden))
-        for upsampler, decoder in zip(self.upsamplers, self.decoders, strict=True):
-            hidden = decoder(torch.cat([skips.pop(), upsampler(hidden)], dim=1))
-        return crop(self.head(hidden), size)
+        padded, size = pad_to_multiple(features, 2**self.n_levels)
+        return crop(self.head(self.decode(padded)[0]), size)
 
 
 def pad_to_multiple(features: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
@@ -91,13 +148,24 @@ def crop(features: Tensor, size: tuple[int, int]) -> Tensor:
     return features[..., : size[0], : size[1]]
 
 
-def _double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
+def join(first: Tensor, second: Tensor, skip: str) -> Tensor:
+    """Two feature maps of one shape, concatenated or added as `skip` says."""
+    return first + second if skip == "add" else torch.cat([first, second], dim=1)
+
+
+def joined_width(width: int, skip: str) -> int:
+    """Channels of two joined feature maps of `width` channels each."""
+    return width if check_choice("skip", skip, SKIPS) == "add" else 2 * width
+
+
+def convolutions(*widths: int) -> nn.Sequential:
+    """3 x 3 convolutions with batch normalisation and ReLU, from each width to the next."""
     layers: list[nn.Module] = []
-    for channels in (in_channels, out_channels):
+    for before, after in itertools.pairwise(widths):
         layers += [
             # The normalisation that follows has a bias of its own.
-            nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(after),
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)

@@ -6,7 +6,7 @@ import copy
 import inspect
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,14 +16,21 @@ from sklearn.utils import check_random_state
 from skorch.callbacks import EarlyStopping, GradientNormClipping, ProgressBar
 from skorch.helper import predefined_split
 from skorch.history import History
-from torch import nn
+from torch import Tensor, nn
 
 from sksep._batch import TrackBatch, TrackRecord, as_tensor
 from sksep._parameters import check_choice, check_integer, check_number
 from sksep._tracks import FloatArray
-from sksep.nn.front_end import FrontEnd
+from sksep.nn.chunks import chunk
+from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 from sksep.nn.losses import LOSSES, Loss
-from sksep.nn.mask_estimator import MaskEstimator, band_statistics, estimate_mask
+from sksep.nn.mask_estimator import (
+    MaskEstimator,
+    NormalisedNetwork,
+    band_statistics,
+    in_batches,
+    join_batches,
+)
 from sksep.separators._base import BaseSeparator, training_batch
 from sksep.training._augmentation import Augmentation
 from sksep.training._dataset import ExcerptDataset, keep_batch
@@ -65,37 +72,79 @@ _RECORDED = (bool, int, float, str, np.number, np.bool_)
 class NetSeparator(BaseSeparator):
     """Fitting, warm starts and mask estimation around a network; subclasses build the network.
 
-    Subclasses define the explicit hyper-parameters in `__init__`, and `_network`.
+    Subclasses have hyper-parameters of their own beside the ones stored here, and define `_network`
+    and `_objective`; those whose networks return more than mask logits also `_module_class` and
+    `_chunk_masks`.
     """
 
     net_: SeparationNet
     front_end_: FrontEnd
 
-    # Hyper-parameters that every subclass has.
-    loss: str | Callable[..., Any]
-    optimizer: str | type
-    lr: float
-    schedule: str | None
-    weight_decay: float
-    gradient_clipping: float | None
-    batch_size: int
-    max_epochs: int
-    excerpts_per_epoch: int | None
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    augmentation: Any
-    callbacks: Any
-    warm_start: bool
-    device: str
-    precision: str
-    net_params: dict[str, Any] | None
-    random_state: Any
-    verbose: int
+    # From features to what the objective takes.
+    _module_class: type[NormalisedNetwork] = MaskEstimator
+
+    def __init__(
+        self,
+        *,
+        optimizer: str | type,
+        lr: float,
+        schedule: str | None,
+        weight_decay: float,
+        gradient_clipping: float | None,
+        batch_size: int,
+        max_epochs: int,
+        excerpts_per_epoch: int | None,
+        early_stopping: bool,
+        validation_fraction: float,
+        n_iter_no_change: int,
+        augmentation: Any,
+        callbacks: Any,
+        warm_start: bool,
+        device: str,
+        precision: str,
+        net_params: dict[str, Any] | None,
+        random_state: Any,
+        verbose: int,
+    ) -> None:
+        self.optimizer = optimizer
+        self.lr = lr
+        self.schedule = schedule
+        self.weight_decay = weight_decay
+        self.gradient_clipping = gradient_clipping
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.excerpts_per_epoch = excerpts_per_epoch
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.augmentation = augmentation
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.device = device
+        self.precision = precision
+        self.net_params = net_params
+        self.random_state = random_state
+        self.verbose = verbose
 
     @abstractmethod
     def _network(self, front_end: FrontEnd) -> nn.Module:
-        """A new network from (batch, 1, n_frames, n_bands) to logits of the same shape."""
+        """A new network on normalised spectrograms (batch, 1, n_frames, n_bands)."""
+
+    @abstractmethod
+    def _objective(self) -> Callable[..., Tensor]:
+        """The scalar loss of what the network returns and `Excerpts`."""
+
+    def _statistics(self, train: Sequence[TrackRecord]) -> tuple[Tensor, Tensor]:
+        """Mean and scale of each band, by which features are normalised."""
+        return band_statistics([torch.tensor(record.spectrogram) for record in train])
+
+    def _learned_after(self, net: SeparationNet, train: Sequence[TrackRecord]) -> dict[str, Any]:
+        """Further fitted attributes, learned with the trained network."""
+        return {}
+
+    def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
+        """Masks (batch, n_frames, n_bands) of chunks."""
+        return torch.sigmoid(module(features).float())
 
     def fit(self, X: Any, y: Any = None) -> NetSeparator:
         """Train the network.
@@ -170,10 +219,8 @@ class NetSeparator(BaseSeparator):
         callbacks = self._callbacks(schedule, n_batches, bool(validation))
         with _seeded(int(seeds[1]), device):
             if previous is None:
-                mean, scale = band_statistics(
-                    [torch.tensor(record.spectrogram) for record in train]
-                )
-                module: nn.Module = MaskEstimator(self._network(front_end), mean, scale)
+                statistics = self._statistics(train)
+                module: nn.Module = self._module_class(self._network(front_end), *statistics)
             else:
                 # A copy, so that a training that fails leaves the separator as it was.
                 module = copy.deepcopy(previous.module_)
@@ -200,6 +247,8 @@ class NetSeparator(BaseSeparator):
         net.train_split = None
         net.module_.eval()
         _check_finite(net)
+        learned = self._learned_after(net, train)
+        self.__dict__.update(learned)
         self.front_end_ = front_end
         self.net_ = net
         self.n_epochs_ = len(self.loss_curve_)
@@ -207,21 +256,33 @@ class NetSeparator(BaseSeparator):
         return self
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
+        module = self.net_.module_
+        masks = self._in_batches(
+            lambda features: self._chunk_masks(module, features), self._cut(record)
+        )
+        return join_batches(masks, record.front_end.chunk_step, len(record.spectrogram)).numpy()
+
+    def _cut(self, record: TrackRecord) -> Tensor:
+        """Chunks (n_chunks, n_frames, n_bands) of a track, of the kind that the network knows."""
         if not record.front_end.same_spectra(self.front_end_):
             raise ValueError(
                 f"{record.name} was chunked with other MelChunker settings than those this "
                 f"separator was trained with: {record.front_end} instead of {self.front_end_}."
             )
+        front_end = record.front_end
+        spectrogram = as_tensor(record.spectrogram)
+        return chunk(spectrogram, front_end.n_frames, front_end.chunk_step, FLOOR_DECIBELS)
+
+    def _in_batches(self, function: Callable[[Tensor], Tensor], chunks: Tensor) -> Iterator[Tensor]:
+        """Results of a function of features on the device of the network, batch by batch."""
         device = torch.device(self.net_.device)
-        mask = estimate_mask(
-            self.net_.module_,
-            as_tensor(record.spectrogram),
-            record.front_end,
+        return in_batches(
+            function,
+            chunks,
             batch_size=check_integer("batch_size", self.batch_size, 1),
             device=device,
             precision=resolve_precision(self.precision, device),
         )
-        return mask.numpy()
 
     def _make_net(
         self,
@@ -250,7 +311,7 @@ class NetSeparator(BaseSeparator):
         }
         return SeparationNet(
             module,
-            Loss(self._loss_function()),
+            Loss(self._objective()),
             front_end=front_end,
             ratio=ratio,
             weighting=weighting,
@@ -335,11 +396,6 @@ class NetSeparator(BaseSeparator):
         self.augmentation.validate()
         return self.augmentation
 
-    def _loss_function(self) -> Callable[..., Any]:
-        if callable(self.loss):
-            return self.loss
-        return LOSSES[check_choice("loss", self.loss, tuple(LOSSES))]
-
     def _lr(self) -> float:
         return check_number("lr", self.lr, 0.0, include_low=False)
 
@@ -392,12 +448,12 @@ class NetSeparator(BaseSeparator):
         net.module_.eval()
         self.net_ = net
 
-    def _rebuild(self, weights: dict[str, torch.Tensor]) -> MaskEstimator:
+    def _rebuild(self, weights: dict[str, Tensor]) -> NormalisedNetwork:
         """The estimator that the parameters describe, with these weights."""
         with torch.random.fork_rng(devices=[]):
             network = self._network(self.front_end_)
         empty = torch.zeros(self.front_end_.n_bands)
-        module = MaskEstimator(network, empty, empty.clone())
+        module = self._module_class(network, empty, empty.clone())
         try:
             module.load_state_dict(weights)
         except RuntimeError as error:
@@ -426,6 +482,13 @@ class NetSeparator(BaseSeparator):
                 UserWarning,
                 stacklevel=4,
             )
+
+
+def mask_loss(loss: str | Callable[..., Any]) -> Callable[..., Any]:
+    """A loss of mask logits by its name; callables pass through."""
+    if callable(loss):
+        return loss
+    return LOSSES[check_choice("loss", loss, tuple(LOSSES))]
 
 
 def _n_trainable_chunks(record: TrackRecord) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sksep.nn.excerpts import Excerpts
 from sksep.nn.front_end import FrontEnd
-from sksep.nn.mask_estimator import autocast
+from sksep.nn.mask_estimator import as_float, autocast
 from sksep.training._augmentation import Augmentation
 
 
@@ -20,7 +20,7 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
     Parameters
     ----------
     module, criterion
-        As in skorch; the criterion is called with logits and `Excerpts`.
+        As in skorch; the criterion is called with the output of the module and `Excerpts`.
     front_end : FrontEnd
         Settings of the spectra.
     ratio, weighting : str
@@ -55,31 +55,33 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         """Forward and backward pass of one batch."""
         self._set_training(True)
-        loss, logits = self._loss(self._excerpts(batch, self.augmentation))
+        loss, output = self._loss(self.excerpts(batch, self.augmentation))
         loss.backward()
-        return {"loss": loss, "y_pred": logits}
+        return {"loss": loss, "y_pred": output}
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         """Loss of one batch, without augmentation."""
         self._set_training(False)
         with torch.no_grad():
-            loss, logits = self._loss(self._excerpts(batch, None))
-        return {"loss": loss, "y_pred": logits}
+            loss, output = self._loss(self.excerpts(batch, None))
+        return {"loss": loss, "y_pred": output}
 
-    def _loss(self, excerpts: Excerpts) -> tuple[Tensor, Tensor]:
+    def _loss(self, excerpts: Excerpts) -> tuple[Tensor, Any]:
         features = excerpts.features  # here, since half precision would round decibels to halves
         with autocast(torch.device(self.device), self.precision):
-            logits = self.module_(features)
-        logits = logits.float()
-        loss = self.criterion_(logits, excerpts)
+            output = as_float(self.module_(features))
+        loss = self.criterion_(output, excerpts)
         if not isinstance(loss, Tensor) or loss.ndim != 0:
             raise ValueError(
-                "The loss must return a scalar tensor; it got mask logits (batch, n_frames, "
-                "n_bands) and the Excerpts that they belong to."
+                "The loss must return a scalar tensor; it got what the network returned (mask "
+                "logits of a U-Net) and the Excerpts that they belong to."
             )
-        return loss, logits
+        return loss, output
 
-    def _excerpts(self, batch: tuple[Tensor, Tensor], variation: Augmentation | None) -> Excerpts:
+    def excerpts(
+        self, batch: tuple[Tensor, Tensor], variation: Augmentation | None = None
+    ) -> Excerpts:
+        """Excerpts on the device, from stems (batch, 2, n_samples) and their gains (batch, 2)."""
         stems, gains = (part.to(self.device, non_blocking=True) for part in batch)
         if variation is not None:
             stems = variation.vary(stems, self.front_end.excerpt_length)

@@ -1,0 +1,99 @@
+"""A fully convolutional network of the kind that U-Nets improved on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sksep.nn.unet import convolutions, crop, pad_to_multiple
+
+# The finest scores stand at 1 / 2**3 of the resolution: the "8s" of FCN-8s.
+_FINEST = 3
+# The widest level of the encoder has this many times the filters of the first.
+_WIDEST = 8
+
+
+class FullyConvolutionalNetwork(nn.Module):
+    """VGG-like encoder whose scores at several depths are summed, from spectrograms to mask logits.
+
+    Two 3 x 3 convolutions with batch normalisation and ReLU before each max-pooling [1]_. From the
+    third halving on, 1 x 1 convolutions score the features of each resolution; from coarse to fine
+    the scores are doubled in resolution (by transposed convolutions that begin as bilinear
+    interpolation) and summed, and those at an eighth of the resolution interpolated to all of it
+    [2]_. With five levels these are the three depths of FCN-8s. Unlike a U-Net it has no features
+    of the full resolution to decide by: boundaries finer than eight frames or bands are blurred.
+    Any number of frames and bands works, as in `UNet`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Spectrograms in, masks out.
+    n_filters : int
+        Filters of the first level; each level below has twice as many, up to eight times as many.
+    n_levels : int
+        Number of times that the resolution is halved. With fewer than three, the only scores are
+        those of the last.
+    dropout : float
+        Share of the channels dropped at the bottom.
+
+    References
+    ----------
+    .. [1] K. Simonyan and A. Zisserman, "Very deep convolutional networks for large-scale image
+       recognition", ICLR 2015.
+    .. [2] J. Long, E. Shelhamer and T. Darrell, "Fully convolutional networks for semantic
+       segmentation", CVPR 2015.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        n_filters: int = 16,
+        n_levels: int = 5,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        widths = [n_filters * min(2**level, _WIDEST) for level in range(n_levels)]
+        self.n_levels = n_levels
+        self.finest = min(_FINEST, n_levels)
+        self.encoders = nn.ModuleList(
+            convolutions(before, after, after)
+            for before, after in zip([in_channels, *widths], widths, strict=False)
+        )
+        self.bottom = convolutions(widths[-1], widths[-1], widths[-1])
+        self.dropout = nn.Dropout2d(dropout)
+        self.heads = nn.ModuleList(
+            nn.Conv2d(width, out_channels, kernel_size=1) for width in widths[self.finest - 1 :]
+        )
+        self.upsamplers = nn.ModuleList(
+            _bilinear_upsampler(out_channels) for _ in range(n_levels - self.finest)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (batch, out_channels, n_frames, n_bands) of features with in_channels."""
+        hidden, size = pad_to_multiple(features, 2**self.n_levels)
+        encoded = []
+        for encoder in self.encoders:
+            hidden = functional.max_pool2d(encoder(hidden), 2)
+            encoded.append(hidden)
+        encoded[-1] = self.dropout(self.bottom(hidden))
+        scores = [
+            head(each) for head, each in zip(self.heads, encoded[self.finest - 1 :], strict=True)
+        ]
+        fused = scores.pop()
+        for upsampler in self.upsamplers:
+            fused = scores.pop() + upsampler(fused)
+        logits = functional.interpolate(fused, scale_factor=2**self.finest, mode="bilinear")
+        return crop(logits, size)
+
+
+def _bilinear_upsampler(channels: int) -> nn.ConvTranspose2d:
+    """Transposed convolution to twice the resolution, each channel by itself."""
+    layer = nn.ConvTranspose2d(
+        channels, channels, kernel_size=4, stride=2, padding=1, groups=channels, bias=False
+    )
+    slopes = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    with torch.no_grad():
+        layer.weight.copy_(torch.outer(slopes, slopes))
+    return layer

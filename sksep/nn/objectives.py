@@ -1,0 +1,96 @@
+"""What the clustering networks are trained on: losses of their outputs against excerpts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sksep.nn import masks
+from sksep.nn.clustering import Embeddings, EmbeddingsAndMasks
+from sksep.nn.clustering_losses import (
+    CLUSTERING_LOSSES,
+    mask_cross_entropy,
+    permutation_invariant_cross_entropy,
+)
+from sksep.nn.excerpts import Excerpts
+from sksep.nn.uhnet import UHNetOutput
+
+
+@dataclass(frozen=True)
+class ClusteringObjective:
+    """The clustering loss of embeddings, with the binary mask as labels.
+
+    Attributes
+    ----------
+    loss : {"classic", "whitened"}
+        See `clustering_losses`.
+    weighting : {"magnitude", "log_magnitude", "uniform"}
+        Weights of the bins, see `masks.bin_weights`.
+    """
+
+    loss: str
+    weighting: str
+
+    def __call__(self, output: Embeddings | EmbeddingsAndMasks, excerpts: Excerpts) -> Tensor:
+        """Scalar loss."""
+        vocals = excerpts.binary_mask.flatten(1)
+        labels = torch.stack([vocals, 1.0 - vocals], dim=-1)
+        weights = masks.bin_weights(excerpts.mixture_power, self.weighting).flatten(1)
+        return CLUSTERING_LOSSES[self.loss](output.embeddings.flatten(1, 2), labels, weights)
+
+
+@dataclass(frozen=True)
+class HybridObjective:
+    """``alpha`` times the clustering loss, the rest the cross-entropy of the proportion masks.
+
+    Attributes
+    ----------
+    clustering : ClusteringObjective
+        Loss of the embeddings.
+    alpha : float
+        In [0, 1].
+    permutation_invariant : bool
+        Whether the masks may come in any order.
+    """
+
+    clustering: ClusteringObjective
+    alpha: float
+    permutation_invariant: bool = False
+
+    def __call__(self, output: EmbeddingsAndMasks, excerpts: Excerpts) -> Tensor:
+        """Scalar loss."""
+        vocals = excerpts.proportion_mask
+        shares = torch.stack([vocals, 1.0 - vocals], dim=1)
+        cross_entropy = (
+            permutation_invariant_cross_entropy
+            if self.permutation_invariant
+            else mask_cross_entropy
+        )
+        of_masks = cross_entropy(output.logits, shares)
+        return self.alpha * self.clustering(output, excerpts) + (1.0 - self.alpha) * of_masks
+
+
+@dataclass(frozen=True)
+class UHNetObjective:
+    """The sum of the mask losses of all levels and of the loss of the clustering network.
+
+    Attributes
+    ----------
+    mask_loss : callable
+        Of mask logits (batch, n_frames, n_bands) and `Excerpts`.
+    clustering : HybridObjective
+        Left out where the clustering network is frozen.
+    """
+
+    mask_loss: Callable[[Tensor, Excerpts], Tensor]
+    clustering: HybridObjective
+
+    def __call__(self, output: UHNetOutput, excerpts: Excerpts) -> Tensor:
+        """Scalar loss."""
+        loss = torch.stack([self.mask_loss(logits, excerpts) for logits in output.logits]).sum()
+        if output.clustering is None:
+            return loss
+        return loss + self.clustering(output.clustering, excerpts)

@@ -1,0 +1,80 @@
+"""The recurrent body of the clustering networks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
+
+
+class RecurrentBody(nn.Module):
+    """Bidirectional recurrent layers over the frames of a spectrogram.
+
+    Parameters
+    ----------
+    n_bands : int
+        Bands of a frame.
+    hidden_size : int
+        Units per direction in each layer.
+    n_layers : int
+        Recurrent layers.
+    cell : {"gru", "lstm"}
+        Kind of the layers.
+    dropout : float
+        Dropout probability between the layers.
+    n_convolutions : int
+        Convolutions of 3 x 3 with `n_filters` filters, batch normalisation and ReLU before the
+        recurrent layers; the last one returns to one channel.
+    n_filters : int
+        Filters of the convolutions.
+
+    Attributes
+    ----------
+    n_features : int
+        Length of the vector that comes out per frame, ``2 * hidden_size``.
+    """
+
+    def __init__(
+        self,
+        n_bands: int,
+        hidden_size: int = 300,
+        n_layers: int = 4,
+        cell: str = "gru",
+        dropout: float = 0.3,
+        n_convolutions: int = 0,
+        n_filters: int = 16,
+    ) -> None:
+        super().__init__()
+        self.n_features = 2 * hidden_size
+        self.convolutions = _convolutions(n_convolutions, n_filters)
+        self.recurrent = CELLS[cell](
+            n_bands,
+            hidden_size,
+            n_layers,
+            batch_first=True,
+            # torch warns about dropout where there is no layer to put it behind.
+            dropout=dropout if n_layers > 1 else 0.0,
+            bidirectional=True,
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, spectrograms: Tensor) -> Tensor:
+        """Vectors (batch, n_frames, n_features) of spectrograms (batch, 1, n_frames, n_bands)."""
+        frames = self.convolutions(spectrograms).squeeze(1)
+        hidden, _ = self.recurrent(frames.contiguous())
+        return self.dropout(hidden)
+
+
+def _convolutions(n_convolutions: int, n_filters: int) -> nn.Sequential:
+    widths = [1, *[n_filters] * (n_convolutions - 1), 1] if n_convolutions else [1]
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [
+            nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+        ]
+    # What the recurrent layers see may well be negative.
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,164 @@
+"""From embeddings to masks: fitting a clusterer of scikit-learn on a sample of the bins."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import clone
+from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from sksep._tracks import FloatArray
+
+# Level below the loudest bin of a track under which bins do not take part in clustering, in dB.
+_LOUD_RANGE = 40.0
+# Bins whose embeddings are kept for the sample: 20 dimensions of a million take 80 MB.
+_MAX_BINS = 2**20
+# Embeddings closer to each other than this are one point.
+_SAME = 1e-5
+_NEAREST_CENTROID = (KMeans, MiniBatchKMeans, BisectingKMeans)
+
+IntArray = npt.NDArray[np.integer[Any]]
+# The names of clusters: from labels and embeddings of the sample to a score for each cluster,
+# highest for the vocals.
+Namer = Callable[[IntArray, FloatArray], FloatArray]
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Clusters of one track, or of one chunk.
+
+    Attributes
+    ----------
+    centroids : ndarray of shape (n_clusters, embedding_dim)
+        Mean embedding of each cluster.
+    sings : ndarray of bool, shape (n_clusters,)
+        Which clusters are vocals.
+    predict : callable or None
+        Labels of embeddings (n, embedding_dim); None for the nearest centroid.
+    """
+
+    centroids: FloatArray
+    sings: npt.NDArray[np.bool_]
+    predict: Callable[[FloatArray], IntArray] | None = None
+
+    def mask(self, embeddings: Tensor, soft: bool = False) -> Tensor:
+        """Mask of the vocals, (...), of embeddings (..., embedding_dim).
+
+        Soft masks are the memberships of fuzzy c-means: in proportion to the inverse square of
+        the distance to each centroid.
+
+        References
+        ----------
+        J. Bezdek, "Pattern recognition with fuzzy objective function algorithms", 1981.
+        """
+        shape, flat = embeddings.shape[:-1], embeddings.flatten(0, -2)
+        if self.predict is not None and not soft:
+            # A label of -1, noise, is no cluster.
+            of_label = np.append(self.sings, False)
+            return torch.from_numpy(of_label[self.predict(flat.numpy())]).float().reshape(shape)
+        squares = self._squared_distances(flat)
+        sings = torch.from_numpy(self.sings)
+        if not soft:
+            return sings[squares.argmin(dim=1)].float().reshape(shape)
+        memberships = 1.0 / squares.clamp_min(1e-9)
+        vocals = memberships[:, sings].sum(dim=1)
+        return (vocals / memberships.sum(dim=1)).reshape(shape)
+
+    def _squared_distances(self, embeddings: Tensor) -> Tensor:
+        centroids = torch.from_numpy(self.centroids).to(embeddings)
+        squares = embeddings.square().sum(dim=1, keepdim=True) + centroids.square().sum(dim=1)
+        return torch.addmm(squares, embeddings, centroids.T, alpha=-2.0)
+
+
+def fit_clusters(clusterer: Any, sample: FloatArray, name: Namer, fallback: Clusters) -> Clusters:
+    """Cluster a sample of embeddings and tell which clusters sing.
+
+    Parameters
+    ----------
+    clusterer : estimator
+        With `fit_predict`; where it has `predict` too, that labels further bins, else they go to
+        the nearest centroid. It is cloned.
+    sample : ndarray of shape (n_samples, embedding_dim)
+        Embeddings.
+    name : callable
+        Which cluster sings: the one with the highest score, and with more than two clusters all of
+        positive score.
+    fallback : Clusters
+        For samples of fewer points than clusters.
+    """
+    clusterer = clone(clusterer)
+    if _count_points(sample) < max(2, _n_clusters(clusterer)):
+        return fallback
+    with warnings.catch_warnings():
+        # Fewer distinct points than clusters: the clusters that there are will do.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        labels = np.asarray(clusterer.fit_predict(sample))
+    found = np.unique(labels[labels >= 0])
+    labels = _positions(labels, found)
+    if len(found) < 2:
+        return fallback
+    counts = np.bincount(labels[labels >= 0], minlength=len(found))
+    totals = np.zeros((len(found), sample.shape[1]))
+    np.add.at(totals, labels[labels >= 0], sample[labels >= 0])
+    centroids = (totals / counts[:, None]).astype(np.float32)
+    scores = name(labels, centroids)
+    sings = np.arange(len(found)) == np.argmax(scores)
+    if len(found) > 2:
+        sings |= scores > 0
+    # The clusters of k-means are their centroids, which takes a fraction of the time.
+    if not hasattr(clusterer, "predict") or isinstance(clusterer, _NEAREST_CENTROID):
+        return Clusters(centroids, sings)
+    return Clusters(centroids, sings, lambda bins: _positions(clusterer.predict(bins), found))
+
+
+def sampled_chunks(n_chunks: int, bins_per_chunk: int) -> IntArray:
+    """Indices of evenly spaced chunks, as many as may be kept in memory with their embeddings."""
+    n_sampled = min(n_chunks, max(1, _MAX_BINS // bins_per_chunk))
+    return np.unique(np.linspace(0, n_chunks - 1, n_sampled).round().astype(np.int64))
+
+
+def loud_bins(features: Tensor, loudest: float, max_samples: int) -> Tensor:
+    """Indices of loud bins, (n_samples,), evenly spaced in the flattened features (dB).
+
+    Parameters
+    ----------
+    features : Tensor of shape (...)
+        Log power in dB.
+    loudest : float
+        Level of the loudest bin of the track in dB.
+    max_samples : int
+        Bins at most.
+    """
+    loud = torch.nonzero(features.flatten() > loudest - _LOUD_RANGE).squeeze(1)
+    if len(loud) <= max_samples:
+        return loud
+    picks = torch.linspace(0, len(loud) - 1, max_samples, dtype=torch.float64)
+    return loud[picks.round().long()]
+
+
+def _n_clusters(clusterer: Any) -> int:
+    parameters = clusterer.get_params()
+    count = parameters.get("n_clusters", parameters.get("n_components"))
+    return count if isinstance(count, int) else 2
+
+
+def _count_points(sample: FloatArray) -> int:
+    """Number of distinct embeddings in small samples; one or many in large ones."""
+    if len(sample) < 2 or np.ptp(sample, axis=0).max() < _SAME:
+        return min(1, len(sample))
+    if len(sample) > 1000:
+        return len(sample)
+    return len(np.unique((sample / _SAME).round(), axis=0))
+
+
+def _positions(labels: IntArray, found: IntArray) -> IntArray:
+    """Each label as its position among those found in the sample; -1 for noise and others."""
+    return np.where(np.isin(labels, found), np.searchsorted(found, labels), -1)

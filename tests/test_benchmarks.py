@@ -1,0 +1,219 @@
+"""The comparison of all separators, end to end on a made-up data set, and its helpers."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from sklearn.pipeline import Pipeline
+
+from sksep import MaskBuilder, MelChunker, UNetSeparator
+from sksep.datasets import make_songs
+from sksep.training import Augmentation
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+NAMES = ("mixture", "unet", "oracle_ratio")
+
+
+@pytest.fixture(scope="module")
+def helpers():
+    """The modules beside the scripts."""
+    sys.path.insert(0, str(BENCHMARKS))
+    import _data
+    import _models
+    import _records
+    import _scores
+
+    yield {module.__name__: module for module in (_data, _models, _records, _scores)}
+    sys.path.remove(str(BENCHMARKS))
+
+
+def budget(n_steps):
+    return ("--steps", str(n_steps), "--steps-per-epoch", "2")
+
+
+def records_in(folder):
+    paths = (folder / "results" / "compare" / "mir1k-report").glob("*.json")
+    return {path.name.split("-seed")[0]: path for path in paths}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Songs laid out like MIR-1K: accompaniment on the left, vocals on the right."""
+    folder = tmp_path_factory.mktemp("mir1k")
+    songs = make_songs(4, duration=1.5, random_state=0)
+    for index, singer in enumerate(("abjones", "amy", "amy", "abjones")):
+        stereo = np.stack([songs.accompaniments[index], songs.vocals[index]], axis=1)
+        soundfile.write(folder / f"{singer}_1_{index:02d}.wav", stereo, 16000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("comparison")
+
+
+@pytest.fixture(scope="module")
+def compare(clips, folder):
+    def run(*options):
+        command = [sys.executable, BENCHMARKS / "compare.py", "--data-set", "mir1k"]
+        command += ["--data", clips, "--results", folder / "results"]
+        command += ["--cache", folder / "cache", "--threads", "1", "--n-iter", "0"]
+        command += ["--set", "separate__n_filters", "2", "--set", "separate__batch_size", "2"]
+        command += ["--set", "separate__n_levels", "1", "--checkpoint-tracks", "1", *options]
+        result = subprocess.run(
+            list(map(str, command)),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def first(compare):
+    return compare(*budget(4), "--checkpoints", "2", "--only", *NAMES)
+
+
+class TestComparison:
+    def test_records(self, first, folder):
+        records = {name: json.loads(path.read_text()) for name, path in records_in(folder).items()}
+        assert set(records) == set(NAMES)
+        unet = records["unet"]
+        assert unet["settings"]["protocol"] == "amy -> abjones"
+        assert unet["settings"]["budget"] == "4 steps"
+        assert unet["training"]["steps"] == 4 and unet["training"]["epochs"] == 2
+        assert [row["epoch"] for row in unet["history"]] == [1, 2]
+        assert all(np.isfinite(row["train_loss"]) for row in unet["history"])
+        assert [point["steps"] for point in unet["checkpoints"]] == [2, 4]
+        assert len(unet["tracks"]["sdr"]) == 2
+        assert unet["n_parameters"] > 0
+        mixture = records["mixture"]["scores"]
+        assert mixture["GNSDR"] == pytest.approx(0.0, abs=0.05)
+        assert mixture["leakage"] == pytest.approx(0.0, abs=0.05)
+        oracle = records["oracle_ratio"]["scores"]
+        assert oracle["GNSDR"] > max(5.0, unet["scores"]["GNSDR"])
+        assert oracle["IoU"] == pytest.approx(100.0, abs=0.5)
+        assert all(path.suffix == ".json" for path in (folder / "results" / "compare").rglob("*.*"))
+
+    def test_table(self, first, folder):
+        assert "Training unet, seed 0, for 4 steps." in first
+        table = (folder / "results" / "compare-mir1k-report.md").read_text()
+        for text in ("| U-Net | 1 |", "| ideal ratio mask | 1 |", "## Convergence", "hourglass"):
+            assert text in table
+        rows = json.loads((folder / "results" / "compare-mir1k-report.json").read_text())["rows"]
+        assert [row["model"] for row in rows] == ["the mixture", "U-Net", "ideal ratio mask"]
+
+    def test_resumption_and_mismatch(self, first, compare, folder):
+        before = records_in(folder)["unet"]
+        record = json.loads(before.read_text())
+        # As if it had been interrupted between training and scoring,
+        before.unlink()
+        # and as if the folder held a run of another machine and budget.
+        settings = {**record["settings"], "machine": "another", "budget": "9 steps"}
+        stranger = before.with_name("unet-seed0-0123456789.json")
+        stranger.write_text(json.dumps({**record, "settings": settings}))
+        # Without checkpoints, a training that has them serves as well.
+        printed = compare(*budget(4), "--only", *NAMES)
+        assert "Training" not in printed and "Loading unet, seed 0." in printed
+        assert printed.count("Already there") == 2
+        stranger.unlink()
+        again = json.loads(records_in(folder)["unet"].read_text())
+        assert again["scores"]["GNSDR"] == pytest.approx(record["scores"]["GNSDR"], abs=1e-3)
+        assert again["checkpoints"] == record["checkpoints"]
+        assert "Left out" in printed and "0123456789.json: machine another instead of" in printed
+        assert "budget 9 steps instead of 4 steps" in printed
+        table = (folder / "results" / "compare-mir1k-report.md").read_text()
+        assert "| U-Net | 1 |" in table and "## Convergence" in table
+
+
+class TestRecords:
+    def run(self, helpers, **parameters):
+        records = helpers["_records"]
+        separator = UNetSeparator(augmentation=Augmentation(), **parameters)
+        steps = [("mask", MaskBuilder()), ("separate", separator)]
+        return records.Run("unet", 0, {"budget": "4 steps"}, records.Parameters.of(steps))
+
+    def test_found_again(self, helpers, tmp_path):
+        run = self.run(helpers, lr=1e-2)
+        assert run.find(tmp_path) == (None, [])
+        path = tmp_path / f"{run.file_name}.json"
+        helpers["_records"].write(path, {**run.description(), "scores": {"SDR": float("nan")}})
+        assert run.find(tmp_path) == (path, [])
+        assert helpers["_records"].read(path)["scores"] == {"SDR": None}
+        # What is recorded elsewhere does not matter.
+        assert self.run(helpers, lr=1e-2, verbose=1, random_state=3).find(tmp_path) == (path, [])
+
+    @pytest.mark.parametrize(
+        ("parameters", "difference"),
+        [
+            ({"lr": 1e-3}, "separate__lr 0.01 instead of 0.001"),
+            ({"lr": 1e-2, "loss": "l1"}, "separate__loss 'bce' instead of 'l1'"),
+        ],
+    )
+    def test_other_parameters(self, helpers, tmp_path, parameters, difference):
+        run = self.run(helpers, lr=1e-2)
+        helpers["_records"].write(tmp_path / f"{run.file_name}.json", run.description())
+        found, mismatches = self.run(helpers, **parameters).find(tmp_path)
+        assert found is None
+        assert mismatches == [f"{run.file_name}.json: {difference}"]
+
+    def test_parameter_that_is_newer_than_the_record(self, helpers):
+        run = self.run(helpers)
+        recorded = dict(run.parameters.values)
+        del recorded["separate__augmentation__noise_snr"]
+        assert run.parameters.differences(recorded) == []
+        recorded["separate__gone"] = "1"
+        assert run.parameters.differences(recorded) == ["separate__gone 1 instead of unset"]
+
+
+class TestScores:
+    def test_means(self, helpers):
+        scores = helpers["_scores"]
+        tracks = [
+            scores.TrackScores(4.0, 10.0, 8.0, 3.0, 1.0, seconds=1.0),
+            scores.TrackScores(8.0, 20.0, 6.0, 7.0, 1.0, seconds=3.0),
+            scores.TrackScores(*[float("nan")] * 5, seconds=100.0),
+        ]
+        means = scores.summary(tracks)
+        assert means["GNSDR"] == pytest.approx(6.0)
+        assert means["GSIR"] == pytest.approx(17.5)
+        assert means["SDR"] == means["median SDR"] == pytest.approx(6.0)
+
+    def test_silent_vocals_have_no_score(self, helpers):
+        mixture = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
+        track = helpers["_scores"].score_track(mixture, np.zeros_like(mixture), 0.5 * mixture)
+        assert np.isnan([track.sdr, track.si_sdr, track.mixture_sdr]).all()
+
+
+class TestModels:
+    def test_recipes(self, helpers):
+        models = helpers["_models"]
+        for model in models.MODELS.values():
+            if model.learns != "network" or not model.is_there:
+                continue
+            clustering = None
+            if model.clustering is not None:
+                given = models.sharing(model.clustering)[0]
+                clustering = models.pipeline(given, "recommended", 0, changes={})["separate"]
+            made = models.pipeline(
+                model, "recommended", 0, changes={"no_such": 1}, clustering=clustering
+            )
+            assert isinstance(made, Pipeline) and isinstance(made["chunk"], MelChunker)
+            separator = made["separate"]
+            assert (separator.optimizer, separator.schedule) == ("adamw", "one_cycle"), model.name
+            assert made["chunk"].n_mels == 256
+            assert (separator.loss == "snr") == model.ends_in_unet
+
+    def test_parts_are_spread_evenly(self, helpers):
+        part = helpers["_data"].Part(*[list(range(9))] * 3)
+        assert part.spread(3).vocals == [0, 4, 8]
+        assert part.spread(None) is part
