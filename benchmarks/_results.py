@@ -26,20 +26,33 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write(name: str, results: dict[str, Any], table: str) -> None:
+def machine() -> str:
+    """Kind of the processor and number of cores."""
+    return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def write(name: str, results: dict[str, Any], table: str, folder: Path = FOLDER) -> None:
     """Write NAME.json and NAME.md into the results folder."""
-    FOLDER.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     record = {**environment(), **results}
-    (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
-    machine = f"{record['processor']}, {record['cores']} cores"
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
     versions = ", ".join(f"{key} {value}" for key, value in record["versions"].items())
-    text = f"# {name}\n\n{record['date']}; {machine}; {versions}\n\n{table}\n"
-    (FOLDER / f"{name}.md").write_text(text)
+    text = f"# {name}\n\n{record['date']}; {machine()}; {versions}\n\n{table}\n"
+    (folder / f"{name}.md").write_text(text)
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """The options of a run, less the folders and files of whoever ran it."""
-    places = ("data", "load", "model", "output", "vocals_pool", "accompaniment_pool")
+    places = (
+        "accompaniment_pool",
+        "cache",
+        "data",
+        "load",
+        "model",
+        "output",
+        "results",
+        "vocals_pool",
+    )
     return {name: value for name, value in vars(options).items() if name not in places}
 
 

@@ -9,49 +9,35 @@ at the rate of the files. Tracks with silent vocals have no SDR and are left out
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
-from ast import literal_eval
 from typing import Any
 
+import _data
 import numpy as np
-import torch
+from _options import add_single_run, changes, parsed, recordings_parser
 from _results import markdown_table, settings, write
+from _scores import SAMPLE_RATE, mono
 from _training import fit_within
-from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
 import sksep
 from sksep._tracks import resample, to_mono
-from sksep.datasets import load_files, load_musdb18
+from sksep.datasets import load_files
 from sksep.metrics import sdr
 from sksep.presets import PRESETS, unet_pipeline
 
 
 def main() -> None:
     """Train, separate, score, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--data", help="folder of MUSDB18 (default: in SKSEP_DATA_HOME)")
+    parser = recordings_parser(__doc__, PRESETS)
+    add_single_run(parser)
     parser.add_argument("--official", action="store_true", help="the data set's own test tracks")
     parser.add_argument("--fold", type=int, default=0, help="which fifth of the artists is tested")
     parser.add_argument("--vocals-pool", help="folder of further, unpaired vocals")
     parser.add_argument("--accompaniment-pool", help="folder of further instrumentals")
-    parser.add_argument("--preset", default="recommended", choices=PRESETS)
-    parser.add_argument("--minutes", type=float, default=60.0, help="budget of the training")
-    parser.add_argument("--n-iter", type=int, default=10, help="Griffin-Lim iterations")
-    parser.add_argument("--threads", type=int, help="threads of torch (default: its own choice)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    parser.add_argument("--model", help="where to save the trained pipeline (.safetensors)")
-    parser.add_argument("--name", help="name of the results (default: from the options)")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    songs = load_musdb18(options.data, subset="all")
-    train, test = split(songs, options)
+    options = parsed(parser)
+    split = _data.musdb18(options.data, official=options.official, fold=options.fold)
     pools = {
         f"separate__augmentation__{name}": load_files(folder).paths
         for name, folder in (
@@ -66,25 +52,20 @@ def main() -> None:
         separate__verbose=1,
         separate__validation_fraction=0.0,
         invert__n_iter=options.n_iter,
-        **{name: literal_eval(value) for name, value in options.set},
+        **changes(options),
         **pools,
     )
-    training = fit_within(
-        pipeline,
-        [songs.mixtures[index] for index in train],
-        [songs.vocals[index] for index in train],
-        options.minutes,
-    )
+    training = fit_within(pipeline, split.train.mixtures, split.train.vocals, options.minutes)
     if options.model:
         sksep.save(pipeline, options.model, overwrite=True)
     started = time.perf_counter()
-    estimates = pipeline.predict([songs.mixtures[index] for index in test])
+    estimates = pipeline.predict(split.test.mixtures)
     seconds = time.perf_counter() - started
-    scores, audio_seconds = score(songs, test, estimates)
+    scores, audio_seconds = score(split.test, estimates)
     row = {
         "preset": options.preset,
-        "split": "official" if options.official else f"artists, fold {options.fold} of 5",
-        "tracks": len(test),
+        "split": split.protocol,
+        "tracks": len(split.test),
         **scores,
         "minutes": training["training_seconds"] / 60.0,
         "steps": training["steps"],
@@ -100,15 +81,7 @@ def main() -> None:
     )
 
 
-def split(songs: Any, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of training and test tracks."""
-    if options.official:
-        return np.flatnonzero(songs.split == "train"), np.flatnonzero(songs.split == "test")
-    folds = GroupKFold(5).split(songs.mixtures, groups=songs.groups)
-    return list(folds)[options.fold]
-
-
-def score(songs: Any, test: np.ndarray, estimates: Any) -> tuple[dict[str, float], float]:
+def score(tracks: _data.Part, estimates: Any) -> tuple[dict[str, float], float]:
     """Median and mean SDR of estimates and mixtures at both rates; seconds of audio."""
     columns: dict[str, list[float]] = {
         "SDR, 16 kHz": [],
@@ -116,17 +89,17 @@ def score(songs: Any, test: np.ndarray, estimates: Any) -> tuple[dict[str, float
         "mixture, 16 kHz": [],
     }
     seconds = 0.0
-    for index, estimate in tqdm(zip(test, estimates, strict=True), total=len(test)):
-        mixture, rate = sksep.load_audio(songs.mixtures[index])
-        vocals, _ = sksep.load_audio(songs.vocals[index])
-        seconds += mixture.shape[-1] / rate
-        mixture, vocals, estimate = (to_mono(part) for part in (mixture, vocals, estimate))
-        slow = [resample(part, rate, 16000) for part in (mixture, vocals, estimate)]
+    stems = zip(tracks.mixtures, tracks.vocals, estimates, strict=True)
+    for mixture, vocals, estimate in tqdm(stems, total=len(tracks)):
+        true, rate = sksep.load_audio(vocals)
+        seconds += true.shape[-1] / rate
+        true, estimate = to_mono(true), to_mono(estimate)
+        slow = mono(vocals)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # silent vocals have no SDR
-            columns["SDR, 16 kHz"].append(sdr(slow[1], slow[2]))
-            columns["SDR, native"].append(sdr(vocals, estimate))
-            columns["mixture, 16 kHz"].append(sdr(slow[1], slow[0]))
+            columns["SDR, 16 kHz"].append(sdr(slow, resample(estimate, rate, SAMPLE_RATE)))
+            columns["SDR, native"].append(sdr(true, estimate))
+            columns["mixture, 16 kHz"].append(sdr(slow, mono(mixture)))
     result = {}
     for name, values in columns.items():
         result[f"median {name}"] = float(np.nanmedian(values))

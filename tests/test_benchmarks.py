@@ -211,7 +211,9 @@ class TestModels:
             separator = made["separate"]
             assert (separator.optimizer, separator.schedule) == ("adamw", "one_cycle"), model.name
             assert made["chunk"].n_mels == 256
-            assert (separator.loss == "snr") == model.ends_in_unet
+            assert (separator.loss == "snr") == (
+                model.estimator in ("UNetSeparator", "UHNetSeparator")
+            )
 
     def test_parts_are_spread_evenly(self, helpers):
         part = helpers["_data"].Part(*[list(range(9))] * 3)
