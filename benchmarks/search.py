@@ -41,9 +41,9 @@ _AUGMENTATION = "separate__augmentation"
 # Name -> what makes the pipeline, and its changes of the recommended preset.
 CANDIDATES: dict[str, tuple[Callable[..., Pipeline], dict[str, Any]]] = {
     "unet": (unet_pipeline, {}),
-    "unet, speed 0.7 to 1.4": (
+    "unet, speed 0.87 to 1.15": (
         unet_pipeline,
-        {_AUGMENTATION: Augmentation(true_pairs=0.2, speed_range=(0.7, 1.4))},
+        {_AUGMENTATION: Augmentation(true_pairs=0.2, speed_range=(0.87, 1.15))},
     ),
     "uhnet": (uhnet_pipeline, {}),
 }
@@ -98,7 +98,7 @@ def searched(
     ).fit(mixtures, vocals)
     return {
         "candidate": name,
-        "steps": options.steps,
+        "steps": 50 * grid["separate__max_epochs"],
         "seed": options.seed,
         "NSDR": float(search.cv_results_["mean_test_score"][0]),
         "minutes": (time.perf_counter() - started) / 60.0,

@@ -18,9 +18,17 @@ import safetensors.torch
 import sklearn
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.cluster import KMeans, MiniBatchKMeans, SpectralClustering
+from sklearn.cluster import (
+    DBSCAN,
+    AgglomerativeClustering,
+    Birch,
+    BisectingKMeans,
+    KMeans,
+    MiniBatchKMeans,
+    SpectralClustering,
+)
 from sklearn.frozen import FrozenEstimator
-from sklearn.mixture import GaussianMixture
+from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
@@ -35,6 +43,11 @@ _SKLEARN_CLASSES: dict[type, tuple[str, ...]] = {
     FrozenEstimator: (),
     KMeans: ("_n_threads", "_n_features_out"),
     MiniBatchKMeans: ("_n_threads", "_n_features_out"),
+    AgglomerativeClustering: (),
+    BayesianGaussianMixture: (),
+    Birch: (),
+    BisectingKMeans: (),
+    DBSCAN: (),
     SpectralClustering: (),
     GaussianMixture: (),
 }
@@ -317,7 +330,7 @@ class _Decoder:
         hidden = [key for key in fitted if hasattr(cls, key) or key in cls._get_param_names()]
         if hidden:
             raise TypeError(f"{hidden} of {name} are no fitted attributes")
-        if hasattr(estimator, "_restore"):
+        if hasattr(cls, "_restore"):  # a FrozenEstimator hands on what its estimator has
             estimator._restore(fitted)
         else:
             estimator.__dict__.update(fitted)
@@ -346,7 +359,7 @@ def _class_name(cls: type) -> str:
 
 
 def _fitted_state(estimator: Any) -> dict[str, Any]:
-    if hasattr(estimator, "_fitted_state"):
+    if hasattr(type(estimator), "_fitted_state"):
         return estimator._fitted_state()
     further = _SKLEARN_CLASSES.get(type(estimator), ())
     return {

@@ -24,6 +24,12 @@ from sksep import (
 )
 from sksep.datasets import make_songs
 from sksep.metrics import sdr_score
+from sksep.nn.clustering import EmbeddingsAndMasks
+from sksep.nn.excerpts import Excerpts
+from sksep.nn.front_end import FrontEnd
+from sksep.nn.losses import LOSSES
+from sksep.nn.objectives import ClusteringObjective, HybridObjective, UHNetObjective
+from sksep.nn.uhnet import UHNetOutput
 from sksep.separators._clusters import Clusters, fit_clusters, loud_bins, sampled_chunks
 
 SAMPLE_RATE = 8000
@@ -258,7 +264,7 @@ def test_nothing_but_vocals_to_learn_from(songs):
     ("parameters", "error", "match"),
     [
         ({"cell": "rnn"}, ValueError, "cell"),
-        ({"embedding_dim": 0}, ValueError, "embedding_dim"),
+        ({"embedding_dim": 1}, ValueError, "embedding_dim"),
         ({"hidden_size": 0}, ValueError, "hidden_size"),
         ({"n_layers": 0}, ValueError, "n_layers"),
         ({"n_convolutions": -1}, ValueError, "n_convolutions"),
@@ -269,6 +275,7 @@ def test_nothing_but_vocals_to_learn_from(songs):
         ({"clusterer": MelChunker()}, TypeError, "clusterer"),
         ({"clusterer": "kmeans"}, TypeError, "clusterer"),
         ({"max_samples": 1}, ValueError, "max_samples"),
+        ({"clusterer": KMeans(np.int64(30)), "max_samples": 20}, ValueError, "30 clusters"),
     ],
 )
 @pytest.mark.parametrize("cls", [DeepClusteringSeparator, HybridClusteringSeparator])
@@ -326,6 +333,8 @@ def test_setting_another_clusterer_and_its_parameters_at_once():
         clusterer=GaussianMixture(), clusterer__n_components=2
     )
     assert separator.clusterer.n_components == 2
+    separator.set_params(clusterer=None, clusterer__n_init=3)
+    assert separator.clusterer.n_init == 3
     assert DeepClusteringSeparator().set_params(clusterer__n_init=7).clusterer.n_init == 7
 
 
@@ -356,6 +365,73 @@ def test_a_given_hybrid_can_be_trained_further(fitted, batch):
     # The separator that was handed in is no part of that.
     for name, weights in hybrid.net_.module_.state_dict().items():
         assert torch.equal(weights, before[name]), name
+
+
+def test_a_frozen_hybrid_can_be_released_later(fitted, batch):
+    hybrid = fitted[HybridClusteringSeparator]
+    separator = uhnet(clustering=hybrid, warm_start=True).fit(batch)
+    separator.set_params(freeze_clustering=False).fit(batch)
+    trained = separator.net_.module_.network.clustering.state_dict()["mask.weight"]
+    assert not torch.equal(trained, hybrid.net_.module_.network.state_dict()["mask.weight"])
+
+
+def test_a_voice_in_any_order_is_no_input_of_a_uhnet(batch):
+    hybrid = HybridClusteringSeparator(**SMALL, max_epochs=1, permutation_invariant=True).fit(batch)
+    with pytest.raises(ValueError, match="permutation_invariant"):
+        uhnet(clustering=hybrid).fit(batch)
+
+
+@pytest.mark.parametrize("cls", [DeepClusteringSeparator, HybridClusteringSeparator])
+def test_warm_starts_refuse_another_network(batch, cls):
+    separator = cls(**SMALL, max_epochs=1, warm_start=True).fit(batch)
+    before = separator.predict_mask(batch[:1])[0]
+    with pytest.raises(ValueError, match="do not fit"):
+        separator.set_params(embedding_dim=6).fit(batch)
+    np.testing.assert_array_equal(separator.predict_mask(batch[:1])[0], before)
+
+
+@pytest.mark.parametrize("cls", [DeepClusteringSeparator, HybridClusteringSeparator])
+def test_going_on_with_instrumentals_keeps_the_vocal_centroid(songs, batch, cls):
+    separator = cls(**SMALL, max_epochs=1).fit(batch)
+    vocal = separator.vocal_centroid_.copy()
+    silence = [np.zeros_like(track) for track in songs.vocals]
+    separator.partial_fit(chunks_of(songs.accompaniments, silence))
+    np.testing.assert_array_equal(separator.vocal_centroid_, vocal)
+    assert separator.n_epochs_ == 2
+
+
+def test_centroids_do_not_depend_on_the_batch_size(songs):
+    quiet = [track * 10 ** (-3 * (index % 2)) for index, track in enumerate(songs.mixtures)]
+    vocals = [track * 10 ** (-3 * (index % 2)) for index, track in enumerate(songs.vocals)]
+    batch = chunks_of(quiet, vocals)
+    separator = DeepClusteringSeparator(**SMALL, max_epochs=1).fit(batch)
+    centroids = [
+        separator.set_params(batch_size=size)._learned_after(separator.net_, batch, False)
+        for size in (1, 64)
+    ]
+    for name in ("vocal_centroid_", "accompaniment_centroid_"):
+        np.testing.assert_allclose(centroids[0][name], centroids[1][name], atol=1e-5)
+
+
+def test_a_loss_per_excerpt_is_refused(batch):
+    with pytest.raises(ValueError, match="scalar"):
+        uhnet(loss=lambda logits, excerpts: logits.mean(dim=(1, 2))).fit(batch)
+
+
+def test_a_mask_loss_of_cross_entropy_is_that_of_the_hybrid():
+    torch.manual_seed(0)
+    front_end = FrontEnd(SAMPLE_RATE, 512, 256, 32, 16, 0.5, 0.0, 4000.0)
+    excerpts = Excerpts(*torch.randn(2, 3, front_end.excerpt_length), front_end)
+    shape = excerpts.features.shape
+    embeddings = torch.nn.functional.normalize(torch.randn(*shape, 4), dim=-1)
+    of_clustering = EmbeddingsAndMasks(embeddings, torch.randn(3, 2, *shape[1:]))
+    levels = (torch.randn(shape), torch.randn(shape))
+    clustering = ClusteringObjective("classic", "magnitude")
+    bce = LOSSES["bce"]
+    expected = HybridObjective(clustering, 0.3)(of_clustering, excerpts)
+    expected = expected + bce(levels[0], excerpts) + bce(levels[1], excerpts)
+    loss = UHNetObjective(bce, clustering, 0.3)(UHNetOutput(levels, of_clustering), excerpts)
+    torch.testing.assert_close(loss, expected)
 
 
 def test_a_hybrid_of_another_front_end_is_refused(fitted, songs):

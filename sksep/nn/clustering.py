@@ -68,7 +68,7 @@ class ClusteringNetwork(nn.Module):
     def embed(self, hidden: Tensor) -> Tensor:
         """Embeddings (batch, n_frames, n_bands, embedding_dim) of what the body returned."""
         embeddings = self.embedding(hidden).unflatten(-1, self._shape)
-        return functional.normalize(embeddings.tanh(), dim=-1)
+        return functional.normalize(embeddings.tanh().float(), dim=-1)
 
 
 class HybridNetwork(ClusteringNetwork):

@@ -67,13 +67,14 @@ def whitened_kmeans(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tens
     Z.-Q. Wang, J. Le Roux and J. Hershey, "Alternative objective functions for deep clustering",
     ICASSP 2018.
     """
+    # Small matrices, in double precision, which not every device has.
     within, across, of_labels = (
-        part.double() for part in _correlations(embeddings, labels, weights)
+        part.cpu().double() for part in _correlations(embeddings, labels, weights)
     )
     solved = torch.linalg.solve(_ridged(within), across)
     explained = torch.linalg.solve(_ridged(of_labels), across.mT)
     trace = (solved * explained.mT).sum(dim=(1, 2))
-    return (embeddings.shape[-1] - trace).mean().to(embeddings.dtype)
+    return (embeddings.shape[-1] - trace).mean().to(embeddings)
 
 
 CLUSTERING_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {

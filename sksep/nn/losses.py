@@ -79,7 +79,17 @@ class Loss(nn.Module):
 
     def forward(self, output: Any, excerpts: Excerpts) -> Tensor:
         """Scalar loss of what a network returned, logits (batch, n_frames, n_bands) of a U-Net."""
-        return self.function(output, excerpts)
+        return scalar(self.function(output, excerpts))
+
+
+def scalar(loss: Any) -> Tensor:
+    """What a loss function returned, checked."""
+    if not isinstance(loss, Tensor) or loss.ndim != 0:
+        raise ValueError(
+            "The loss must return a scalar tensor; it got mask logits (batch, n_frames, n_bands) "
+            "and the Excerpts that they belong to."
+        )
+    return loss
 
 
 def _energy_floor(excerpts: Excerpts) -> Tensor:

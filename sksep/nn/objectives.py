@@ -16,6 +16,7 @@ from sksep.nn.clustering_losses import (
     permutation_invariant_cross_entropy,
 )
 from sksep.nn.excerpts import Excerpts
+from sksep.nn.losses import scalar
 from sksep.nn.uhnet import UHNetOutput
 
 
@@ -77,20 +78,31 @@ class HybridObjective:
 class UHNetObjective:
     """The sum of the mask losses of all levels and of the loss of the clustering network.
 
+    The mask head of the clustering network learns by the mask loss, too. Where that is the
+    cross-entropy, the second part of the sum is `HybridObjective`.
+
     Attributes
     ----------
     mask_loss : callable
         Of mask logits (batch, n_frames, n_bands) and `Excerpts`.
-    clustering : HybridObjective
-        Left out where the clustering network is frozen.
+    clustering : ClusteringObjective
+        Loss of the embeddings; left out where the clustering network is frozen.
+    alpha : float
+        Its share in the loss of the clustering network, in [0, 1].
     """
 
     mask_loss: Callable[[Tensor, Excerpts], Tensor]
-    clustering: HybridObjective
+    clustering: ClusteringObjective
+    alpha: float
 
     def __call__(self, output: UHNetOutput, excerpts: Excerpts) -> Tensor:
         """Scalar loss."""
-        loss = torch.stack([self.mask_loss(logits, excerpts) for logits in output.logits]).sum()
+        levels = [scalar(self.mask_loss(logits, excerpts)) for logits in output.logits]
+        loss = torch.stack(levels).sum()
         if output.clustering is None:
             return loss
-        return loss + self.clustering(output.clustering, excerpts)
+        vocals, accompaniment = output.clustering.logits.unbind(dim=1)
+        # The softmax over two sources is the sigmoid of the difference.
+        of_masks = scalar(self.mask_loss(vocals - accompaniment, excerpts))
+        of_embeddings = self.clustering(output.clustering, excerpts)
+        return loss + self.alpha * of_embeddings + (1.0 - self.alpha) * of_masks

@@ -72,8 +72,7 @@ class UHNet(nn.Module):
         return self._levels(spectrograms, self.clustering.mask_logits(hidden))[0]
 
     def _levels(self, spectrograms: Tensor, mask_logits: Tensor) -> tuple[Tensor, ...]:
-        # Softmax in single precision, then back to what the convolutions compute in.
-        masks = torch.softmax(mask_logits.float(), dim=1).to(spectrograms)
+        masks = torch.softmax(mask_logits.float(), dim=1)
         channels = torch.cat([spectrograms, masks], dim=1)
         channels = channels.contiguous(memory_format=torch.channels_last)
         return tuple(logits.squeeze(1) for logits in self.unet(channels))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import clone
-from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
@@ -23,7 +24,7 @@ _LOUD_RANGE = 40.0
 _MAX_BINS = 2**20
 # Embeddings closer to each other than this are one point.
 _SAME = 1e-5
-_NEAREST_CENTROID = (KMeans, MiniBatchKMeans, BisectingKMeans)
+_NEAREST_CENTROID = (KMeans, MiniBatchKMeans)
 
 IntArray = npt.NDArray[np.integer[Any]]
 # The names of clusters: from labels and embeddings of the sample to a score for each cluster,
@@ -95,7 +96,7 @@ def fit_clusters(clusterer: Any, sample: FloatArray, name: Namer, fallback: Clus
         For samples of fewer points than clusters.
     """
     clusterer = clone(clusterer)
-    if _count_points(sample) < max(2, _n_clusters(clusterer)):
+    if _count_points(sample) < n_clusters_of(clusterer):
         return fallback
     with warnings.catch_warnings():
         # Fewer distinct points than clusters: the clusters that there are will do.
@@ -121,8 +122,17 @@ def fit_clusters(clusterer: Any, sample: FloatArray, name: Namer, fallback: Clus
 
 def sampled_chunks(n_chunks: int, bins_per_chunk: int) -> IntArray:
     """Indices of evenly spaced chunks, as many as may be kept in memory with their embeddings."""
-    n_sampled = min(n_chunks, max(1, _MAX_BINS // bins_per_chunk))
-    return np.unique(np.linspace(0, n_chunks - 1, n_sampled).round().astype(np.int64))
+    return evenly_spaced(n_chunks, max(1, _MAX_BINS // bins_per_chunk))
+
+
+def evenly_spaced(length: int, limit: int) -> IntArray:
+    """At most `limit` indices of a sequence, its ends among them."""
+    return np.unique(np.linspace(0, length - 1, min(length, limit)).round().astype(np.int64))
+
+
+def is_loud(features: Tensor, loudest: float | Tensor) -> Tensor:
+    """Whether bins (dB) are within the range below the loudest one that takes part."""
+    return features > loudest - _LOUD_RANGE
 
 
 def loud_bins(features: Tensor, loudest: float, max_samples: int) -> Tensor:
@@ -137,17 +147,21 @@ def loud_bins(features: Tensor, loudest: float, max_samples: int) -> Tensor:
     max_samples : int
         Bins at most.
     """
-    loud = torch.nonzero(features.flatten() > loudest - _LOUD_RANGE).squeeze(1)
+    loud = torch.nonzero(is_loud(features, loudest).flatten()).squeeze(1)
     if len(loud) <= max_samples:
         return loud
     picks = torch.linspace(0, len(loud) - 1, max_samples, dtype=torch.float64)
     return loud[picks.round().long()]
 
 
-def _n_clusters(clusterer: Any) -> int:
-    parameters = clusterer.get_params()
-    count = parameters.get("n_clusters", parameters.get("n_components"))
-    return count if isinstance(count, int) else 2
+def n_clusters_of(clusterer: Any) -> int:
+    """Points that a clusterer, alone or in a pipeline, needs at least."""
+    counts = [
+        int(value)
+        for name, value in clusterer.get_params().items()
+        if name.split("__")[-1] in ("n_clusters", "n_components") and isinstance(value, Integral)
+    ]
+    return max([2, *counts])
 
 
 def _count_points(sample: FloatArray) -> int:

@@ -21,13 +21,26 @@ from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 from sksep.nn.mask_estimator import NormalisedNetwork, autocast, join_batches
 from sksep.nn.objectives import ClusteringObjective
 from sksep.nn.recurrent import CELLS, RecurrentBody
-from sksep.separators._clusters import Clusters, Namer, fit_clusters, loud_bins, sampled_chunks
+from sksep.separators._base import training_batch
+from sksep.separators._clusters import (
+    Clusters,
+    IntArray,
+    Namer,
+    evenly_spaced,
+    fit_clusters,
+    is_loud,
+    loud_bins,
+    n_clusters_of,
+    sampled_chunks,
+)
 from sksep.separators._net_separator import NetSeparator
 from sksep.separators._training_parameters import document_training
 from sksep.training._dataset import ExcerptDataset
 from sksep.training._net import SeparationNet
 
 _SCOPES = ("track", "chunk")
+# Training chunks whose embeddings make the centroids of vocals and accompaniment.
+_CENTROID_CHUNKS = 1000
 
 
 @document_training
@@ -64,7 +77,8 @@ class DeepClusteringSeparator(NetSeparator):
     cluster_scope : {"track", "chunk"}, default="track"
         Whether the bins of a track are clustered together, or those of each chunk.
     max_samples : int, default=10000
-        Loud bins that the clusterer is fitted on, at most; the others follow from it.
+        Loud bins that the clusterer is fitted on, at most; the others follow from it. Spectral
+        clustering and others that compare all pairs want about 1000.
     soft_masks : bool, default=False
         Whether masks follow the distances to the clusters, instead of being 0 or 1.
     TRAINING_PARAMETERS
@@ -188,8 +202,8 @@ class DeepClusteringSeparator(NetSeparator):
             Itself.
         """
         nested = any(name.startswith("clusterer__") for name in params)
-        if nested and self.clusterer is None and "clusterer" not in params:
-            self.clusterer = _default_clusterer()
+        if nested and params.get("clusterer", self.clusterer) is None:
+            params["clusterer"] = _default_clusterer()
         return super().set_params(**params)
 
     def _network(self, front_end: FrontEnd) -> nn.Module:
@@ -206,20 +220,31 @@ class DeepClusteringSeparator(NetSeparator):
         )
 
     def _embedding_dim(self) -> int:
-        return check_integer("embedding_dim", self.embedding_dim, 1)
+        # A single number of length one is a sign, of which there is no gradient.
+        return check_integer("embedding_dim", self.embedding_dim, 2)
 
     def _objective(self) -> Callable[..., Tensor]:
         return clustering_objective(self.loss, self.weights)
 
-    def _fit(self, *args: Any, **kwargs: Any) -> NetSeparator:
-        # Predictions would notice too late, after the training.
+    def _fit(self, X: Any, *args: Any, keep: bool, **kwargs: Any) -> NetSeparator:
+        # What else would be noticed after the training, or in predictions.
         self._check_clustering()
-        return super()._fit(*args, **kwargs)
+        batch = training_batch(X, type(self).__name__)
+        targets = [record.targets for record in batch if record.targets is not None]
+        if not keep and not any(part.chunk_sings.any() for part in targets):
+            raise ValueError(
+                f"{type(self).__name__} cannot learn which cluster sings: the vocals of all "
+                "training tracks are silent. Check the order of the recordings: "
+                "fit(mixtures, vocals)."
+            )
+        return super()._fit(batch, *args, keep=keep, **kwargs)
 
-    def _learned_after(self, net: SeparationNet, train: Sequence[TrackRecord]) -> dict[str, Any]:
-        """The mean embeddings of vocal and accompaniment bins."""
+    def _learned_after(
+        self, net: SeparationNet, train: Sequence[TrackRecord], keep: bool
+    ) -> dict[str, Any]:
+        """The mean embeddings of the loud vocal and accompaniment bins of many chunks."""
         chunks = ExcerptDataset(train)
-        picks = sampled_chunks(len(chunks), chunks.front_end.n_frames * chunks.front_end.n_bands)
+        picks = evenly_spaced(len(chunks), _CENTROID_CHUNKS)
         device = torch.device(net.device)
         totals = torch.zeros(2, self._embedding_dim(), dtype=torch.float64)
         counts = torch.zeros(2, 1, dtype=torch.float64)
@@ -227,21 +252,18 @@ class DeepClusteringSeparator(NetSeparator):
             excerpts = net.excerpts(chunks.__getitems__(part.tolist()))
             features = excerpts.features
             with torch.inference_mode(), autocast(device, net.precision):
-                embeddings = net.module_(features).embeddings.flatten(0, 2).double().cpu()
-            vocals = excerpts.binary_mask.flatten().cpu()
-            loud = loud_bins(features.cpu(), float(features.max()), vocals.numel())
-            roles = torch.stack([vocals[loud], 1.0 - vocals[loud]]).double()
-            totals += roles @ embeddings[loud]
+                embeddings = net.module_(features).embeddings.cpu()
+            loud = is_loud(features, features.amax(dim=(1, 2), keepdim=True)).cpu()
+            vocals = excerpts.binary_mask.cpu()[loud].double()
+            roles = torch.stack([vocals, 1.0 - vocals])
+            totals += roles @ embeddings[loud].double()
             counts += roles.sum(dim=1, keepdim=True)
-        if not counts[0]:
-            raise ValueError(
-                f"{type(self).__name__} cannot learn which cluster sings: the vocals of the "
-                "training tracks are nowhere louder than the accompaniment. Check the order of "
-                "the recordings: fit(mixtures, vocals)."
-            )
         vocal, accompaniment = (totals / counts.clamp_min(1.0)).float().numpy()
-        if not counts[1]:  # nothing but vocals: the accompaniment is what is least like them
-            accompaniment = -vocal
+        # Where one is missing: what was learned of it before, or else what is least like the other.
+        if not counts[0]:
+            vocal = self.vocal_centroid_ if keep else -accompaniment
+        if not counts[1]:
+            accompaniment = self.accompaniment_centroid_ if keep else -vocal
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         return {
             "vocal_centroid_": vocal,
@@ -252,33 +274,39 @@ class DeepClusteringSeparator(NetSeparator):
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         by_chunk = self._check_clustering() == "chunk"
         chunks = self._cut(record)
-        masks = self._masks_by_chunk(chunks) if by_chunk else self._masks_by_track(chunks)
+        loudest = float(record.spectrogram.max())
+        if loudest <= FLOOR_DECIBELS:  # silence holds no vocals
+            return np.zeros_like(record.spectrogram)
+        if by_chunk:
+            masks = self._masks_by_chunk(chunks)
+        else:
+            masks = self._masks_by_track(chunks, loudest)
         return join_batches(masks, record.front_end.chunk_step, len(record.spectrogram)).numpy()
 
-    def _masks_by_track(self, chunks: Tensor) -> Iterator[Tensor]:
+    def _masks_by_track(self, chunks: Tensor, loudest: float) -> Iterator[Tensor]:
         """Masks of consecutive chunks, from clusters that they share."""
-        loudest = float(chunks.max())
-        if loudest <= FLOOR_DECIBELS:  # silence holds no vocals
-            yield from torch.zeros_like(chunks).split(1)
-            return
         picks = sampled_chunks(len(chunks), chunks[0].numel())
-        # No chunk goes through the network twice.
-        kept = dict(
-            zip(picks.tolist(), self._outputs(chunks[torch.from_numpy(picks)]), strict=True)
+        kept = dict(zip(picks.tolist(), self._outputs(chunks, picks), strict=True))
+        samples = loud_bins(chunks[torch.from_numpy(picks)], loudest, self._max_samples())
+        of_chunk, bins = samples // chunks[0].numel(), samples % chunks[0].numel()
+        clusters = self._clusters(
+            torch.cat(
+                [
+                    kept[index].flatten(0, 1)[bins[of_chunk == position]]
+                    for position, index in enumerate(picks.tolist())
+                ]
+            ).numpy()
         )
-        sampled = torch.stack(list(kept.values()))
-        sample = loud_bins(chunks[torch.from_numpy(picks)], loudest, self._max_samples())
-        clusters = self._clusters(sampled.flatten(0, 2)[sample].numpy())
-        del sampled
-        others = np.setdiff1d(np.arange(len(chunks)), picks)
-        further = self._outputs(chunks[torch.from_numpy(others)]) if len(others) else iter(())
+        # No chunk goes through the network twice.
+        further = self._outputs(chunks, np.setdiff1d(np.arange(len(chunks)), picks))
         for index in range(len(chunks)):
             output = kept.pop(index) if index in kept else next(further)
             yield self._cluster_mask(clusters, output)[None]
 
     def _masks_by_chunk(self, chunks: Tensor) -> Iterator[Tensor]:
         """Masks of consecutive chunks, each from clusters of its own."""
-        for features, output in zip(chunks, self._outputs(chunks), strict=True):
+        outputs = self._outputs(chunks, np.arange(len(chunks)))
+        for features, output in zip(chunks, outputs, strict=True):
             loudest = float(features.max())
             if loudest <= FLOOR_DECIBELS:
                 yield torch.zeros_like(features)[None]
@@ -287,13 +315,15 @@ class DeepClusteringSeparator(NetSeparator):
             clusters = self._clusters(output.flatten(0, 1)[sample].numpy())
             yield self._cluster_mask(clusters, output)[None]
 
-    def _outputs(self, chunks: Tensor) -> Iterator[Tensor]:
-        """What is clustered, (n_frames, n_bands, n_features), chunk by chunk."""
+    def _outputs(self, chunks: Tensor, picks: IntArray) -> Iterator[Tensor]:
+        """What is clustered, (n_frames, n_bands, n_features), of the picked chunks one by one."""
         module: Any = self.net_.module_
-        for part in self._in_batches(
-            lambda features: self._chunk_outputs(module, features), chunks
-        ):
-            yield from part
+        # Picked batch by batch: overlapping chunks are views until then.
+        for part in torch.from_numpy(picks).split(check_integer("batch_size", self.batch_size, 1)):
+            for outputs in self._in_batches(
+                lambda features: self._chunk_outputs(module, features), chunks[part]
+            ):
+                yield from outputs
 
     def _chunk_outputs(self, module: Any, features: Tensor) -> Tensor:
         return module(features).embeddings
@@ -333,7 +363,11 @@ class DeepClusteringSeparator(NetSeparator):
                 "clusterer must be a clusterer of scikit-learn with fit_predict, such as KMeans; "
                 f"got {self.clusterer!r}."
             )
-        self._max_samples()
+        n_clusters = 2 if self.clusterer is None else n_clusters_of(self.clusterer)
+        if n_clusters > self._max_samples():
+            raise ValueError(
+                f"max_samples={self.max_samples} bins cannot make {n_clusters} clusters; raise it."
+            )
         return check_choice("cluster_scope", self.cluster_scope, _SCOPES)
 
     def _max_samples(self) -> int:

@@ -138,8 +138,10 @@ class NetSeparator(BaseSeparator):
         """Mean and scale of each band, by which features are normalised."""
         return band_statistics([torch.tensor(record.spectrogram) for record in train])
 
-    def _learned_after(self, net: SeparationNet, train: Sequence[TrackRecord]) -> dict[str, Any]:
-        """Further fitted attributes, learned with the trained network."""
+    def _learned_after(
+        self, net: SeparationNet, train: Sequence[TrackRecord], keep: bool
+    ) -> dict[str, Any]:
+        """Further fitted attributes, learned with the trained network, anew or going on."""
         return {}
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
@@ -222,8 +224,9 @@ class NetSeparator(BaseSeparator):
                 statistics = self._statistics(train)
                 module: nn.Module = self._module_class(self._network(front_end), *statistics)
             else:
-                # A copy, so that a training that fails leaves the separator as it was.
-                module = copy.deepcopy(previous.module_)
+                # A copy, so that a training that fails leaves the separator as it was; rebuilt, so
+                # that parameters that were set since then are heeded, or refused.
+                module = self._rebuild(previous.module_.state_dict())
             targets = batch[0].targets
             assert targets is not None
             net = self._make_net(
@@ -247,7 +250,7 @@ class NetSeparator(BaseSeparator):
         net.train_split = None
         net.module_.eval()
         _check_finite(net)
-        learned = self._learned_after(net, train)
+        learned = self._learned_after(net, train, keep)
         self.__dict__.update(learned)
         self.front_end_ = front_end
         self.net_ = net

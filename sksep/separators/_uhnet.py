@@ -16,7 +16,7 @@ from sksep._parameters import check_choice, check_integer, check_number
 from sksep.nn.clustering import HybridNetwork
 from sksep.nn.front_end import FrontEnd
 from sksep.nn.mask_estimator import NormalisedNetwork
-from sksep.nn.objectives import HybridObjective, UHNetObjective
+from sksep.nn.objectives import UHNetObjective
 from sksep.nn.pyramid_unet import PyramidUNet
 from sksep.nn.uhnet import UHNet
 from sksep.separators._deep_clustering import clustering_objective, recurrent_body
@@ -37,8 +37,9 @@ class UHNetSeparator(NetSeparator):
     Parameters
     ----------
     n_levels : int, default=1
-        Levels of a pyramid of U-Nets. 1 is a single U-Net; with more, each level works at half the
-        resolution of the next, finer one, hands its features on to that, and has a loss of its own.
+        Levels of a pyramid of U-Nets (the halvings within each are `depth` here). 1 is a single
+        U-Net; with more, each level works at half the resolution of the next, finer one, hands its
+        features on to that, and has a loss of its own.
     clustering : HybridClusteringSeparator, default=None
         A fitted separator whose network is used, in which case the parameters of the clustering
         network and its loss are those of this separator. Wrap it as
@@ -67,8 +68,8 @@ class UHNetSeparator(NetSeparator):
     recurrent_dropout : float, default=0.3
         Dropout probability behind each recurrent layer, in [0, 1).
     alpha : float, default=0.5
-        Share of the embeddings in the loss of the clustering network, see
-        `HybridClusteringSeparator`.
+        Share of the embeddings in the loss of the clustering network, in [0, 1]; the rest is `loss`
+        of its own mask.
     clustering_loss : {"classic", "whitened"}, default="classic"
         Loss of the embeddings, see `DeepClusteringSeparator`.
     weights : {"magnitude", "log_magnitude"}, default="magnitude"
@@ -187,7 +188,7 @@ class UHNetSeparator(NetSeparator):
                 dropout=self.recurrent_dropout,
                 n_convolutions=self.n_convolutions,
             )
-            embedding_dim = check_integer("embedding_dim", self.embedding_dim, 1)
+            embedding_dim = check_integer("embedding_dim", self.embedding_dim, 2)
             clustering = HybridNetwork(body, front_end.n_bands, embedding_dim)
         else:
             if not front_end.same_spectra(given.front_end_):
@@ -217,13 +218,14 @@ class UHNetSeparator(NetSeparator):
 
     def _objective(self) -> Callable[..., Tensor]:
         given = self._given_clustering()
-        if given is not None:
-            return UHNetObjective(mask_loss(self.loss), given._objective())
-        clustering = HybridObjective(
-            clustering_objective(self.clustering_loss, self.weights, name="clustering_loss"),
-            check_number("alpha", self.alpha, 0.0, 1.0),
-        )
-        return UHNetObjective(mask_loss(self.loss), clustering)
+        if given is None:
+            clustering = clustering_objective(
+                self.clustering_loss, self.weights, name="clustering_loss"
+            )
+            alpha = check_number("alpha", self.alpha, 0.0, 1.0)
+        else:
+            clustering, alpha = given._objective().clustering, given.alpha
+        return UHNetObjective(mask_loss(self.loss), clustering, alpha)
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
         return torch.sigmoid(module.network.mask_logits(module.normalise(features)).float())
@@ -246,4 +248,9 @@ class UHNetSeparator(NetSeparator):
             "cross-validation take an unfitted copy unless it is wrapped: "
             "clustering=sklearn.frozen.FrozenEstimator(separator).",
         )
+        if given.permutation_invariant:
+            raise ValueError(
+                "clustering was trained with permutation_invariant=True: its masks change places "
+                "from chunk to chunk. Train it without."
+            )
         return given

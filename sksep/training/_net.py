@@ -71,11 +71,6 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
         with autocast(torch.device(self.device), self.precision):
             output = as_float(self.module_(features))
         loss = self.criterion_(output, excerpts)
-        if not isinstance(loss, Tensor) or loss.ndim != 0:
-            raise ValueError(
-                "The loss must return a scalar tensor; it got what the network returned (mask "
-                "logits of a U-Net) and the Excerpts that they belong to."
-            )
         return loss, output
 
     def excerpts(
