@@ -238,17 +238,18 @@ class Comparison:
         taken, snapshots = train(
             made, self.batch, _budget(self.options), n_snapshots=self.options.checkpoints
         )
-        if clustering is not None:
-            made["separate"].set_params(clustering=clustering)  # what is saved needs no freezing
         run = self._training_run(training, seed)
         history = [_plain_row(row) for row in made["separate"].history_]
         record = {
             **run.description(),
             "noted": {name: run.settings[name] for name in _NOTED if name in run.settings},
             "training": taken,
-            "checkpoints": self._checkpoints(training, made, snapshots, history),
+            "checkpoints": {},
             "history": history,
         }
+        # Before the checkpoints are scored, so that a failure there costs no training.
+        self._save(run, made, record)
+        record["checkpoints"] = self._checkpoints(training, made, snapshots, history)
         self._save(run, made, record)
         return made, record
 

@@ -40,7 +40,7 @@ from sksep.training._net import SeparationNet
 
 _SCOPES = ("track", "chunk")
 # Training chunks whose embeddings make the centroids of vocals and accompaniment.
-_CENTROID_CHUNKS = 1000
+_CENTROID_CHUNKS = 300
 
 
 @document_training
@@ -240,7 +240,7 @@ class DeepClusteringSeparator(NetSeparator):
         return super()._fit(batch, *args, keep=keep, **kwargs)
 
     def _learned_after(
-        self, net: SeparationNet, train: Sequence[TrackRecord], keep: bool
+        self, net: SeparationNet, train: Sequence[TrackRecord], keep: bool = False
     ) -> dict[str, Any]:
         """The mean embeddings of the loud vocal and accompaniment bins of many chunks."""
         chunks = ExcerptDataset(train)

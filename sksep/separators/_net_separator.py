@@ -139,7 +139,7 @@ class NetSeparator(BaseSeparator):
         return band_statistics([torch.tensor(record.spectrogram) for record in train])
 
     def _learned_after(
-        self, net: SeparationNet, train: Sequence[TrackRecord], keep: bool
+        self, net: SeparationNet, train: Sequence[TrackRecord], keep: bool = False
     ) -> dict[str, Any]:
         """Further fitted attributes, learned with the trained network, anew or going on."""
         return {}
