@@ -1,0 +1,256 @@
+"""NMFSeparator: dictionaries of the spectra of vocals and of accompaniments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+from sklearn.decomposition import NMF, non_negative_factorization
+from sklearn.utils import check_random_state
+
+from sksep._batch import TrackBatch, TrackRecord, as_batch
+from sksep._parameters import check_integer
+from sksep._tracks import FloatArray
+from sksep.separators._hpss import hpss_vocals
+from sksep.separators._spectral_masks import (
+    BlockwiseSeparator,
+    band_power,
+    high_pass_gains,
+    share,
+    waveform_mask,
+)
+
+# Frames this far below the loudest one of their track are not learned from (-40 dB of energy).
+_SILENCE = 1e-4
+
+
+class NMFSeparator(BlockwiseSeparator):
+    """Separate vocals by non-negative matrix factorisation of the magnitudes.
+
+    Fitted with vocals, it learns a dictionary of spectra of the vocals and one of the
+    accompaniments. To separate, the mixture is explained by both, and the mask is the share of
+    the vocal part [1]_. Spectra are in the bands of the front end, a few frames at a time,
+    and the divergence is that of Kullback and Leibler [2]_.
+
+    Fitted without vocals, it factorises each track by itself. A component then counts as vocal by
+    the share of it that falls on what two-stage harmonic/percussive separation takes for vocals.
+
+    Parameters
+    ----------
+    n_components : int, default=50
+        Spectra in each dictionary; both together for a track factorised by itself.
+    n_context_frames : int, default=4
+        Frames that a spectrum spans.
+    max_iter : int, default=50
+        Iterations.
+    n_training_frames : int, default=6000
+        Frames of either source to learn from at most, drawn at random and evenly over the tracks.
+    high_pass : float, default=100.0
+        Frequency in Hz below which there are no vocals; 0 for none.
+    block_duration : float, default=30.0
+        Longest stretch in seconds that is explained at once. Longer tracks are cut into blocks of
+        equal length.
+    random_state : int, RandomState instance or None, default=None
+        Of the frames and of initial values.
+
+    Attributes
+    ----------
+    vocal_components_, accompaniment_components_ : ndarray or None
+        Dictionaries of shape (n_components, n_context_frames * n_bands), each spectrum of sum 1;
+        None where it was fitted without vocals.
+    seed_ : int
+        Of initial values when predicting.
+    front_end_ : FrontEnd
+        Settings of the `MelChunker` that it was fitted with.
+
+    References
+    ----------
+    .. [1] P. Smaragdis, B. Raj and M. Shashanka, "Supervised and semi-supervised separation of
+       sounds from single-channel mixtures", ICA 2007.
+    .. [2] D. D. Lee and H. S. Seung, "Algorithms for non-negative matrix factorization",
+       NIPS 2000.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sksep import MaskBuilder, MelChunker, NMFSeparator
+    >>> from sksep.datasets import make_songs
+    >>> songs = make_songs(2, duration=2.0, random_state=0)
+    >>> separator = NMFSeparator(n_components=10, random_state=0)
+    >>> pipeline = make_pipeline(MelChunker(), MaskBuilder(), separator)
+    >>> vocals = pipeline.fit(songs.mixtures, songs.vocals).predict(songs.mixtures)
+    >>> vocals[0].shape
+    (32000,)
+    """
+
+    vocal_components_: FloatArray | None
+    accompaniment_components_: FloatArray | None
+
+    def __init__(
+        self,
+        n_components: int = 50,
+        n_context_frames: int = 4,
+        max_iter: int = 50,
+        n_training_frames: int = 6000,
+        high_pass: float = 100.0,
+        block_duration: float = 30.0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.n_context_frames = n_context_frames
+        self.max_iter = max_iter
+        self.n_training_frames = n_training_frames
+        self.high_pass = high_pass
+        self.block_duration = block_duration
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> NMFSeparator:
+        """Learn the dictionaries, where there are vocals to learn them from.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MaskBuilder.fit_transform`, tracks with targets; or of `MelChunker`.
+        y : Ignored
+            The truth is in the targets.
+
+        Returns
+        -------
+        NMFSeparator
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where the vocals or the accompaniments of all tracks are silent.
+        """
+        self._check_parameters()
+        batch = as_batch(X, user=type(self).__name__)
+        random_state = check_random_state(self.random_state)
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
+        known = TrackBatch(record for record in batch if record.targets is not None)
+        vocals = self._learn(known, "vocals", random_state) if known else None
+        accompaniment = self._learn(known, "accompaniment", random_state) if known else None
+        super().fit(batch)
+        self.vocal_components_ = vocals
+        self.accompaniment_components_ = accompaniment
+        self.seed_ = seed
+        return self
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_integer("n_components", self.n_components, 1)
+        check_integer("n_context_frames", self.n_context_frames, 1)
+        check_integer("max_iter", self.max_iter, 1)
+        check_integer("n_training_frames", self.n_training_frames, 1)
+
+    def _learn(
+        self, batch: TrackBatch, source: str, random_state: np.random.RandomState
+    ) -> FloatArray:
+        quota = -(-self.n_training_frames // len(batch))
+        drawn = []
+        for record in batch:
+            targets = record.targets
+            assert targets is not None
+            is_vocals = source == "vocals"
+            waveform = targets.vocals if is_vocals else targets.mixture - targets.vocals
+            power = band_power(waveform, record.front_end).numpy()
+            energy = power.sum(axis=1)
+            loud = np.flatnonzero(energy > _SILENCE * energy.max())
+            chosen = random_state.permutation(loud)[:quota]
+            drawn.append(with_context(np.sqrt(power), self.n_context_frames, chosen))
+        frames = np.concatenate(drawn)
+        if not len(frames):
+            raise ValueError(
+                f"{type(self).__name__} has nothing to learn from: the {source} of all tracks "
+                "are silent. Check the recordings, or fit without vocals."
+            )
+        return self._factorise(frames, int(random_state.randint(np.iinfo(np.int32).max)))[1]
+
+    def _factorise(self, frames: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
+        """Activations, and spectra of sum 1."""
+        # Without a tolerance, which would take as long to check as an iteration.
+        model = NMF(
+            self.n_components,
+            init="random",
+            solver="mu",
+            beta_loss="kullback-leibler",
+            max_iter=self.max_iter,
+            tol=0.0,
+            random_state=seed,
+        )
+        activations = model.fit_transform(frames)
+        sums = np.maximum(model.components_.sum(axis=1), np.finfo(np.float32).tiny)
+        return activations * sums, model.components_ / sums[:, None]
+
+    def _block_mask(
+        self, magnitudes: FloatArray, record: TrackRecord, frames: slice
+    ) -> npt.NDArray[Any]:
+        if not magnitudes.any():
+            return np.zeros_like(magnitudes)
+        if self.vocal_components_ is None or self.accompaniment_components_ is None:
+            return self._unsupervised_mask(magnitudes, record, frames)
+        spectra = np.concatenate([self.vocal_components_, self.accompaniment_components_])
+        n_vocal = len(self.vocal_components_)
+        n_context = spectra.shape[1] // magnitudes.shape[1]
+        activations, *_ = non_negative_factorization(
+            with_context(magnitudes, n_context),
+            H=spectra,
+            n_components=len(spectra),
+            update_H=False,
+            solver="mu",
+            beta_loss="kullback-leibler",
+            max_iter=self.max_iter,
+            tol=0.0,
+        )
+        vocals = without_context(activations[:, :n_vocal] @ spectra[:n_vocal], n_context)
+        rest = without_context(activations[:, n_vocal:] @ spectra[n_vocal:], n_context)
+        return share(vocals, rest)
+
+    def _unsupervised_mask(
+        self, magnitudes: FloatArray, record: TrackRecord, frames: slice
+    ) -> npt.NDArray[Any]:
+        n_context = self.n_context_frames
+        observed = with_context(magnitudes, n_context)
+        guide = with_context(self._guide(record, frames, len(magnitudes)), n_context)
+        activations, spectra = self._factorise(observed, self.seed_)
+        ratio = observed / np.maximum(activations @ spectra, np.finfo(np.float32).tiny)
+        found = ((activations.T @ (ratio * guide)) * spectra).sum(axis=1)
+        total = ((activations.T @ ratio) * spectra).sum(axis=1)
+        is_vocal = share(found, np.maximum(total - found, 0.0))
+        vocals = without_context((activations * is_vocal) @ spectra, n_context)
+        return share(vocals, without_context((activations * (1.0 - is_vocal)) @ spectra, n_context))
+
+    def _guide(self, record: TrackRecord, frames: slice, n_frames: int) -> FloatArray:
+        """Mask of a block by harmonic/percussive separation."""
+        front_end = record.front_end
+        # The samples that the frames of the block see.
+        start = max(0, frames.start * front_end.hop_length)
+        stop = min(len(record.waveform), frames.stop * front_end.hop_length)
+        excerpt = record.waveform[start:stop] if stop > start else np.zeros(1, np.float32)
+        mask = waveform_mask(hpss_vocals(excerpt, front_end.sample_rate), excerpt, front_end)
+        mask = mask * high_pass_gains(front_end, self.high_pass)
+        return np.pad(mask, ((0, max(0, n_frames - len(mask))), (0, 0)), mode="edge")[:n_frames]
+
+
+def with_context(
+    rows: FloatArray, n_context: int, chosen: npt.NDArray[np.intp] | None = None
+) -> FloatArray:
+    """Rows with those that follow, (n_chosen, n_context * n_bands); beyond the end is silence."""
+    padded = np.pad(rows, ((0, n_context - 1), (0, 0)))
+    windows = sliding_window_view(padded, n_context, axis=0)
+    chosen_windows = windows if chosen is None else windows[chosen]
+    return np.ascontiguousarray(chosen_windows.swapaxes(1, 2)).reshape(
+        len(chosen_windows), n_context * rows.shape[1]
+    )
+
+
+def without_context(rows: npt.NDArray[Any], n_context: int) -> npt.NDArray[Any]:
+    """Add what windows with context say of each row: the adjoint of `with_context`."""
+    windows = rows.reshape(len(rows), n_context, -1)
+    total = np.zeros((len(rows) + n_context - 1, windows.shape[2]), rows.dtype)
+    for offset in range(n_context):
+        total[offset : offset + len(rows)] += windows[:, offset]
+    return total[: len(rows)]

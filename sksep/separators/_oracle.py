@@ -1,0 +1,147 @@
+"""OracleMaskSeparator: the ceiling of every table."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+
+from sksep._batch import TrackRecord, as_batch
+from sksep._parameters import check_choice
+from sksep._tracks import FloatArray
+from sksep.nn import masks
+from sksep.nn.front_end import FrontEnd
+from sksep.separators._spectral_masks import (
+    SpectralMaskSeparator,
+    band_power,
+    frame_rate,
+    time_blocks,
+)
+
+_KINDS = ("ratio", "magnitude_ratio", "binary", "phase_sensitive")
+_BLOCK_SECONDS = 30.0
+
+
+class OracleMaskSeparator(SpectralMaskSeparator):
+    """Separate with masks made from the truth: a ceiling, for tables only.
+
+    It is no separator of music whose vocals are not known: `fit` is given the truth of the very
+    tracks that are predicted, and remembers it by the content of their mixtures. What it reaches
+    is what the front end and the kind of mask allow.
+
+    Parameters
+    ----------
+    kind : {"ratio", "magnitude_ratio", "binary", "phase_sensitive"}, default="ratio"
+        "ratio" is the share of the vocals in the power of a bin, "magnitude_ratio" that in the
+        magnitude (the ratios "power" and "magnitude" of `MaskBuilder`), "binary" is 1 where the
+        vocals are louder. "phase_sensitive" is the real mask whose product with the spectrum of
+        the mixture is nearest to that of the vocals in each band, limited to [0, 1] [1]_.
+
+    Attributes
+    ----------
+    truth_ : dict of str to ndarray of shape (n_samples,)
+        Mono vocals by the SHA-256 digest of their mono mixture.
+    front_end_ : FrontEnd
+        Settings of the `MelChunker` that it was fitted with.
+
+    See Also
+    --------
+    MixtureSeparator : The floor.
+
+    References
+    ----------
+    .. [1] H. Erdogan, J. R. Hershey, S. Watanabe and J. Le Roux, "Phase-sensitive and
+       recognition-boosted speech separation using deep recurrent neural networks", ICASSP 2015.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sksep import MaskBuilder, MelChunker, OracleMaskSeparator
+    >>> from sksep.datasets import make_songs
+    >>> songs = make_songs(2, duration=1.0, random_state=0)
+    >>> pipeline = make_pipeline(MelChunker(), MaskBuilder(), OracleMaskSeparator("binary"))
+    >>> score = pipeline.fit(songs.mixtures, songs.vocals).score(songs.mixtures, songs.vocals)
+    >>> score > 5.0
+    True
+    """
+
+    truth_: dict[str, FloatArray]
+
+    def __init__(self, kind: str = "ratio") -> None:
+        self.kind = kind
+
+    def fit(self, X: Any, y: Any = None) -> OracleMaskSeparator:
+        """Remember the truth of the tracks that will be predicted.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MaskBuilder.fit_transform`: tracks with targets.
+        y : Ignored
+            The truth is in the targets.
+
+        Returns
+        -------
+        OracleMaskSeparator
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where a track has no targets.
+        """
+        batch = as_batch(X, user=type(self).__name__)
+        truth = {}
+        for record in batch:
+            if record.targets is None:
+                raise ValueError(
+                    f"{type(self).__name__} found no truth of {record.name}. Put a MaskBuilder "
+                    "before this step of the pipeline and fit with vocals: fit(mixtures, vocals)."
+                )
+            truth[_digest(record.waveform)] = record.targets.vocals
+        super().fit(batch)
+        self.truth_ = truth
+        return self
+
+    def _check_parameters(self) -> None:
+        check_choice("kind", self.kind, _KINDS)
+
+    def _mask(self, record: TrackRecord) -> FloatArray:
+        vocals = self.truth_.get(_digest(record.waveform))
+        if vocals is None:
+            raise ValueError(
+                f"{type(self).__name__} was not given the truth of {record.name}. Call "
+                "fit(mixtures, vocals) of the pipeline with the tracks that are to be predicted, "
+                "or use a separator that needs no truth."
+            )
+        front_end = record.front_end
+        if self.kind == "phase_sensitive":
+            return _phase_sensitive_mask(vocals, record.waveform, front_end)
+        powers = band_power(vocals, front_end), band_power(record.waveform - vocals, front_end)
+        if self.kind == "binary":
+            return masks.binary_mask(*powers).numpy()
+        ratio = "magnitude" if self.kind == "magnitude_ratio" else "power"
+        return masks.proportion_mask(*powers, ratio).numpy()
+
+
+def _digest(waveform: FloatArray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(waveform).tobytes()).hexdigest()
+
+
+def _phase_sensitive_mask(
+    vocals: FloatArray, mixture: FloatArray, front_end: FrontEnd
+) -> FloatArray:
+    """Least-squares real mask of each band; in blocks, as complex spectra take much memory."""
+    n_fft, hop_length = front_end.n_fft, front_end.hop_length
+    n_frames = 1 + len(mixture) // hop_length
+    padded = torch.tensor(np.pad(np.stack([vocals, mixture]), ((0, 0), (n_fft // 2, n_fft))))
+    blocks = []
+    for frames in time_blocks(n_frames, _BLOCK_SECONDS * frame_rate(front_end)):
+        stop = (frames.stop - 1) * hop_length + n_fft
+        sung, mixed = front_end.spectra(padded[:, frames.start * hop_length : stop])
+        common = front_end.band_power((sung * mixed.conj()).real)
+        total = front_end.band_power(mixed.abs().square())
+        blocks.append(common / total.clamp_min(torch.finfo(total.dtype).tiny))
+    return torch.cat(blocks).numpy()

@@ -1,0 +1,129 @@
+"""RepetSimSeparator: the accompaniment repeats, the vocals do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sksep._batch import TrackRecord
+from sksep._parameters import check_number
+from sksep._tracks import FloatArray
+from sksep.separators._spectral_masks import BlockwiseSeparator, frame_rate
+
+# Frames closer than this say almost the same, so not all of them are candidates for similarity.
+_CANDIDATE_HOP = 0.032
+
+
+class RepetSimSeparator(BlockwiseSeparator):
+    """Separate vocals as what does not repeat (REPET-SIM).
+
+    The accompaniment of a frame is the median of the frames most similar to it by the cosine of
+    their magnitudes, but never more than the frame itself; the rest is the vocals [1]_. Nothing is
+    learned.
+
+    Parameters
+    ----------
+    neighbour_share : float, default=0.3
+        Share of the frames of a block that a median is taken over, in (0, 1].
+    min_gap : float, default=1.0
+        Seconds between a frame and those compared with it; less in short tracks.
+    margin : float, default=10.0
+        How many times louder than the accompaniment the rest has to be to get half of the mask.
+    power : float, default=1.0
+        Exponent of the soft mask.
+    high_pass : float, default=100.0
+        Frequency in Hz below which there are no vocals; 0 for none.
+    block_duration : float, default=30.0
+        Longest stretch in seconds within which repetitions are looked for: time and memory grow
+        with its square. Longer tracks are cut into blocks of equal length.
+
+    Attributes
+    ----------
+    front_end_ : FrontEnd
+        Settings of the `MelChunker` that it was fitted with.
+
+    References
+    ----------
+    .. [1] Z. Rafii and B. Pardo, "Music/voice separation using the similarity matrix", ISMIR 2012.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sksep import MelChunker, RepetSimSeparator
+    >>> from sksep.datasets import make_songs
+    >>> songs = make_songs(2, duration=2.0, random_state=0)
+    >>> pipeline = make_pipeline(MelChunker(), RepetSimSeparator()).fit(songs.mixtures)
+    >>> pipeline.predict(songs.mixtures)[0].shape
+    (32000,)
+    """
+
+    def __init__(
+        self,
+        neighbour_share: float = 0.3,
+        min_gap: float = 1.0,
+        margin: float = 10.0,
+        power: float = 1.0,
+        high_pass: float = 100.0,
+        block_duration: float = 30.0,
+    ) -> None:
+        self.neighbour_share = neighbour_share
+        self.min_gap = min_gap
+        self.margin = margin
+        self.power = power
+        self.high_pass = high_pass
+        self.block_duration = block_duration
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_number("neighbour_share", self.neighbour_share, 0.0, 1.0, include_low=False)
+        check_number("min_gap", self.min_gap, 0.0)
+        check_number("margin", self.margin, 0.0, include_low=False)
+        check_number("power", self.power, 0.0, include_low=False)
+
+    def _block_mask(
+        self, magnitudes: FloatArray, record: TrackRecord, frames: slice
+    ) -> npt.NDArray[Any]:
+        from librosa.decompose import nn_filter
+        from librosa.util import softmask
+
+        rate = frame_rate(record.front_end)
+        neighbours = similar_frames(
+            magnitudes,
+            share_of_candidates=self.neighbour_share,
+            candidate_step=max(1, round(_CANDIDATE_HOP * rate)),
+            min_gap=self.min_gap * rate,
+        )
+        repeated = nn_filter(magnitudes.T, rec=neighbours, aggregate=np.median).T
+        repeated = np.minimum(repeated, magnitudes)
+        return softmask(
+            magnitudes - repeated, self.margin * repeated, power=self.power, split_zeros=False
+        )
+
+
+def similar_frames(
+    magnitudes: FloatArray, *, share_of_candidates: float, candidate_step: int, min_gap: float
+) -> Any:
+    """Sparse matrix (n_frames, n_frames) whose column t names the frames most similar to frame t.
+
+    Candidates are every `candidate_step`-th frame at least `min_gap` frames away, and the one at
+    or before the frame itself.
+    """
+    from scipy.sparse import csc_matrix
+
+    n_frames = len(magnitudes)
+    norms = np.linalg.norm(magnitudes, axis=1, keepdims=True)
+    directions = magnitudes / np.maximum(norms, np.finfo(np.float32).tiny)
+    candidates = np.arange(0, n_frames, candidate_step)
+    similarity = directions @ directions[candidates].T
+    times = np.arange(n_frames)[:, None]
+    is_far = np.abs(times - candidates) >= min(min_gap, (n_frames - 1) // 2)
+    is_own = times // candidate_step == np.arange(len(candidates))
+    similarity[~(is_far | is_own)] = -np.inf
+    n_neighbours = max(1, round(share_of_candidates * len(candidates)))
+    found = np.argpartition(-similarity, n_neighbours - 1, axis=1)[:, :n_neighbours]
+    allowed = np.isfinite(np.take_along_axis(similarity, found, axis=1))
+    columns = np.broadcast_to(times, found.shape)[allowed]
+    rows = candidates[found[allowed]]
+    return csc_matrix((np.ones(len(rows), np.float32), (rows, columns)), (n_frames, n_frames))

@@ -1,0 +1,144 @@
+"""What separators without a network have in common: spectra, blocks of time, band masks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sksep._batch import TrackRecord, as_batch, as_tensor
+from sksep._parameters import check_integer, check_number
+from sksep._tracks import FloatArray
+from sksep.nn import masks
+from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
+from sksep.separators._base import BaseSeparator
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+class SpectralMaskSeparator(BaseSeparator):
+    """Fitting and checks of separators without a network.
+
+    Subclasses implement `_mask`, and `_check_parameters` where they have parameters.
+    """
+
+    front_end_: FrontEnd
+
+    def fit(self, X: Any, y: Any = None) -> SpectralMaskSeparator:
+        """Check the parameters; nothing is learned.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MelChunker` or `MaskBuilder`; only its front end counts.
+        y : Ignored
+
+        Returns
+        -------
+        SpectralMaskSeparator
+            Itself.
+        """
+        self._check_parameters()
+        self.front_end_ = as_batch(X, user=type(self).__name__)[0].front_end
+        return self
+
+    @abstractmethod
+    def _mask(self, record: TrackRecord) -> npt.NDArray[Any]:
+        """Mask of one track, (n_total_frames, n_bands)."""
+
+    def _check_parameters(self) -> None:
+        """Raise ValueError or TypeError for bad parameters, when fitting and when predicting."""
+
+    def _estimate_mask(self, record: TrackRecord) -> FloatArray:
+        self._check_parameters()
+        if not record.front_end.same_spectra(self.front_end_):
+            raise ValueError(
+                f"{record.name} was chunked with other MelChunker settings than those this "
+                f"separator was fitted with: {record.front_end} instead of {self.front_end_}."
+            )
+        # Shares of float32 sums exceed 1 by rounding errors.
+        return np.clip(self._mask(record), 0.0, 1.0).astype(np.float32)
+
+
+class BlockwiseSeparator(SpectralMaskSeparator):
+    """Separators that work on the magnitudes of one block of a track after the other.
+
+    Subclasses implement `_block_mask`, and have `high_pass` and `block_duration`.
+    """
+
+    high_pass: float
+    block_duration: float
+
+    @abstractmethod
+    def _block_mask(
+        self, magnitudes: FloatArray, record: TrackRecord, frames: slice
+    ) -> npt.NDArray[Any]:
+        """Mask of the magnitudes (n_frames, n_bands) of a block."""
+
+    def _check_parameters(self) -> None:
+        check_number("high_pass", self.high_pass, 0.0)
+        check_number("block_duration", self.block_duration, 0.0, include_low=False)
+
+    def _mask(self, record: TrackRecord) -> npt.NDArray[Any]:
+        loudness = record.spectrogram
+        block_frames = self.block_duration * frame_rate(record.front_end)
+        blocks = [
+            self._block_mask(magnitudes(loudness[frames]), record, frames)
+            for frames in time_blocks(len(loudness), block_frames)
+        ]
+        return np.concatenate(blocks) * high_pass_gains(record.front_end, self.high_pass)
+
+
+def frame_rate(front_end: FrontEnd) -> float:
+    """Frames per second."""
+    return front_end.sample_rate / front_end.hop_length
+
+
+def time_blocks(n_frames: int, block_frames: float) -> list[slice]:
+    """Slices of nearly equal length, to rounding at most `block_frames` (or one frame) long."""
+    n_blocks = min(n_frames, int(np.ceil(n_frames / max(1, int(block_frames)))))
+    edges = np.linspace(0, n_frames, n_blocks + 1).round().astype(int).tolist()
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+def magnitudes(decibels: FloatArray) -> FloatArray:
+    """Magnitudes of log powers; those at the floor are 0, since silence has no magnitude."""
+    return np.where(decibels > FLOOR_DECIBELS, 10.0 ** (decibels / 20.0), 0.0).astype(np.float32)
+
+
+def band_power(waveform: FloatArray, front_end: FrontEnd) -> torch.Tensor:
+    """Power per band, (n_total_frames, n_bands), of a mono waveform."""
+    return as_tensor(magnitudes(front_end.log_power(as_tensor(waveform)).numpy())).square()
+
+
+def share(part: npt.NDArray[Any], rest: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``part / (part + rest)`` of non-negative arrays; 0 where both are 0."""
+    return part / np.maximum(part + rest, _TINY)
+
+
+def waveform_mask(vocals: FloatArray, mixture: FloatArray, front_end: FrontEnd) -> FloatArray:
+    """Proportion mask of estimated vocals, by power."""
+    residual = band_power(mixture - vocals, front_end)
+    return masks.proportion_mask(band_power(vocals, front_end), residual).numpy()
+
+
+def high_pass_gains(front_end: FrontEnd, cutoff: float) -> FloatArray:
+    """Share of each band, shape (n_bands,), that lies at or above `cutoff` Hz."""
+    frequencies = np.fft.rfftfreq(front_end.n_fft, 1.0 / front_end.sample_rate)
+    passes = (frequencies >= cutoff).astype(np.float64)
+    filter_bank = front_end.filter_bank()
+    if filter_bank is None:
+        return passes.astype(np.float32)
+    weights = filter_bank.numpy().astype(np.float64)
+    return ((weights @ passes) / np.maximum(weights.sum(axis=1), _TINY)).astype(np.float32)
+
+
+def check_pair_of_sizes(name: str, value: Any) -> tuple[int, int]:
+    """Two positive integers."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (frames, bins), got {value!r}.")
+    return check_integer(f"{name}[0]", value[0], 1), check_integer(f"{name}[1]", value[1], 1)
