@@ -21,6 +21,7 @@ from sksep import (
     RobustPCASeparator,
 )
 from sksep._inversion import Inversion, invert
+from sksep._tracks import to_mono
 from sksep.datasets import load_mir1k, make_songs
 from sksep.metrics import bss_eval, sdr
 from sksep.separators import _hpss
@@ -125,7 +126,7 @@ def test_gain_on_recordings(data_home):
     clips = load_mir1k(data_home / "mir1k", subset="train")
     indices = np.flatnonzero(clips.groups == "abjones")[::20]
     mixtures, vocals = (
-        [sksep.load_audio(tracks[i])[0].mean(axis=0)[: 5 * SAMPLE_RATE] for i in indices]
+        [to_mono(sksep.load_audio(tracks[i])[0])[: 5 * SAMPLE_RATE] for i in indices]
         for tracks in (clips.mixtures, clips.vocals)
     )
     batch = MelChunker(n_fft=2048, hop_length=512, n_mels=128).fit_transform(mixtures)
