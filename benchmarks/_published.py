@@ -53,7 +53,7 @@ PUBLISHED: dict[str, tuple[PublishedTable, ...]] = {
         PublishedTable(
             "MIR-1K, published protocol: trained on abjones and amy, tested on the 825 clips of "
             "the other 17 singers; BSSEval v3, means weighted by length, vocals in dB. As "
-            "collected by Park et al. 2018.",
+            "collected by Park et al. 2018; all but MLRR and DRNN still to be checked there.",
             ("GNSDR", "GSIR", "GSAR"),
             {
                 "MLRR": (3.85, 5.63, 10.70),
