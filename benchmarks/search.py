@@ -46,6 +46,10 @@ CANDIDATES: dict[str, tuple[Callable[..., Pipeline], dict[str, Any]]] = {
         {_AUGMENTATION: Augmentation(true_pairs=0.2, speed_range=(0.87, 1.15))},
     ),
     "uhnet": (uhnet_pipeline, {}),
+    "fully convolutional": (
+        unet_pipeline,
+        {"separate__architecture": "fully_convolutional", "separate__n_levels": 5},
+    ),
 }
 
 
