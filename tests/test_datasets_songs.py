@@ -127,3 +127,11 @@ def _pitch(vocals):
 def _loud(vocals):
     level = librosa.feature.rms(y=vocals, frame_length=2048, hop_length=512)[0]
     return level > 0.2 * level.max()
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 11025, 16000])
+def test_voices_are_loudest_below_their_third_formant(sample_rate):
+    for voice in make_songs(3, 3.0, sample_rate=sample_rate, random_state=0).vocals:
+        power = np.abs(np.fft.rfft(voice)) ** 2
+        frequencies = np.fft.rfftfreq(len(voice), 1.0 / sample_rate)
+        assert power[frequencies < 2500].sum() > 0.8 * power.sum()

@@ -238,6 +238,8 @@ def _formant_gain(formants: DoubleArray, tilt: float, sample_rate: int) -> Float
     hertz = angle * sample_rate / (2 * np.pi)
     radius = np.exp(-np.pi * _BANDWIDTHS / sample_rate)
     first = -2.0 * radius * np.cos(2 * np.pi * np.minimum(formants / sample_rate, 0.48))
+    # Formants that low sample rates cannot hold fade out, rather than pile up at the highest bin.
+    weight = np.clip((0.46 - formants / sample_rate) / 0.06, 0.0, 1.0).astype(np.float32)
     second = np.broadcast_to(radius**2, first.shape)
     # |1 + first z + second z^2|^2 on the unit circle is a sum of three cosines.
     cosines = np.stack([np.ones(n_bins), np.cos(angle), np.cos(2 * angle)]).astype(np.float32)
@@ -247,7 +249,8 @@ def _formant_gain(formants: DoubleArray, tilt: float, sample_rate: int) -> Float
     power = np.ones((len(formants), n_bins), np.float32)
     for formant in range(formants.shape[1]):
         response = coefficients[:, :, formant].T @ cosines
-        power *= response[:, :1] / np.maximum(response, 1e-6)
+        resonance = response[:, :1] / np.maximum(response, 1e-6)
+        power *= resonance ** weight[:, formant, np.newaxis]
     power *= (1.0 / (1.0 + (hertz / tilt) ** 2)).astype(np.float32)
     # The source falls by 6 dB per octave; every vowel gets about the same loudness.
     loudness = power @ (1.0 / (1.0 + (hertz / 200.0) ** 2)).astype(np.float32)
