@@ -293,6 +293,7 @@ def test_bad_parameters(batch, cls, parameters, error, match):
     ("parameters", "error", "match"),
     [
         ({"alpha": 1.5}, ValueError, "alpha"),
+        ({"alpha": 1.0}, ValueError, "alpha"),
         ({"output": "both"}, ValueError, "output"),
     ],
 )

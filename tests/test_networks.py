@@ -251,8 +251,7 @@ def estimate_mask(module, spectrogram, front_end, batch_size):
     step = front_end.chunk_step
     masks = in_batches(
         lambda part: torch.sigmoid(module(part)),
-        chunk(spectrogram, front_end.n_frames, step),
-        batch_size=batch_size,
+        chunk(spectrogram, front_end.n_frames, step).split(batch_size),
         device=torch.device("cpu"),
     )
     return join_batches(masks, step, len(spectrogram))

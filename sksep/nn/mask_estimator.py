@@ -72,28 +72,27 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
 
 def in_batches(
     function: Callable[[Tensor], Tensor],
-    chunks: Tensor,
+    batches: Iterable[Tensor],
     *,
-    batch_size: int,
     device: torch.device,
     precision: torch.dtype = torch.float32,
 ) -> Iterator[Tensor]:
-    """Results of a function of features, a batch of chunks at a time, without gradients.
+    """Results of a function of features, batch by batch, without gradients.
 
     Parameters
     ----------
     function : callable
         From (batch, n_frames, n_bands) on the device to a tensor.
-    chunks : Tensor of shape (n_chunks, n_frames, n_bands)
-        Log power in dB, on the CPU.
+    batches : iterable of Tensor of shape (batch, n_frames, n_bands)
+        Log power in dB, on the CPU. Chunks overlap: all of them at once would take several times
+        the memory of the spectrogram.
 
     Yields
     ------
     Tensor
         float32, on the CPU.
     """
-    # Chunks overlap: all of them at once would take several times the memory of the spectrogram.
-    for part in chunks.split(batch_size):
+    for part in batches:
         with torch.inference_mode(), autocast(device, precision):
             result = function(part.to(device)).float().cpu()
         yield result

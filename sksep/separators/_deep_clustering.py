@@ -248,7 +248,7 @@ class DeepClusteringSeparator(NetSeparator):
         device = torch.device(net.device)
         totals = torch.zeros(2, self._embedding_dim(), dtype=torch.float64)
         counts = torch.zeros(2, 1, dtype=torch.float64)
-        for part in torch.from_numpy(picks).split(check_integer("batch_size", self.batch_size, 1)):
+        for part in torch.from_numpy(picks).split(self._batch_size()):
             excerpts = net.excerpts(chunks.__getitems__(part.tolist()))
             features = excerpts.features
             with torch.inference_mode(), autocast(device, net.precision):
@@ -319,11 +319,11 @@ class DeepClusteringSeparator(NetSeparator):
         """What is clustered, (n_frames, n_bands, n_features), of the picked chunks one by one."""
         module: Any = self.net_.module_
         # Picked batch by batch: overlapping chunks are views until then.
-        for part in torch.from_numpy(picks).split(check_integer("batch_size", self.batch_size, 1)):
-            for outputs in self._in_batches(
-                lambda features: self._chunk_outputs(module, features), chunks[part]
-            ):
-                yield from outputs
+        batches = (chunks[part] for part in torch.from_numpy(picks).split(self._batch_size()))
+        for outputs in self._in_batches(
+            lambda features: self._chunk_outputs(module, features), batches
+        ):
+            yield from outputs
 
     def _chunk_outputs(self, module: Any, features: Tensor) -> Tensor:
         return module(features).embeddings

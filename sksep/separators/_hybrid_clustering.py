@@ -30,8 +30,8 @@ class HybridClusteringSeparator(DeepClusteringSeparator):
     Parameters
     ----------
     alpha : float, default=0.5
-        Share of the clustering loss in the loss, in [0, 1]; the rest is the cross-entropy of the
-        proportion masks.
+        Share of the clustering loss in the loss, in [0, 1); the rest is the cross-entropy of the
+        proportion masks. 0 leaves the embeddings untrained: then ``output="mask"`` is of use.
     output : {"clusters", "mask"}, default="clusters"
         "clusters" parts the bins by their embeddings, and the mask head tells which cluster sings;
         "mask" is the mask head alone.
@@ -175,7 +175,8 @@ class HybridClusteringSeparator(DeepClusteringSeparator):
     def _objective(self) -> HybridObjective:
         return HybridObjective(
             clustering_objective(self.loss, self.weights),
-            check_number("alpha", self.alpha, 0.0, 1.0),
+            # Without the cross-entropy the mask head, which names the clusters, learns nothing.
+            check_number("alpha", self.alpha, 0.0, 1.0, include_high=False),
             bool(self.permutation_invariant),
         )
 

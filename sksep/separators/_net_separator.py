@@ -6,7 +6,7 @@ import copy
 import inspect
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -216,8 +216,7 @@ class NetSeparator(BaseSeparator):
         # A warm start draws excerpts of its own, also where random_state is an integer.
         seeds = random_state.randint(np.iinfo(np.int32).max, size=2) + n_before
         train_set = ExcerptDataset(train, augmentation, self._n_excerpts(), seed=int(seeds[0]))
-        batch_size = check_integer("batch_size", self.batch_size, 1)
-        n_batches = n_epochs * -(-len(train_set) // batch_size)
+        n_batches = n_epochs * -(-len(train_set) // self._batch_size())
         callbacks = self._callbacks(schedule, n_batches, bool(validation))
         with _seeded(int(seeds[1]), device):
             if previous is None:
@@ -261,7 +260,8 @@ class NetSeparator(BaseSeparator):
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         module = self.net_.module_
         masks = self._in_batches(
-            lambda features: self._chunk_masks(module, features), self._cut(record)
+            lambda features: self._chunk_masks(module, features),
+            self._cut(record).split(self._batch_size()),
         )
         return join_batches(masks, record.front_end.chunk_step, len(record.spectrogram)).numpy()
 
@@ -276,13 +276,14 @@ class NetSeparator(BaseSeparator):
         spectrogram = as_tensor(record.spectrogram)
         return chunk(spectrogram, front_end.n_frames, front_end.chunk_step, FLOOR_DECIBELS)
 
-    def _in_batches(self, function: Callable[[Tensor], Tensor], chunks: Tensor) -> Iterator[Tensor]:
+    def _in_batches(
+        self, function: Callable[[Tensor], Tensor], batches: Iterable[Tensor]
+    ) -> Iterator[Tensor]:
         """Results of a function of features on the device of the network, batch by batch."""
         device = torch.device(self.net_.device)
         return in_batches(
             function,
-            chunks,
-            batch_size=check_integer("batch_size", self.batch_size, 1),
+            batches,
             device=device,
             precision=resolve_precision(self.precision, device),
         )
@@ -303,7 +304,7 @@ class NetSeparator(BaseSeparator):
         parameters: dict[str, Any] = {
             **self._optimizer(),
             "lr": self._lr(),
-            "batch_size": check_integer("batch_size", self.batch_size, 1),
+            "batch_size": self._batch_size(),
             "iterator_train__shuffle": True,
             "iterator_train__collate_fn": keep_batch,
             "iterator_valid__collate_fn": keep_batch,
@@ -398,6 +399,9 @@ class NetSeparator(BaseSeparator):
             )
         self.augmentation.validate()
         return self.augmentation
+
+    def _batch_size(self) -> int:
+        return check_integer("batch_size", self.batch_size, 1)
 
     def _lr(self) -> float:
         return check_number("lr", self.lr, 0.0, include_low=False)
