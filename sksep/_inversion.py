@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,119 @@ class _Grid:
     hop_length: int
 
 
+class BlockInverter:
+    """Inverts blocks of a track; all that reaches a block lies within its margins.
+
+    Parameters
+    ----------
+    front_end : FrontEnd
+        Of the masks.
+    sample_rate : int
+        Of the track, in Hz.
+    inversion : Inversion
+        How masks become waveforms.
+    device : torch.device or str
+        Where.
+
+    Attributes
+    ----------
+    length, margin : int
+        Samples of a block, and before and after it.
+    fade : int
+        Samples by which neighbouring blocks are faded into each other, on either side of a border.
+    """
+
+    def __init__(
+        self,
+        front_end: FrontEnd,
+        sample_rate: int,
+        inversion: Inversion,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._grid = grid = native_grid(front_end, sample_rate)
+        self._lift = front_end.lift_matrix(sample_rate, grid.n_fft).to(device)
+        self._rows_per_frame = (grid.hop_length / sample_rate) * (
+            front_end.sample_rate / front_end.hop_length
+        )
+        self._inversion = inversion
+        self._device = device
+        self._n_margin_frames = -(-(inversion.n_iter + 1) * grid.n_fft // grid.hop_length)
+        self.margin = self._n_margin_frames * grid.hop_length + grid.n_fft // 2
+        self.length = grid.hop_length * max(
+            1, round(_BLOCK_SECONDS * sample_rate / grid.hop_length), 2 * self._n_margin_frames
+        )
+        # Random phases of two blocks do not agree: fade from one to the other.
+        self.fade = (
+            0 if inversion.init == "mixture" else self._n_margin_frames * grid.hop_length // 2
+        )
+
+    def block_length(self, n_samples: int) -> int:
+        """A short track is one block of its own length, not one of mostly silence."""
+        hop_length = self._grid.hop_length
+        return min(self.length, hop_length * -(-n_samples // hop_length))
+
+    def rows(self, start: int, length: int) -> tuple[int, int]:
+        """First and last row of the mask that a block and its margins lie between."""
+        positions = self._positions(start, length + 2 * self.margin)
+        return math.floor(float(positions[0])), math.ceil(float(positions[-1]))
+
+    def estimate(
+        self, block: FloatArray, start: int, mask: Tensor, first_row: int = 0
+    ) -> FloatArray:
+        """Vocals of a block and its margins.
+
+        Parameters
+        ----------
+        block : ndarray of shape (n_channels, length + 2 * margin)
+            Samples from ``start - margin`` on; zeros outside of the track.
+        start : int
+            Of the block within the track.
+        mask : Tensor of shape (n_rows, n_bands)
+            On the device. Before its first row and after its last, these are held.
+        first_row : int
+            What row of the track's mask the first one is.
+
+        Returns
+        -------
+        ndarray of shape (n_channels, length + 2 * margin)
+        """
+        samples = torch.tensor(block, device=self._device)
+        positions = self._positions(start, samples.shape[-1]) - first_row
+        block_mask = interpolate_frames(mask, positions.to(self._device)) @ self._lift
+        generator = torch.Generator(self._device).manual_seed(self._inversion.seed + start)
+        estimate = _invert_block(samples, block_mask, self._grid, self._inversion, generator)
+        return estimate.cpu().numpy()
+
+    def faded(
+        self, estimate: FloatArray, start: int, length: int, n_samples: int | None
+    ) -> tuple[int, FloatArray]:
+        """What a block adds to the track, and from which sample on.
+
+        Neighbours meet in linear slopes of ``2 * fade`` samples. `n_samples` is the length of the
+        track, None where the block is not the last.
+        """
+        fade, stop = self.fade, start + length
+        low = max(0, start - fade)
+        high = stop + fade if n_samples is None else min(n_samples, stop + fade)
+        part = estimate[:, low - start + self.margin : high - start + self.margin]
+        if fade:
+            position = np.arange(low, high, dtype=np.float32)
+            weight = np.ones(high - low, np.float32)
+            if start > 0:
+                weight = np.minimum(weight, (position - (start - fade) + 0.5) / (2 * fade))
+            if n_samples is None or stop < n_samples:
+                weight = np.minimum(weight, (stop + fade - position - 0.5) / (2 * fade))
+            part = part * np.clip(weight, 0.0, 1.0)
+        return low, part
+
+    def _positions(self, start: int, n_samples: int) -> Tensor:
+        """Rows of the mask, as fractions, at the frames of a block and its margins."""
+        first_frame = start // self._grid.hop_length - self._n_margin_frames
+        n_frames = 1 + (n_samples - self._grid.n_fft) // self._grid.hop_length
+        frames = torch.arange(first_frame, first_frame + n_frames, dtype=torch.float64)
+        return frames * self._rows_per_frame
+
+
 def invert(
     record: TrackRecord, inversion: Inversion, device: torch.device | str = "cpu"
 ) -> FloatArray:
@@ -64,32 +178,15 @@ def invert(
             f"{record.name} has no estimated mask. Put a separator before the inverter, or set "
             "masks with batch.with_masks(...)."
         )
-    track, front_end = record.track, record.front_end
-    grid = native_grid(front_end, track.sample_rate)
-    lift = front_end.lift_matrix(track.sample_rate, grid.n_fft).to(device)
+    track = record.track
+    inverter = BlockInverter(record.front_end, track.sample_rate, inversion, device)
     mask = as_tensor(record.mask).to(device)
-    frames_per_hop = (grid.hop_length / track.sample_rate) * (
-        front_end.sample_rate / front_end.hop_length
-    )
-    n_margin_frames = -(-(inversion.n_iter + 1) * grid.n_fft // grid.hop_length)
-    margin = n_margin_frames * grid.hop_length + grid.n_fft // 2
-    n_block_frames = max(
-        1, round(_BLOCK_SECONDS * track.sample_rate / grid.hop_length), 2 * n_margin_frames
-    )
-    # A short track is one block of its own length, not one of mostly silence.
-    length = grid.hop_length * min(n_block_frames, -(-track.n_samples // grid.hop_length))
-    # Random phases of two blocks do not agree: fade from one to the other.
-    fade = 0 if inversion.init == "mixture" else n_margin_frames * grid.hop_length // 2
+    length = inverter.block_length(track.n_samples)
     vocals = np.zeros((track.n_channels, track.n_samples), np.float32)
-    for start, block in track.blocks(length, margin):
-        samples = torch.tensor(block, device=device)
-        first_frame = start // grid.hop_length - n_margin_frames
-        n_frames = 1 + (samples.shape[-1] - grid.n_fft) // grid.hop_length
-        positions = (first_frame + torch.arange(n_frames, device=device)) * frames_per_hop
-        block_mask = interpolate_frames(mask, positions) @ lift
-        generator = torch.Generator(device).manual_seed(inversion.seed + start)
-        estimate = _invert_block(samples, block_mask, grid, inversion, generator)
-        _write_block(vocals, estimate, start, length, margin, fade)
+    for start, block in track.blocks(length, inverter.margin):
+        estimate = inverter.estimate(block, start, mask)
+        low, part = inverter.faded(estimate, start, length, track.n_samples)
+        vocals[:, low : low + part.shape[1]] += part
     return vocals.reshape(track.shape)
 
 
@@ -143,24 +240,6 @@ def _invert_block(
             phase=phase,
             center=False,
         )
-
-
-def _write_block(
-    vocals: FloatArray, estimate: Tensor, start: int, length: int, margin: int, fade: int
-) -> None:
-    """Add the block's samples, with linear slopes of `2 * fade` samples at inner borders."""
-    n_samples = vocals.shape[-1]
-    low, high = max(0, start - fade), min(n_samples, start + length + fade)
-    part = estimate[:, low - start + margin : high - start + margin].cpu().numpy()
-    if fade:
-        position = np.arange(low, high, dtype=np.float32)
-        weight = np.ones(high - low, np.float32)
-        if start > 0:
-            weight = np.minimum(weight, (position - (start - fade) + 0.5) / (2 * fade))
-        if start + length < n_samples:
-            weight = np.minimum(weight, ((start + length + fade) - position - 0.5) / (2 * fade))
-        part = part * np.clip(weight, 0.0, 1.0)
-    vocals[:, low:high] += part
 
 
 def _nearest_smooth(target: float) -> int:

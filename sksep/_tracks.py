@@ -106,6 +106,11 @@ class Track:
         return self._source is not None
 
     @property
+    def source(self) -> AudioSource | None:
+        """What a file was read from; None for arrays."""
+        return self._source
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of what the user sees: (n_samples,) or (n_channels, n_samples)."""
         if self._one_dimensional:
@@ -122,16 +127,16 @@ class Track:
 
     def read(self) -> FloatArray:
         """All samples, shape (n_channels, n_samples)."""
-        return np.concatenate(list(self._read_sequentially(_BLOCK_LENGTH)), axis=1)
+        return np.concatenate(list(self.read_blocks(_BLOCK_LENGTH)), axis=1)
 
     def mono(self, sample_rate: int) -> FloatArray:
         """Mean over channels, resampled, shape (ceil(n_samples * sample_rate / own rate),)."""
         if sample_rate == self.sample_rate:
-            blocks = [block.mean(axis=0) for block in self._read_sequentially(_BLOCK_LENGTH)]
+            blocks = [block.mean(axis=0) for block in self.read_blocks(_BLOCK_LENGTH)]
             return np.concatenate(blocks)
         stream = soxr.ResampleStream(self.sample_rate, sample_rate, 1, dtype="float32")
         blocks = []
-        for block in self._read_sequentially(_BLOCK_LENGTH):
+        for block in self.read_blocks(_BLOCK_LENGTH):
             blocks.append(stream.resample_chunk(block.mean(axis=0)))
         blocks.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
         return fix_length(
@@ -147,7 +152,7 @@ class Track:
         width = length + 2 * margin
         window: FloatArray = np.zeros((self.n_channels, margin), np.float32)
         position = 0
-        stream = self._read_sequentially(length)
+        stream = self.read_blocks(length)
         for start in range(0, self.n_samples, length):
             while window.shape[1] < width and position < self.n_samples:
                 block = next(stream)
@@ -158,7 +163,8 @@ class Track:
             yield start, window[:, :width]
             window = window[:, length:]
 
-    def _read_sequentially(self, length: int) -> Iterator[FloatArray]:
+    def read_blocks(self, length: int, dtype: str = "float32") -> Iterator[npt.NDArray[Any]]:
+        """The samples, `length` at a time; "float64" keeps what 32-bit files hold."""
         if self._array is not None:
             for start in range(0, self.n_samples, length):
                 yield self._array[:, start : start + length]
@@ -166,7 +172,7 @@ class Track:
         assert self._source is not None
         self.check_unchanged()
         position = 0
-        for block in _read_blocks(self._source, length, self.name):
+        for block in _read_blocks(self._source, length, self.name, dtype):
             if not np.isfinite(block).all():
                 raise ValueError(
                     f"{self.name} contains NaN or infinity. Repair the file or leave it out."
@@ -236,7 +242,7 @@ def check_track(source: Source, sample_rate: int, name: str = "track") -> Track:
     return _check_array(source, sample_rate, name)
 
 
-def load(
+def load_audio(
     source: Source, *, sample_rate: int | None = None, name: str = "track"
 ) -> tuple[FloatArray, int]:
     """Samples and rate of one track.
@@ -442,13 +448,15 @@ def _file_versions(source: AudioSource, name: str) -> tuple[tuple[int, int], ...
     return tuple(versions)
 
 
-def _read_blocks(source: AudioSource, length: int, name: str) -> Iterator[FloatArray]:
-    gains = None if source.channel_gains is None else np.array(source.channel_gains, np.float32)
+def _read_blocks(
+    source: AudioSource, length: int, name: str, dtype: str
+) -> Iterator[npt.NDArray[Any]]:
+    gains = None if source.channel_gains is None else np.array(source.channel_gains, dtype)
     with ExitStack() as stack:
         files = [stack.enter_context(soundfile.SoundFile(path)) for path in source.paths]
         while True:
             try:
-                parts = [file.read(length, dtype="float32", always_2d=True).T for file in files]
+                parts = [file.read(length, dtype=dtype, always_2d=True).T for file in files]
             except soundfile.LibsndfileError as error:
                 raise ValueError(
                     f"{name} cannot be decoded ({error}). Restore or re-encode the file."
@@ -460,4 +468,4 @@ def _read_blocks(source: AudioSource, length: int, name: str) -> Iterator[FloatA
             block = parts[0] if len(parts) == 1 else np.sum(np.broadcast_arrays(*parts), axis=0)
             if block.shape[1] == 0:
                 return
-            yield np.ascontiguousarray(block, dtype=np.float32)
+            yield np.ascontiguousarray(block, dtype=dtype)

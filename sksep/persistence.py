@@ -129,13 +129,15 @@ def save(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = Fals
         )
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], *, device: str | None = None) -> Any:
     """Read an estimator that `save` wrote.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file.
+    device : str, default=None
+        Device of its separators, "auto", "cpu", "cuda" or "mps"; None is the one that was saved.
 
     Returns
     -------
@@ -177,7 +179,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise FileNotFoundError(f"There is no file {path} to load an estimator from.")
     metadata, tensors = _read(path)
     description = _checked_description(path, metadata, tensors)
-    decoder = _Decoder(tensors)
+    decoder = _Decoder(tensors, device)
     try:
         estimator = decoder.value(description["estimator"])
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
@@ -274,8 +276,9 @@ class _Encoder:
 class _Decoder:
     """The inverse of `_Encoder`."""
 
-    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+    def __init__(self, tensors: dict[str, torch.Tensor], device: str | None = None) -> None:
         self.tensors = tensors
+        self.device = device
         self.unused = set(tensors)
 
     def value(self, value: Any) -> Any:
@@ -324,6 +327,8 @@ class _Decoder:
                 f"The file sets {', '.join(refused)} of {name}, which sksep.save never stores, as "
                 "it could name folders of this machine. Do not trust the file."
             )
+        if self.device is not None and "device" in parameters:
+            parameters["device"] = self.device
         estimator = cls(**parameters)
         fitted = self.value(fields["fitted"])
         # Neither methods nor parameters, which were checked above.

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from sksep import AudioSource
-from sksep._tracks import check_tracks, load
+from sksep._tracks import check_tracks, load_audio
 from sksep.datasets import load_dsd100, load_files, load_folder, load_mir1k, load_musdb18
 
 RATE = 8000
@@ -47,7 +47,7 @@ def is_sum(bunch):
         bunch.mixtures, bunch.vocals, bunch.accompaniments, strict=True
     ):
         mixture, vocals, accompaniment = (
-            load(source)[0] for source in (mixture, vocals, accompaniment)
+            load_audio(source)[0] for source in (mixture, vocals, accompaniment)
         )
         np.testing.assert_allclose(mixture, vocals + accompaniment, atol=1e-4)
     return True
@@ -355,7 +355,7 @@ class TestRecordings:
         assert {track.sample_rate for track in tracks} == {16000}
         assert sum(track.n_samples for track in tracks) / 16000 / 60 == pytest.approx(23.6, abs=0.1)
         for index in range(0, 175, 25):
-            samples, _ = load(clips.vocals[index])
+            samples, _ = load_audio(clips.vocals[index])
             labels = clips.vocal_activity[index]
             assert abs(labels.size - samples.size / 320) < 3
             energy = samples[: labels.size * 320].copy()

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker
-from sksep._tracks import load
+from sksep._tracks import load_audio
 from sksep.datasets import load_mir1k, make_songs
 from sksep.metrics import sdr
 
@@ -209,8 +209,8 @@ def test_oracle_equals_plain_librosa_on_songs(songs, front_end, n_iter):
 )
 def test_oracle_on_recordings(data_home, front_end, n_iter, stride, floor):
     clips = load_mir1k(data_home / "mir1k")
-    mixtures = [load(source)[0] for source in clips.mixtures[::stride]]
-    vocals = [load(source)[0] for source in clips.vocals[::stride]]
+    mixtures = [load_audio(source)[0] for source in clips.mixtures[::stride]]
+    vocals = [load_audio(source)[0] for source in clips.vocals[::stride]]
     reached = check_oracle(mixtures, vocals, FRONT_ENDS[front_end], n_iter, tolerance=0.5)
     print(f"{front_end}, {n_iter} iterations: {reached:.2f} dB on {len(vocals)} clips")
     assert reached > floor

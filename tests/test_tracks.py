@@ -10,7 +10,7 @@ import soundfile
 from sklearn.pipeline import Pipeline
 
 from sksep import AudioSource, MaskBuilder, MelChunker
-from sksep._tracks import check_tracks, fix_length, load, resample, resampled_length, to_mono
+from sksep._tracks import check_tracks, fix_length, load_audio, resample, resampled_length, to_mono
 from sksep.separators._base import BaseSeparator
 
 RATE = 16000
@@ -325,7 +325,7 @@ def test_source_adds_files_and_mixes_channels(tmp_path):
         AudioSource(paths[2:], ((1.0,), (0.5,))): np.stack([mono, mono / 2]),
     }
     for source, expected in cases.items():
-        samples, rate = load(source)
+        samples, rate = load_audio(source)
         assert rate == 22050 and samples.shape == expected.shape
         np.testing.assert_allclose(samples, expected, atol=1e-6)
     for estimate, expected in zip(separate(list(cases)), cases.values(), strict=True):
@@ -379,13 +379,13 @@ def test_blocks_are_slices_of_the_padded_track(tmp_path, kind, n_samples, length
 
 
 def test_load(tmp_path, wav):
-    samples, rate = load(noise(2, 100), sample_rate=8000)
+    samples, rate = load_audio(noise(2, 100), sample_rate=8000)
     assert rate == 8000 and samples.shape == (2, 100)
-    assert load(np.zeros(5, np.int16))[1] == 0
-    samples, rate = load(os.fspath(wav))
+    assert load_audio(np.zeros(5, np.int16))[1] == 0
+    samples, rate = load_audio(os.fspath(wav))
     assert rate == 44100 and samples.shape == (2, 4000) and samples.dtype == np.float32
     with pytest.raises(ValueError, match=r"^song contains NaN"):
-        load(np.array([np.nan]), name="song")
+        load_audio(np.array([np.nan]), name="song")
 
 
 def test_to_mono():

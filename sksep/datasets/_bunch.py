@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from sksep._tracks import AudioSource, FloatArray, load, resample
+from sksep._tracks import AudioSource, FloatArray, load_audio, resample
 
 AUDIO_SUFFIXES = frozenset(
     [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"]
@@ -85,7 +85,7 @@ def _read(
         for name, items in sources.items():
             if items[index] is None:
                 continue
-            samples, rate = load(items[index], name=f"{name}[{index}]")
+            samples, rate = load_audio(items[index], name=f"{name}[{index}]")
             rates.setdefault(sample_rate or rate, str(items[index]))
             if len(rates) > 1:
                 listed = ", ".join(f"{rate} Hz ({path})" for rate, path in rates.items())

@@ -104,6 +104,10 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         batch = self._check_batch(X)
         return score_estimates(batch, self.predict(batch), y, sample_weight)
 
+    def _separates_chunks(self) -> bool:
+        """Whether the mask of a chunk depends on that chunk alone, as blocks of a stream need."""
+        return False
+
     def _inversion_device(self) -> torch.device:
         """Where masks are inverted."""
         return torch.device("cpu")

@@ -283,6 +283,9 @@ class DeepClusteringSeparator(NetSeparator):
             masks = self._masks_by_track(chunks, loudest)
         return join_batches(masks, record.front_end.chunk_step, len(record.spectrogram)).numpy()
 
+    def _separates_chunks(self) -> bool:
+        return False
+
     def _masks_by_track(self, chunks: Tensor, loudest: float) -> Iterator[Tensor]:
         """Masks of consecutive chunks, from clusters that they share."""
         picks = sampled_chunks(len(chunks), chunks[0].numel())

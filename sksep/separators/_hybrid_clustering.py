@@ -186,6 +186,9 @@ class HybridClusteringSeparator(DeepClusteringSeparator):
             return NetSeparator._estimate_mask(self, record)
         return super()._estimate_mask(record)
 
+    def _separates_chunks(self) -> bool:
+        return bool(self.output == "mask")
+
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
         network = module.network
         hidden = network.body(module.normalise(features))

@@ -258,23 +258,32 @@ class NetSeparator(BaseSeparator):
         return self
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
-        module = self.net_.module_
-        masks = self._in_batches(
-            lambda features: self._chunk_masks(module, features),
-            self._cut(record).split(self._batch_size()),
-        )
+        masks = self._estimate_chunks(self._cut(record))
         return join_batches(masks, record.front_end.chunk_step, len(record.spectrogram)).numpy()
+
+    def _separates_chunks(self) -> bool:
+        return True
+
+    def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
+        """Masks of chunks (n_chunks, n_frames, n_bands), batch by batch."""
+        module = self.net_.module_
+        return self._in_batches(
+            lambda features: self._chunk_masks(module, features), chunks.split(self._batch_size())
+        )
 
     def _cut(self, record: TrackRecord) -> Tensor:
         """Chunks (n_chunks, n_frames, n_bands) of a track, of the kind that the network knows."""
-        if not record.front_end.same_spectra(self.front_end_):
-            raise ValueError(
-                f"{record.name} was chunked with other MelChunker settings than those this "
-                f"separator was trained with: {record.front_end} instead of {self.front_end_}."
-            )
         front_end = record.front_end
+        self._check_front_end(front_end, record.name)
         spectrogram = as_tensor(record.spectrogram)
         return chunk(spectrogram, front_end.n_frames, front_end.chunk_step, FLOOR_DECIBELS)
+
+    def _check_front_end(self, front_end: FrontEnd, name: str) -> None:
+        if not front_end.same_spectra(self.front_end_):
+            raise ValueError(
+                f"{name} was chunked with other MelChunker settings than those this separator was "
+                f"trained with: {front_end} instead of {self.front_end_}."
+            )
 
     def _in_batches(
         self, function: Callable[[Tensor], Tensor], batches: Iterable[Tensor]
