@@ -1,43 +1,14 @@
 """Singing-voice separation as scikit-learn estimators."""
 
-from sksep._tracks import AudioSource
-from sksep._tracks import load as load_audio
-from sksep.persistence import load, save
-from sksep.separators import (
-    DeepClusteringSeparator,
-    HPSSSeparator,
-    HybridClusteringSeparator,
-    MixtureSeparator,
-    NMFSeparator,
-    OracleMaskSeparator,
-    RepetSimSeparator,
-    RobustPCASeparator,
-    UHNetSeparator,
-    UNetSeparator,
-)
-from sksep.training import Augmentation
-from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
+import lazy_loader
 
 __version__ = "0.1.0.dev0"
 
-__all__ = [
-    "AudioSource",
-    "Augmentation",
-    "DeepClusteringSeparator",
-    "GriffinLimInverter",
-    "HPSSSeparator",
-    "HybridClusteringSeparator",
-    "MaskBuilder",
-    "MelChunker",
-    "MixtureSeparator",
-    "NMFSeparator",
-    "OracleMaskSeparator",
-    "RepetSimSeparator",
-    "RobustPCASeparator",
-    "UHNetSeparator",
-    "UNetSeparator",
-    "__version__",
-    "load",
-    "load_audio",
-    "save",
-]
+# The public names are those of __init__.pyi; torch and scikit-learn are imported with the first one
+# that needs them.
+__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,5 +1,6 @@
 """What holds for the project as a whole: names, imports, versions, files."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -13,6 +14,8 @@ import pytest
 import sksep
 
 _ROOT = Path(__file__).resolve().parents[1]
+# Imported with the first name that needs them.
+_HEAVY = ("numpy", "sklearn", "skorch", "torch")
 # Imported where they are used: they are optional, slow to import or rarely needed.
 _LAZY = ("librosa", "matplotlib", "mir_eval", "museval", "stempeg")
 
@@ -67,10 +70,36 @@ def test_public_names_are_documented() -> None:
     assert without_example == []
 
 
-def test_import_is_lean() -> None:
-    code = f"import sys, sksep; print(*sorted(set({_LAZY!r}) & set(sys.modules)))"
+def _imported(code: str, modules: tuple[str, ...]) -> list[str]:
+    """Which of the modules are imported after the code ran in a new process."""
+    code += f"\nimport sys; print(*sorted(set({modules!r}) & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == []
+    return run.stdout.split()
+
+
+def test_import_is_lean() -> None:
+    assert _imported("import sksep", _HEAVY + _LAZY) == []
+    assert _imported("from sksep import *", _HEAVY + _LAZY) == sorted(_HEAVY)
+
+
+def test_lazy_names_are_those_of_the_stub() -> None:
+    stub = ast.parse((Path(sksep.__file__).with_suffix(".pyi")).read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    names = [alias for node in imports for alias in node.names]
+    # Type checkers export what is imported under a name, lazy_loader knows no other names.
+    assert all(alias.name == alias.asname for alias in names)
+    assert sorted(sksep.__all__) == sorted([*(alias.name for alias in names), "__version__"])
+    assert dir(sksep) == sorted(sksep.__all__)
+    for node in imports:
+        for alias in node.names:
+            value = getattr(sksep, alias.name)
+            if node.module is None:
+                assert value is importlib.import_module(f"sksep.{alias.name}")
+            else:
+                module = importlib.import_module(f"sksep.{node.module}")
+                assert value is getattr(module, alias.name)
+    with pytest.raises(AttributeError, match="absent"):
+        sksep.absent  # noqa: B018
 
 
 def test_torch_modules_do_not_import_sklearn() -> None:

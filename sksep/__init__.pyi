@@ -1,0 +1,38 @@
+# The public names. Where they are imported from, at run time and by type checkers, is said here and
+# nowhere else: lazy_loader reads this file too, and imports a module when a name is first used.
+
+from . import datasets as datasets
+from . import metrics as metrics
+from . import nn as nn
+from . import persistence as persistence
+from . import presets as presets
+from . import pretrained as pretrained
+from . import separators as separators
+from . import training as training
+from . import transformers as transformers
+from ._separate import Separation as Separation
+from ._separate import separate as separate
+from ._separate import vocal_activity as vocal_activity
+from ._streaming import StreamingSeparator as StreamingSeparator
+from ._tracks import AudioSource as AudioSource
+from ._tracks import load_audio as load_audio
+from .persistence import load as load
+from .persistence import save as save
+from .pretrained import load_pretrained as load_pretrained
+from .separators import DeepClusteringSeparator as DeepClusteringSeparator
+from .separators import HPSSSeparator as HPSSSeparator
+from .separators import HybridClusteringSeparator as HybridClusteringSeparator
+from .separators import MixtureSeparator as MixtureSeparator
+from .separators import NMFSeparator as NMFSeparator
+from .separators import OracleMaskSeparator as OracleMaskSeparator
+from .separators import RepetSimSeparator as RepetSimSeparator
+from .separators import RobustPCASeparator as RobustPCASeparator
+from .separators import UHNetSeparator as UHNetSeparator
+from .separators import UNetSeparator as UNetSeparator
+from .training import Augmentation as Augmentation
+from .transformers import GriffinLimInverter as GriffinLimInverter
+from .transformers import MaskBuilder as MaskBuilder
+from .transformers import MelChunker as MelChunker
+
+__all__: list[str]
+__version__: str

@@ -1,0 +1,43 @@
+"""The command `sksep`: what the library does, without Python.
+
+Nothing heavy is imported before a command runs, so that its help comes at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from sksep import __version__
+from sksep.cli._command import Group
+from sksep.cli._demo import demo
+from sksep.cli._evaluate import evaluate
+from sksep.cli._models import models
+from sksep.cli._separate import separate
+from sksep.cli._train import train
+
+__all__ = ["main"]
+
+_EXAMPLES = """\
+sksep demo                              # see it work, in seconds and offline
+sksep separate song.mp3 -o out          # out/song/vocals.wav and accompaniment.wav
+sksep separate album -o out --format flac
+sksep models                            # what ships, and how good it is
+sksep train my-songs -o mine.safetensors
+sksep evaluate uhnet mine.safetensors other-songs
+"""
+
+
+@click.group(
+    cls=Group, examples=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="sksep")
+def main() -> None:
+    """Extract the vocals from recorded music.
+
+    Give it a song, and it writes the vocals and the accompaniment, with a model that ships or one
+    that you train on recordings of your own. Nothing is downloaded or sent anywhere.
+    """
+
+
+for _command in (separate, models, train, evaluate, demo):
+    main.add_command(_command)

@@ -1,0 +1,104 @@
+"""What all commands have in common: examples in the help, errors in one line, options."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from typing import Any, TextIO
+
+import click
+
+DEFAULT_MODEL = "uhnet"
+
+# The exit code of a shell for what Ctrl-C ended.
+_INTERRUPTED = 130
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto takes a GPU where there is one.",
+)
+n_iter_option = click.option(
+    "--n-iter",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Griffin-Lim iterations, which refine the phase; 0 is fastest. Default: the model's own.",
+)
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace files that exist; else they are left alone."
+)
+
+
+class _WithExamples(click.Command):
+    """Shows examples below the text of the help."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The text, and the examples as they stand."""
+        super().format_help_text(ctx, formatter)
+        with formatter.section("Examples"):
+            for line in self.examples.splitlines():
+                formatter.write(f"  {line}\n")
+
+
+class Group(_WithExamples, click.Group):
+    """The command that holds the others, in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands."""
+        return list(self.commands)
+
+
+class Command(_WithExamples):
+    """A command that reports what the library refuses in one line, as it does warnings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--traceback"],
+                is_flag=True,
+                envvar="SKSEP_TRACEBACK",
+                show_envvar=True,
+                help="Show where in the code an error came from.",
+            )
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        ctx.meta[__name__] = ctx.params.pop("traceback")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                return super().invoke(ctx)
+            except BrokenPipeError:  # as in sksep models | head; click ends silently
+                raise
+            except (ValueError, TypeError, OSError) as error:
+                raise click.ClickException(describe(error)) from error
+            except KeyboardInterrupt:
+                click.echo("Interrupted.", err=True)
+                raise click.exceptions.Exit(_INTERRUPTED) from None
+
+
+def describe(error: Exception) -> str:
+    """An error in one line; its traceback is printed where the user asked for it."""
+    if click.get_current_context().meta[__name__]:
+        traceback.print_exception(error)
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"Warning: {message}", file=file or sys.stderr)

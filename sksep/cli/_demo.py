@@ -1,0 +1,84 @@
+"""`sksep demo`: a song made on the spot, and what a model extracts from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sksep.cli._command import DEFAULT_MODEL, Command, device_option
+
+# The file by which the folder of an earlier demo is known.
+_MARK = "sksep-demo.txt"
+_SECONDS = 12.0
+_RATE = 16000
+
+_EXAMPLES = """\
+sksep demo
+sksep demo -o somewhere-else --model small
+"""
+
+
+@click.command("demo", cls=Command, examples=_EXAMPLES)
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    default="sksep-demo",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write to: a new or empty one, or that of an earlier demo.",
+)
+@click.option(
+    "--model",
+    metavar="NAME|PATH",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="As in `sksep separate`.",
+)
+@device_option
+def demo(output: Path, model: str, device: str) -> None:
+    """Make a song, separate it, and say how well that went.
+
+    The song is synthetic, so that its vocals are known and nothing has to be downloaded. Models
+    are trained on real music: a synthetic voice is hard for them, and yours should sound better.
+    """
+    if output.is_dir() and any(output.iterdir()) and not (output / _MARK).is_file():
+        raise FileExistsError(
+            f"{output} is not empty and not of an earlier demo; choose another --output."
+        )
+    import soundfile
+
+    from sksep._separate import load_model, separate_file
+    from sksep._tracks import load_audio
+    from sksep.datasets import make_songs
+    from sksep.metrics import sdr
+
+    pipeline = load_model(model, device=device)
+    songs = make_songs(1, _SECONDS, sample_rate=_RATE, random_state=0)
+    output.mkdir(parents=True, exist_ok=True)
+    # First, so that the folder of a demo that was interrupted is known as one.
+    (output / _MARK).write_text("Written by sksep demo, which may replace it.\n", encoding="utf-8")
+    song = output / "mixture.wav"
+    soundfile.write(song, songs.mixtures[0], _RATE, subtype="PCM_16")
+    stems = {stem: output / f"{stem}.wav" for stem in ("vocals", "accompaniment")}
+    separate_file(song, stems, pipeline, overwrite=True)
+
+    mixture, _ = load_audio(song)
+    lines = [f"{'SDR in dB':16}{'before':>8}{'after':>8}"]
+    for stem, truth in (("vocals", songs.vocals[0]), ("accompaniment", songs.accompaniments[0])):
+        estimate, _ = load_audio(stems[stem])
+        lines.append(f"{stem:16}{sdr(truth, mixture):8.2f}{sdr(truth, estimate):8.2f}")
+    table = "\n".join(lines)
+    (output / _MARK).write_text(
+        f"Written by sksep demo, which may replace it.\n\n{table}\n", encoding="utf-8"
+    )
+    click.echo(
+        f"Made a song of {_SECONDS:.0f} s, {song}, and separated it with {model}:\n"
+        + "".join(f"  {path}\n" for path in stems.values())
+        + f"\n{table}\n\n"
+        "Next:\n"
+        "  sksep separate YOUR-SONG.mp3 -o out\n"
+        "  sksep models\n"
+        "  sksep train --help"
+    )

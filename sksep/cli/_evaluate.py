@@ -1,0 +1,265 @@
+"""`sksep evaluate`: how well models separate songs whose vocals are known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sksep.cli._command import Command, device_option, n_iter_option, overwrite_option
+from sksep.cli._files import distinct_names, refuse_existing, write_whole
+
+STEMS = ("vocals", "accompaniment")
+# What models are compared with: the mixture, taken for the stem.
+MIXTURE = "mixture"
+
+# In means, estimates without any error, or of nothing else, count as this many dB.
+_LIMIT = 100.0
+
+_EXAMPLES = """\
+sksep evaluate uhnet test-songs
+sksep evaluate uhnet small mine.safetensors test-songs --csv scores.csv
+sksep evaluate mine.safetensors test-songs --channels all --sample-rate 44100
+"""
+
+# SDR in dB by stem and system: the mixture, or a model.
+_Scores = dict[tuple[str, str], float]
+
+
+@click.command("evaluate", cls=Command, examples=_EXAMPLES)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--sample-rate",
+    type=click.IntRange(min=1000),
+    metavar="HZ",
+    default=16000,
+    show_default=True,
+    help="Rate at which songs are separated and scored.",
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["mono", "all"]),
+    default="mono",
+    show_default=True,
+    help="Separate the mean over channels, or all of them; the mean over channels is scored.",
+)
+@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--csv", "csv_file", metavar="FILE", type=click.Path(path_type=Path))
+@n_iter_option
+@device_option
+@overwrite_option
+def evaluate(
+    models: tuple[str, ...],
+    data: Path,
+    sample_rate: int,
+    channels: str,
+    json_file: Path | None,
+    csv_file: Path | None,
+    n_iter: int | None,
+    device: str,
+    overwrite: bool,
+) -> None:
+    """Measure how well models separate songs.
+
+    MODEL is one of `sksep models` or a file of `sksep train`, and DATA holds a folder per song,
+    with vocals.wav and accompaniment.wav (or mixture.wav) in it. Only songs of artists that a
+    model was not trained on say how good it is.
+
+    Scores are SDR in dB by BSSEval version 3 over whole tracks, beside those of the mixture itself:
+    what a model gains is the difference. With the defaults they are measured as in the project's
+    benchmarks.
+    """
+    files = [file for file in (json_file, csv_file) if file is not None]
+    for file in files:
+        refuse_existing(file, overwrite=overwrite)
+    from sksep._separate import load_model
+    from sksep.datasets import load_folder
+
+    songs = load_folder(data)
+    pipelines = {
+        name: load_model(model, n_iter=n_iter, device=device)
+        for name, model in zip(_names(models), models, strict=True)
+    }
+    iterations = {name: getattr(each[-1], "n_iter", 0) for name, each in pipelines.items()}
+    protocol = (
+        f"SDR by BSSEval v3 (512 taps) over whole tracks at {sample_rate} Hz, "
+        + ("mono" if channels == "mono" else "all channels separated, their mean scored")
+        + "; the accompaniment is what the vocals leave of the mixture. Griffin-Lim iterations: "
+        + ", ".join(f"{n} ({name})" for name, n in iterations.items())
+        + "."
+    )
+    tracks: dict[str, _Scores] = {}
+    for name, mixture, vocals in _waveforms(songs, sample_rate, mono=channels == "mono"):
+        tracks[name] = _score(mixture, vocals, sample_rate, pipelines)
+    systems = [MIXTURE, *pipelines]
+    click.echo(f"{protocol}\n\n{_table(tracks, systems)}\n")
+    for note in _notes(tracks, systems):
+        click.echo(note)
+    if json_file is not None:
+        write_whole(json_file, _as_json(protocol, tracks, systems), overwrite=overwrite)
+    if csv_file is not None:
+        write_whole(csv_file, _as_csv(tracks, systems), overwrite=overwrite)
+    if files:
+        click.echo(f"Wrote {' and '.join(map(str, files))}.")
+
+
+def _names(models: Sequence[str]) -> list[str]:
+    """What tables call the models, none like another or like the mixture."""
+    if len(set(models)) < len(models):
+        raise click.UsageError("A model is given twice.")
+    names = distinct_names([Path(model) for model in models])
+    return list(models) if MIXTURE in names else names
+
+
+def _waveforms(songs: Any, sample_rate: int, *, mono: bool) -> Iterator[tuple[str, Any, Any]]:
+    """Name, mixture and vocals of each song, read when its turn comes."""
+    from tqdm import tqdm
+
+    from sksep._tracks import check_pair, check_track, load_audio, resample, to_mono
+
+    def read(source: Any) -> Any:
+        samples, rate = load_audio(source)
+        return resample(to_mono(samples) if mono else samples, rate, sample_rate)
+
+    names = songs.track_names
+    if songs.split is not None:
+        names = [f"{split}/{name}" for split, name in zip(songs.split, names, strict=True)]
+    pairs = zip(names, songs.mixtures, songs.vocals, strict=True)
+    for name, mixture, vocals in tqdm(pairs, total=len(names), file=sys.stderr, disable=None):
+        check_pair(check_track(mixture, 0, "the mixture"), check_track(vocals, 0, "the vocals"))
+        yield name, read(mixture), read(vocals)
+
+
+def _score(mixture: Any, vocals: Any, sample_rate: int, pipelines: dict[str, Any]) -> _Scores:
+    """SDR in dB, NaN where the stem or its estimate is silent."""
+    from sksep._separate import separate
+    from sksep.metrics import sdr
+
+    estimates = {
+        name: separate(mixture, pipeline, sample_rate=sample_rate).vocals
+        for name, pipeline in pipelines.items()
+    }
+    scores: _Scores = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # silence is said below the table
+        for stem in STEMS:
+            reference = _stem(stem, mixture, vocals)
+            scores[stem, MIXTURE] = sdr(reference, mixture)
+            for name, estimate in estimates.items():
+                scores[stem, name] = sdr(reference, _stem(stem, mixture, estimate))
+    return scores
+
+
+def _stem(stem: str, mixture: Any, vocals: Any) -> Any:
+    return vocals if stem == "vocals" else mixture - vocals
+
+
+def _summary(
+    tracks: dict[str, _Scores], summarize: Callable[..., Any], key: tuple[str, str]
+) -> float:
+    """Mean or median over the tracks that have a score."""
+    import numpy as np
+
+    scores = np.array([scores[key] for scores in tracks.values()])
+    known = scores[~np.isnan(scores)].clip(-_LIMIT, _LIMIT)
+    return float(summarize(known)) if len(known) else float("nan")
+
+
+def _summaries() -> dict[str, Callable[..., Any]]:
+    import numpy as np
+
+    return {"mean": np.mean, "median": np.median}
+
+
+def _table(tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
+    """A row per track, the mean and the median; a column per stem and system."""
+    keys = [(stem, system) for stem in STEMS for system in systems]
+    blank = [""] * (len(systems) - 1)
+    rows = [
+        ["", *(cell for stem in STEMS for cell in (stem, *blank))],
+        ["track", *(system for _, system in keys)],
+    ]
+    for name, scores in tracks.items():
+        rows.append([name, *(_decibels(scores[key]) for key in keys)])
+    for name, summarize in _summaries().items():
+        rows.append([name, *(_decibels(_summary(tracks, summarize, key)) for key in keys)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    rule = "-" * len(lines[0])
+    return "\n".join([*lines[:2], rule, *lines[2:-2], rule, *lines[-2:]])
+
+
+def _decibels(value: float) -> str:
+    return "silent" if math.isnan(value) else f"{value:.2f}"
+
+
+def _notes(tracks: dict[str, _Scores], systems: Sequence[str]) -> Iterator[str]:
+    """What has no score, and so no part in means and medians."""
+    for stem in STEMS:
+        # Of an audible track and stem, the mixture always has one.
+        silent = [name for name, scores in tracks.items() if math.isnan(scores[stem, MIXTURE])]
+        if silent:
+            yield f"Left out, since their {stem} are silent: {', '.join(silent)}."
+        for system in systems[1:]:
+            failed = [
+                name
+                for name, scores in tracks.items()
+                if math.isnan(scores[stem, system]) and name not in silent
+            ]
+            if failed:
+                yield (
+                    f"Left out for {system}, whose {stem} are silent although they should not "
+                    f"be: {', '.join(failed)}."
+                )
+
+
+def _as_json(protocol: str, tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
+    """The protocol, the scores of each track and their summary; null where there is no score."""
+
+    def nested(scores: Callable[[tuple[str, str]], float]) -> dict[str, Any]:
+        return {
+            system: {stem: _rounded(scores((stem, system))) for stem in STEMS} for system in systems
+        }
+
+    content = {
+        "protocol": protocol,
+        "unit": "dB",
+        "tracks": {name: nested(scores.__getitem__) for name, scores in tracks.items()},
+        **{
+            name: nested(partial(_summary, tracks, summarize))
+            for name, summarize in _summaries().items()
+        },
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _as_csv(tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["track", "system", *(f"{stem}_sdr" for stem in STEMS)])
+    for name, scores in tracks.items():
+        for system in systems:
+            values = [_rounded(scores[stem, system]) for stem in STEMS]
+            writer.writerow([name, system, *("" if value is None else value for value in values)])
+    return table.getvalue()
+
+
+def _rounded(value: float) -> float | None:
+    """JSON and CSV have neither NaN nor infinity."""
+    return None if math.isnan(value) else round(min(max(value, -_LIMIT), _LIMIT), 3)

@@ -1,0 +1,151 @@
+"""Files that commands read and write: songs, names of stems, tables."""
+
+from __future__ import annotations
+
+import os
+import string
+import uuid
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+import click
+
+FIELDS = ("track", "stem", "ext", "folder")
+
+
+def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[Path]:
+    """Audio files among files and folders, each once.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files are taken whatever their names, of folders the audio files inside.
+    recursive : bool
+        Whether folders are searched with the folders inside.
+    output : Path
+        Where results go. Searching a folder around it, they are no songs.
+
+    Raises
+    ------
+    click.UsageError
+        If a folder holds no audio files.
+    """
+    from sksep.datasets import load_files
+
+    songs: dict[Path, Path] = {}
+    results = output.resolve()
+    for path in paths:
+        found = [path]
+        if path.is_dir():
+            try:
+                files = load_files(path, "**/*" if recursive else "*").paths
+            except FileNotFoundError:
+                files = []
+            found = [file for file in map(Path, files) if file.is_file()]
+            if results != path.resolve():
+                found = [file for file in found if results not in file.resolve().parents]
+            if not found:
+                hint = "" if recursive else " --recursive searches the folders inside it, too."
+                raise click.UsageError(f"The folder {path} holds no audio files.{hint}")
+        for song in found:
+            songs.setdefault(song.resolve(), song)
+    return list(songs.values())
+
+
+def check_template(template: str, extension: str) -> str:
+    """A template of the names of stems that has all that it needs, or a `click.BadParameter`."""
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise click.BadParameter(f"{template!r} is no template: {error}.") from error
+    fields = [field for _, field, _, _ in parts if field is not None]
+    unknown = [field for field in fields if field not in FIELDS]
+    if unknown or any(spec or conversion for _, _, spec, conversion in parts):
+        listed = ", ".join(f"{{{field}}}" for field in FIELDS)
+        what = f"the unknown field {{{unknown[0]}}}" if unknown else "a field with a format"
+        raise click.BadParameter(f"{template!r} has {what}; it may have {listed}.")
+    if "stem" not in fields:
+        raise click.BadParameter(
+            f"{template!r} gives all stems of a song one name; it needs {{stem}}."
+        )
+    example = template.format(track="track", stem="stem", ext=extension, folder="folder")
+    _check_inside(example, template)
+    if PurePath(example).suffix != f".{extension}":
+        raise click.BadParameter(f"{template!r} must end in .{{ext}}, here .{extension}.")
+    return template
+
+
+def plan_outputs(
+    songs: Sequence[Path], stems: Sequence[str], output: Path, template: str, extension: str
+) -> dict[Path, dict[str, Path]]:
+    """Where the stems of each song go.
+
+    Raises
+    ------
+    click.UsageError
+        If two songs would go to one place, or one to the place of a song.
+    """
+    plan: dict[Path, dict[str, Path]] = {}
+    takers: dict[str, Path] = {}
+    sources = {_key(song): song for song in songs}
+    for song in songs:
+        plan[song] = {}
+        for stem in stems:
+            name = template.format(
+                track=song.stem, stem=stem, ext=extension, folder=song.resolve().parent.name
+            )
+            _check_inside(name, template)
+            path = output / name
+            if _key(path) in sources:
+                raise click.UsageError(
+                    f"{path} would be written over the song {sources[_key(path)]}. Choose another "
+                    "--output or --filename."
+                )
+            taker = takers.setdefault(_key(path), song)
+            if taker != song:
+                raise click.UsageError(
+                    f"{taker} and {song} would both be written to {path}. Tell them apart with "
+                    f'--filename "{{folder}}/{{track}}/{{stem}}.{{ext}}", or separate them one by '
+                    "one with an --output each."
+                )
+            plan[song][stem] = path
+    return plan
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise FileExistsError where a file is there and must not be replaced."""
+    if path.is_dir():
+        raise FileExistsError(f"{path} is a folder; name a file.")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; choose another name, or add --overwrite.")
+
+
+def write_whole(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a text file in a folder that is made where it is missing; all of it or nothing."""
+    refuse_existing(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """File names without suffix, or whole paths where two files share one."""
+    names = [path.stem for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def _check_inside(name: str, template: str) -> None:
+    parts = name.replace("\\", "/").split("/")
+    if PurePath(name).is_absolute() or PurePath(name).drive or {"", ".", ".."} & set(parts):
+        raise click.BadParameter(
+            f"{template!r} leads to {name!r}; names must lie inside the folder of the output."
+        )
+
+
+def _key(path: Path) -> str:
+    """What two paths of one file share, also where upper and lower case are not told apart."""
+    return str(path.resolve()).casefold()

@@ -1,0 +1,178 @@
+"""`sksep train`: a model from songs whose vocals are known."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sksep.cli._command import Command, device_option, overwrite_option
+from sksep.cli._files import refuse_existing
+
+MODELS = {
+    "unet": "unet_pipeline",
+    "uhnet": "uhnet_pipeline",
+    "deep-clustering": "deep_clustering_pipeline",
+    "hybrid": "hybrid_clustering_pipeline",
+}
+PRESETS = ("report", "report_front_end", "recommended")
+
+_EXAMPLES = """\
+sksep train my-songs -o mine.safetensors
+sksep train my-songs -o fast.safetensors --model unet --epochs 20 --steps-per-epoch 50
+sksep train my-songs -o mine.safetensors --singing a-cappella --instrumental backing-tracks
+sksep separate song.wav -o out --model mine.safetensors
+"""
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("train", cls=Command, examples=_EXAMPLES)
+@click.argument("data", type=_FOLDER)
+@click.option(
+    "-o",
+    "--output",
+    metavar="MODEL",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File to write, by custom with the suffix .safetensors.",
+)
+@click.option(
+    "--model",
+    type=click.Choice(list(MODELS)),
+    default="uhnet",
+    show_default=True,
+    help="What to train; unet takes about half of the time of uhnet.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(PRESETS),
+    default="recommended",
+    show_default=True,
+    help="Front end and way of training: those of the source report, or better ones.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), default=30, show_default=True)
+@click.option(
+    "--steps-per-epoch",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Default: as many as it takes to hear as much as there is.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Excerpts in a step. Default: the preset's.",
+)
+@click.option(
+    "--validation-fraction",
+    type=click.FloatRange(0.0, 1.0, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of the songs held back, to tell the best epoch; 0 keeps the last one.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--singing",
+    metavar="FOLDER",
+    type=_FOLDER,
+    help="Further singing without accompaniment, to be mixed with any.",
+)
+@click.option(
+    "--instrumental",
+    metavar="FOLDER",
+    type=_FOLDER,
+    help="Further music without vocals, to be mixed with any.",
+)
+@device_option
+@overwrite_option
+def train(
+    data: Path,
+    output: Path,
+    model: str,
+    preset: str,
+    epochs: int,
+    steps_per_epoch: int | None,
+    batch_size: int | None,
+    validation_fraction: float,
+    seed: int,
+    singing: Path | None,
+    instrumental: Path | None,
+    device: str,
+    overwrite: bool,
+) -> None:
+    """Train a model on songs whose vocals are known.
+
+    DATA holds a folder per song, with vocals.wav and accompaniment.wav (or mixture.wav) in it;
+    FLAC, OGG and MP3 work too. All songs in it are trained on: keep those that the model will be
+    tested on in another folder.
+
+    Ctrl-C ends the training early: the best weights so far are written.
+    """
+    refuse_existing(output, overwrite=overwrite)
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {output.parent} to write to; make it first.")
+    from sksep.datasets import load_folder
+    from sksep.persistence import save
+
+    songs = load_folder(data)
+    pipeline = _pipeline(model, preset, _pools(singing, instrumental))
+    separator = pipeline["separate"]
+    if batch_size is not None:
+        separator.set_params(batch_size=batch_size)
+    if steps_per_epoch is not None:
+        separator.set_params(excerpts_per_epoch=steps_per_epoch * separator.batch_size)
+    separator.set_params(
+        max_epochs=epochs,
+        validation_fraction=validation_fraction,
+        random_state=seed,
+        device=device,
+        verbose=1,
+    )
+    if songs.split is not None:
+        click.echo(f"All parts are trained on: {', '.join(sorted(set(songs.split)))}.")
+    click.echo(f"Training {model} ({preset}) on {len(songs.mixtures)} songs.")
+    started = time.perf_counter()
+    pipeline.fit(songs.mixtures, songs.vocals)
+    if separator.n_epochs_ == 0:
+        raise KeyboardInterrupt
+    minutes = (time.perf_counter() - started) / 60.0
+    # The file would name folders of this machine, and print where others predict.
+    separator.set_params(verbose=0)
+    if singing is not None or instrumental is not None:
+        separator.set_params(augmentation__vocals_pool=None, augmentation__accompaniment_pool=None)
+    save(pipeline, output, overwrite=overwrite)
+    size = output.stat().st_size / 1e6
+    click.echo(
+        f"Trained for {separator.n_epochs_} epochs in {minutes:.1f} minutes; wrote {output} "
+        f"({size:.1f} MB).\n\n"
+        f"Use it:      sksep separate song.wav --model {output} -o out\n"
+        f"Measure it:  sksep evaluate {output} OTHER-SONGS"
+    )
+
+
+def _pools(singing: Path | None, instrumental: Path | None) -> dict[str, list[str]]:
+    """Parameters of an `Augmentation`: recordings in folders, and in those inside them."""
+    from sksep.datasets import load_files
+
+    pools = {"vocals_pool": singing, "accompaniment_pool": instrumental}
+    return {
+        name: load_files(folder, "**/*").paths
+        for name, folder in pools.items()
+        if folder is not None
+    }
+
+
+def _pipeline(model: str, preset: str, pools: dict[str, list[str]]) -> Any:
+    """A pipeline to fit, with recordings that its training mixes in."""
+    from sksep import presets
+    from sksep.training import Augmentation
+
+    pipeline = getattr(presets, MODELS[model])(preset)
+    if pools:
+        augmentation = pipeline["separate"].augmentation
+        if not isinstance(augmentation, Augmentation):  # True, the default one
+            augmentation = Augmentation()
+        pipeline["separate"].set_params(augmentation=augmentation.set_params(**pools))
+    return pipeline

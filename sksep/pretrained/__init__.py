@@ -1,0 +1,157 @@
+"""Models that ship with sksep: trained pipelines, their cards and their detectors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from sksep._vocal_activity import ActivityDetector
+from sksep.persistence import load
+
+__all__ = ["ModelCard", "list_pretrained", "load_detector", "load_pretrained"]
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model that ships is, what it was trained on, and how far to trust it.
+
+    Attributes
+    ----------
+    name : str
+        What `load_pretrained` takes.
+    summary : str
+        What it is for, in a sentence.
+    architecture : str
+        Network, front end and size.
+    training_data : str
+        What it was trained on, and for how long.
+    terms : str
+        What the weights may be used for.
+    protocol : str
+        How the figures were measured.
+    figures : dict of str to str
+        What was measured.
+    limits : str
+        What it cannot do.
+    size_mb : float
+        Size of the file, in megabytes.
+
+    Examples
+    --------
+    >>> from sksep.pretrained import list_pretrained
+    >>> [card.name for card in list_pretrained()]
+    ['uhnet', 'small', 'uhnet-mir1k', 'unet-mir1k']
+    """
+
+    name: str
+    summary: str
+    architecture: str
+    training_data: str
+    terms: str
+    protocol: str
+    figures: dict[str, str]
+    limits: str
+    size_mb: float
+
+
+def list_pretrained() -> tuple[ModelCard, ...]:
+    """Cards of the models that ship, the default first.
+
+    Returns
+    -------
+    tuple of ModelCard
+
+    Examples
+    --------
+    >>> from sksep.pretrained import list_pretrained
+    >>> all(card.size_mb <= 16 for card in list_pretrained())
+    True
+    """
+    cards = [_card(path) for path in sorted(_FOLDER.glob("*.json"))]
+    order = ["uhnet", "small"]
+    return tuple(sorted(cards, key=lambda card: (card.name not in order, card.name != "uhnet")))
+
+
+def load_pretrained(name: str = "uhnet", *, device: str = "auto") -> Pipeline:
+    """A trained pipeline that ships with sksep, like any other pipeline.
+
+    Parameters
+    ----------
+    name : str, default="uhnet"
+        See `list_pretrained`.
+    device : str, default="auto"
+        "cpu", "cuda" or "mps"; "auto" takes the fastest there is.
+
+    Returns
+    -------
+    Pipeline
+        Fitted, with the steps ``chunk``, ``mask``, ``separate`` and ``invert``. Its weights come
+        from recordings for research and non-commercial use, see the `ModelCard`.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such model; names those that there are.
+
+    Examples
+    --------
+    >>> from sksep import load_pretrained
+    >>> from sksep.datasets import make_songs
+    >>> songs = make_songs(1, duration=3.0, random_state=0)
+    >>> vocals = load_pretrained("small").predict(songs.mixtures)
+    >>> vocals[0].shape
+    (48000,)
+    """
+    return load(_path(name, ".safetensors"), device=device)
+
+
+def load_detector(name: str = "uhnet") -> ActivityDetector:
+    """The detector of vocal activity that goes with a model that ships.
+
+    Parameters
+    ----------
+    name : str, default="uhnet"
+        See `list_pretrained`.
+
+    Returns
+    -------
+    ActivityDetector
+
+    Raises
+    ------
+    ValueError
+        Where there is no such model.
+
+    Examples
+    --------
+    >>> from sksep.pretrained import load_detector
+    >>> load_detector("uhnet") == load_detector("small")
+    True
+    """
+    return ActivityDetector.from_dict(_description(_path(name, ".json"))["activity"])
+
+
+def _card(path: Path) -> ModelCard:
+    card = _description(path)["card"]
+    size = path.with_suffix(".safetensors").stat().st_size
+    return ModelCard(**card, size_mb=round(size / 1e6, 1))
+
+
+@cache
+def _description(path: Path) -> dict[str, Any]:
+    description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return description
+
+
+def _path(name: str, suffix: str) -> Path:
+    names = [card.name for card in list_pretrained()]
+    if name not in names:
+        raise ValueError(f"There is no model {name!r} among those that ship: {', '.join(names)}.")
+    return _FOLDER / f"{name}{suffix}"

@@ -1,0 +1,664 @@
+"""The command: what it writes, what it refuses, what it says, and its exit codes."""
+
+import csv
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+from sklearn.pipeline import Pipeline
+
+import sksep
+from sksep import GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator, presets
+from sksep._stems import FORMATS
+from sksep._streaming import StreamingSeparator
+from sksep.cli import main
+from sksep.datasets import make_songs
+from sksep.metrics import sdr
+
+_RATE = 16000
+_STEMS = ("vocals", "accompaniment")
+_SONGS = make_songs(2, duration=2.0, random_state=0)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """File of a trained pipeline, as small as can be."""
+    separator = UNetSeparator(n_filters=2, n_levels=2, max_epochs=1, device="cpu", random_state=0)
+    steps = [
+        ("chunk", MelChunker()),
+        ("mask", MaskBuilder()),
+        ("separate", separator),
+        ("invert", GriffinLimInverter(n_iter=1)),
+    ]
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    sksep.save(Pipeline(steps).fit(_SONGS.mixtures, _SONGS.vocals), path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SKSEP_TRACEBACK", raising=False)
+    return tmp_path
+
+
+def _run(*arguments: object) -> Result:
+    """The command, on the CPU where it computes."""
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(main, words)
+
+
+def _separate(model: Path, *arguments: object) -> Result:
+    return _run("separate", *arguments, "--model", model, "--device", "cpu")
+
+
+def _write_song(path: str, *, seconds: float = 0.5, channels: int = 1) -> Path:
+    song = np.stack([_SONGS.mixtures[0][: round(seconds * _RATE)]] * channels, axis=1)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, song, _RATE, subtype="PCM_16")
+    return Path(path)
+
+
+def _write_data(folder: str) -> Path:
+    """A folder per song, as `load_folder` takes it."""
+    for name, mixture, vocals in zip("AB", _SONGS.mixtures, _SONGS.vocals, strict=True):
+        track = Path(folder, name)
+        track.mkdir(parents=True)
+        soundfile.write(track / "mixture.wav", mixture, _RATE, subtype="FLOAT")
+        soundfile.write(track / "vocals.wav", vocals, _RATE, subtype="FLOAT")
+    return Path(folder)
+
+
+def _files(folder: str | Path) -> list[str]:
+    paths = Path(folder).rglob("*")
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
+
+
+def _assert_fails(result: Result, code: int, message: str) -> None:
+    """Ended with the code and with one line that holds the message, and no traceback."""
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit)
+    last = next(line for line in reversed(result.stderr.splitlines()) if line.strip())
+    assert re.search(message, last), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# Help
+
+
+@pytest.mark.parametrize("name", [None, *main.commands])
+def test_help(name: str | None) -> None:
+    result = _run(*([] if name is None else [name]), "--help")
+    assert result.exit_code == 0
+    command = main if name is None else main.commands[name]
+    explanation = result.stdout.split("Examples:")[0].splitlines()
+    assert len([line for line in explanation if line.startswith("  ")]) >= 2
+    for option in command.params:
+        assert option.opts[-1] in result.stdout or option.param_type_name == "argument"
+    # Each example is of a command that there is, with options that it has.
+    examples = [line for line in command.examples.splitlines() if line.startswith("sksep ")]
+    assert examples
+    for example in examples:
+        assert f"  {example}\n" in result.stdout
+        _, called, *words = shlex.split(example, comments=True)
+        known = {text for option in main.commands[called].params for text in option.opts}
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("numpy", "torch", "sklearn", "skorch", "librosa", "soundfile", "tqdm")
+    code = (
+        "import sys\nfrom sksep.cli import main\nmain(['--help'], standalone_mode=False)\n"
+        f"print('imported:', *sorted(set({heavy!r}) & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Commands:" in run.stdout
+    assert run.stdout.splitlines()[-1] == "imported:"
+
+
+def test_module_is_the_command() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "sksep", "--version"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"sksep, version {sksep.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sing"], "No such command 'sing'"),
+        (["separate", "-o", "out"], "Missing argument"),
+        (["separate", "absent.wav", "-o", "out"], "'absent.wav' does not exist"),
+        (["separate", ".", "-o", "out", "--format", "mp3"], "'mp3' is not one of"),
+        (["separate", ".", "-o", "out", "--subtype", "PCM_12"], "PCM_12.*PCM_24"),
+        (["separate", ".", "-o", "out", "--format", "ogg", "--subtype", "FLOAT"], "VORBIS"),
+        (["separate", ".", "-o", "out", "--n-iter", "-1"], "-1 is not in the range"),
+        (["separate", ".", "-o", "out", "--device", "tpu"], "'tpu' is not one of"),
+        (["train", ".", "-o", "m", "--validation-fraction", "1"], "not in the range"),
+        (["evaluate", "uhnet", "absent"], "'absent' does not exist"),
+        (["evaluate", "uhnet", "uhnet", "."], "twice"),
+    ],
+)
+def test_usage_errors(arguments: list[str], message: str) -> None:
+    _write_data("data")
+    _assert_fails(_run(*[{".": "data"}.get(word, word) for word in arguments]), 2, message)
+    assert not Path("out").exists()
+
+
+def test_choices_are_those_of_the_library() -> None:
+    def choices(command: str, name: str) -> tuple[str, ...]:
+        (option,) = (each for each in main.commands[command].params if each.name == name)
+        assert isinstance(option.type, click.Choice)
+        return tuple(option.type.choices)
+
+    assert choices("separate", "format_name") == FORMATS
+    assert choices("train", "preset") == presets.PRESETS
+
+
+# Separating
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_separate(model: Path, channels: int) -> None:
+    song = _write_song("a song.flac", channels=channels)
+    result = _separate(model, song, "-o", "out")
+    assert result.exit_code == 0, result.output
+    assert _files("out") == ["a song/accompaniment.wav", "a song/vocals.wav"]
+    mixture, _ = soundfile.read(song, dtype="int16", always_2d=True)
+    stems = [
+        soundfile.read(f"out/a song/{stem}.wav", dtype="int16", always_2d=True) for stem in _STEMS
+    ]
+    assert [rate for _, rate in stems] == [_RATE, _RATE]
+    assert np.array_equal(sum(samples.astype(np.int32) for samples, _ in stems), mixture)
+    summary = result.stdout.splitlines()
+    assert re.fullmatch(
+        r"Separated 1 song: 0\.0 minutes of audio in [\d.]+ s, \d+ times real time\.", summary[0]
+    )
+    assert summary[1].startswith("Wrote 2 files to out, such as out")
+
+
+def test_separate_folders(model: Path) -> None:
+    for name in ("album/one.wav", "album/two.FLAC", "album/inner/three.wav"):
+        _write_song(name)
+    Path("album/cover.txt").touch()
+    result = _separate(model, "album", "album/one.wav", "-o", "album/out", "--format", "flac")
+    assert result.exit_code == 0, result.output
+    stems = [f"{song}/{stem}.flac" for song in ("one", "two") for stem in sorted(_STEMS)]
+    assert _files("album/out") == stems
+    # Results are no songs, also where they lie in the folder that is searched.
+    result = _separate(model, "album", "-o", "album/out", "--recursive", "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert "Separated 3 songs" in result.stdout
+
+
+@pytest.mark.parametrize(("options", "hint"), [([], "--recursive"), (["--recursive"], "audio")])
+def test_empty_folder(model: Path, options: list[str], hint: str) -> None:
+    Path("empty/inner").mkdir(parents=True)
+    result = _separate(model, "empty", "-o", "out", *options)
+    _assert_fails(result, 2, f"folder empty holds no audio files.*{hint}|audio files\\.$")
+    assert ("--recursive" in result.stderr.splitlines()[-1]) == (not options)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{track}.{ext}", "needs {stem}"),
+        ("{title}/{stem}.{ext}", r"unknown field {title}; it may have {track}, {stem}"),
+        ("{}/{stem}.{ext}", "unknown field {}"),
+        ("{track.parent}/{stem}.{ext}", "unknown field"),
+        ("{track!r}/{stem}.{ext}", "a field with a format"),
+        ("{track:>9}/{stem}.{ext}", "a field with a format"),
+        ("{track/{stem}.{ext}", "(is no template|unknown field)"),
+        ("{track}}/{stem}.{ext}", "is no template"),
+        ("../{stem}.{ext}", "inside the folder"),
+        ("{track}/../../{stem}.{ext}", "inside the folder"),
+        ("{track}\\..\\{stem}.{ext}", "inside the folder"),
+        ("/{track}/{stem}.{ext}", "inside the folder"),
+        ("{track}//{stem}.{ext}", "inside the folder"),
+        ("{track}/{stem}", r"must end in \.{ext}"),
+        ("{track}/{stem}.flac", r"must end in \.{ext}, here \.wav"),
+    ],
+)
+def test_bad_templates(model: Path, template: str, message: str) -> None:
+    song = _write_song("song.wav")
+    _assert_fails(_separate(model, song, "-o", "out", "--filename", template), 2, message)
+    assert not Path("out").exists()
+
+
+def test_song_whose_name_leads_out_of_the_folder(model: Path) -> None:
+    song = _write_song("song.wav").rename("...wav")
+    assert song.stem == ".."
+    _assert_fails(_separate(model, song, "-o", "out"), 2, "inside the folder")
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{stem}.{ext}", "vocals.flac"),
+        ("{folder} - {track} ({stem}).{ext}", "album - so{n}g (vocals).flac"),
+        ("{stem}/{track}.flac", "vocals/so{n}g.flac"),
+    ],
+)
+def test_templates(model: Path, template: str, expected: str) -> None:
+    song = _write_song("album/so{n}g.wav")
+    options = ["--filename", template, "--format", "flac"]
+    assert _separate(model, song, "-o", "out", *options).exit_code == 0
+    assert expected in _files("out")
+
+
+@pytest.mark.parametrize(
+    "songs",
+    [
+        ("a/song.wav", "b/song.wav"),
+        ("a/song.wav", "a/song.flac"),
+        ("a/song.wav", "b/Song.wav"),  # one name where case does not count
+    ],
+)
+def test_collisions_are_found_before_any_work(model: Path, songs: tuple[str, ...]) -> None:
+    paths = [_write_song(name) for name in songs]
+    result = _separate(model, *paths, "-o", "out")
+    _assert_fails(result, 2, ".*".join(re.escape(str(path)) for path in paths))
+    assert not Path("out").exists()
+
+
+def test_a_way_out_of_collisions(model: Path) -> None:
+    for name in ("a/song.wav", "b/song.wav"):
+        _write_song(name)
+    template = "{folder}/{track}/{stem}.{ext}"
+    assert _separate(model, "a", "b", "-o", "out", "--filename", template).exit_code == 0
+    assert _files("out") == [f"{a}/song/{stem}.wav" for a in "ab" for stem in sorted(_STEMS)]
+
+
+def test_songs_are_not_written_over(model: Path) -> None:
+    song = _write_song("album/vocals.wav")
+    before = song.read_bytes()
+    options = ["-o", "album", "--filename", "{stem}.{ext}", "--overwrite"]
+    _assert_fails(_separate(model, song, *options), 2, "written over the song")
+    assert song.read_bytes() == before
+
+
+def test_a_bad_file_among_good_ones(model: Path) -> None:
+    songs = [_write_song("a.wav"), Path("bad.wav"), _write_song("z.wav")]
+    songs[1].write_text("no audio")
+    result = _separate(model, *songs, "-o", "out")
+    _assert_fails(result, 1, r"^Failed: 1 of 3 songs\.$")
+    assert re.match(r"[^\n]*bad\.wav[^\n]*cannot be read as audio", result.stderr)
+    assert "Separated 2 songs" in result.stdout
+    assert _files("out") == [f"{a}/{stem}.wav" for a in "az" for stem in sorted(_STEMS)]
+
+
+def test_results_are_not_replaced(model: Path) -> None:
+    _write_song("album/a.wav")
+    assert _separate(model, "album", "-o", "out").exit_code == 0
+    kept = Path("out/a/vocals.wav")
+    kept.write_text("precious")
+    _write_song("album/b.wav")
+    result = _separate(model, "album", "-o", "out")
+    _assert_fails(result, 1, r"^Failed: 1 of 2 songs\.$")
+    assert re.search(r"a\.wav: .*accompaniment|vocals\.wav exists; add --overwrite", result.stderr)
+    assert kept.read_text() == "precious"
+    assert "b/vocals.wav" in _files("out")
+    # With nothing left to do, no model is needed.
+    result = _run("separate", "album", "-o", "out", "--model", "absent")
+    _assert_fails(result, 1, "Failed: 2 of 2 songs")
+    assert "Separated" not in result.stdout
+    result = _separate(model, "album", "-o", "out", "--overwrite")
+    assert result.exit_code == 0
+    assert kept.read_bytes().startswith(b"RIFF")
+
+
+def test_remix(model: Path) -> None:
+    song = _write_song("song.wav")
+    options = ["--vocals-gain", "-6", "--subtype", "float", "--n-iter", "0"]
+    assert _separate(model, song, "-o", "out", *options).exit_code == 0
+    stems = {name: soundfile.read(f"out/song/{name}.wav")[0] for name in (*_STEMS, "remix")}
+    expected = 10 ** (-6 / 20) * stems["vocals"] + stems["accompaniment"]
+    assert np.allclose(stems["remix"], expected, atol=1e-6)
+    assert soundfile.info("out/song/remix.wav").subtype == "FLOAT"
+    both = ["--accompaniment-gain", "-60", "--vocals-gain", "3", "--overwrite"]
+    assert _separate(model, song, "-o", "out", *both).exit_code == 0
+    only = ["--accompaniment-gain", "-60"]
+    assert _separate(model, song, "-o", "only", *only).exit_code == 0
+    assert "song/remix.wav" in _files("only")
+
+
+class _Detector:
+    """Hears singing in tracks by turns."""
+
+    def __init__(self) -> None:
+        self._intervals = iter([[(0.0, 0.25), (0.3, 0.5)], []])
+
+    def detect(self, levels: object) -> SimpleNamespace:
+        intervals = np.array(next(self._intervals)).reshape(-1, 2)
+        return SimpleNamespace(
+            intervals=intervals, label="vocal" if len(intervals) else "instrumental"
+        )
+
+
+def test_activity(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sksep._separate.detector_of", lambda model: _Detector())
+    songs = [_write_song("a.wav"), Path("bad.wav"), _write_song("b.wav")]
+    songs[1].write_text("no audio")
+    arguments = [*songs, "-o", "out", "--activity", "tables/singing.csv"]
+    result = _separate(model, *arguments)
+    assert result.exit_code == 1
+    with open("tables/singing.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["track", "label", "start", "end"],
+        ["a", "vocal", "0.000", "0.250"],
+        ["a", "vocal", "0.300", "0.500"],
+        ["b", "instrumental", "", ""],
+    ]
+    assert _files("tables") == ["singing.csv"]
+    Path("tables/singing.csv").write_text("precious")
+    _assert_fails(_separate(model, *arguments), 1, "singing.csv exists; .*--overwrite")
+    assert Path("tables/singing.csv").read_text() == "precious"
+    assert _separate(model, *arguments, "--overwrite").exit_code == 1
+    assert Path("tables/singing.csv").read_text().startswith("track,label")
+
+
+def test_quiet_and_warnings(model: Path) -> None:
+    soundfile.write("silence.wav", np.zeros(_RATE // 2), _RATE)
+    result = _separate(model, "silence.wav", "-o", "out", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    assert re.match(r"Warning: .*silence\.wav.*silent", result.stderr)
+
+
+def test_interrupt(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    songs = [_write_song("a.wav"), _write_song("b.wav")]
+    process = StreamingSeparator.process
+    n_calls = 0
+
+    def interrupted(self: object, block: object) -> object:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 2:
+            raise KeyboardInterrupt
+        return process(self, block)
+
+    monkeypatch.setattr(StreamingSeparator, "process", interrupted)
+    result = _separate(model, *songs, "-o", "out")
+    _assert_fails(result, 130, r"^Interrupted\.$")
+    assert _files("out") == ["a/accompaniment.wav", "a/vocals.wav"]
+
+
+def test_unknown_model() -> None:
+    song = _write_song("song.wav")
+    result = _run("separate", song, "-o", "out", "--model", "absent")
+    _assert_fails(result, 1, "^Error: There is no model 'absent'")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("by_option", [True, False])
+def test_traceback(by_option: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    song = _write_song("song.wav")
+    if not by_option:
+        monkeypatch.setenv("SKSEP_TRACEBACK", "1")
+    options = ["--traceback"] if by_option else []
+    result = _run("separate", song, "-o", "out", "--model", "absent", *options)
+    assert result.exit_code == 1
+    assert "Traceback (most recent call last)" in result.stderr
+    assert "in load_model" in result.stderr
+
+
+# Models
+
+
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ("architecture", "training_data", "terms", "protocol", "limits")
+    cards = tuple(
+        SimpleNamespace(
+            name=name,
+            summary=f"summary of {name}",
+            size_mb=4.2,
+            figures={"vocals SDR": "6.5 dB"},
+            **{text: f"{text} of {name}" for text in texts},
+        )
+        for name in ("big", "little")
+    )
+    monkeypatch.setattr("sksep.pretrained.list_pretrained", lambda: cards)
+
+
+@pytest.mark.usefixtures("cards")
+def test_models() -> None:
+    result = _run("models")
+    assert result.exit_code == 0, result.output
+    for name in ("big", "little"):
+        for text in (f"{name} (4.2 MB): summary", "training_data", "terms", "SDR: 6.5 dB"):
+            assert text in result.stdout
+        assert f"limits of {name}" not in result.stdout
+    assert "non-commercial" in result.stdout
+    assert "BSD-3-Clause" in result.stdout
+
+
+@pytest.mark.usefixtures("cards")
+def test_card_of_a_model() -> None:
+    result = _run("models", "little")
+    assert result.exit_code == 0, result.output
+    for text in ("architecture", "training_data", "terms", "protocol", "limits"):
+        assert f"{text} of little" in result.stdout
+    assert "of big" not in result.stdout
+    assert "--model little" in result.stdout
+    _assert_fails(_run("models", "medium"), 2, "no model 'medium'; there are big, little")
+
+
+# Training
+
+_SHORT = ("--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "1", "--device", "cpu")
+
+
+def test_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    pools = []
+    fit = Pipeline.fit
+
+    def recorded(self: Pipeline, X: object, y: object) -> Pipeline:
+        pools.append(self["separate"].augmentation.get_params())
+        return fit(self, X, y)
+
+    monkeypatch.setattr(Pipeline, "fit", recorded)
+    data = _write_data("data")
+    singing, music = _write_song("singing/deep/a.wav"), _write_song("music/b.wav")
+    # The fast one of the presets' networks.
+    monkeypatch.setattr(
+        "sksep.presets.unet_pipeline",
+        lambda preset: presets.uhnet_pipeline(
+            preset, separate=UNetSeparator(n_filters=2, n_levels=2)
+        ),
+    )
+    arguments = ["train", data, "-o", "mine.safetensors", "--model", "unet", "--seed", "3"]
+    options = ["--singing", "singing", "--instrumental", "music", *_SHORT]
+    result = _run(*arguments, *options)
+    assert result.exit_code == 0, result.output
+    assert pools[0]["vocals_pool"] == [str(singing)]
+    assert pools[0]["accompaniment_pool"] == [str(music)]
+    assert "sksep separate song.wav --model mine.safetensors -o out" in result.stdout
+    assert "train_loss" in result.stdout
+    assert result.stderr.count("Warning:") == 0
+    separator = sksep.load("mine.safetensors")["separate"]
+    assert separator.random_state == 3
+    assert separator.n_epochs_ == 1
+    assert (separator.batch_size, separator.excerpts_per_epoch) == (1, 1)
+    assert separator.verbose == 0
+    before = Path("mine.safetensors").read_bytes()
+    _assert_fails(_run(*arguments, *_SHORT), 1, "mine.safetensors exists; .*--overwrite")
+    assert Path("mine.safetensors").read_bytes() == before
+    assert len(pools) == 1
+    assert _separate(Path("mine.safetensors"), singing, "-o", "out").exit_code == 0
+
+
+@pytest.mark.parametrize("model_name", ["unet", "uhnet", "deep-clustering", "hybrid"])
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_what_is_trained(model_name: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(self: Pipeline, X: object, y: object) -> None:
+        fitted.append(self)
+        raise Stop
+
+    monkeypatch.setattr(Pipeline, "fit", stop)
+    data = _write_data("data")
+    _write_song("singing/a.wav")
+    arguments = ["train", data, "-o", "m", "--model", model_name, "--preset", preset]
+    options = ["--singing", "singing", "--steps-per-epoch", "5", "--validation-fraction", "0"]
+    result = _run(*arguments, *options)
+    assert isinstance(result.exception, Stop), result.output
+    separator = fitted[0]["separate"]
+    names = {"unet": "UNet", "uhnet": "UHNet", "hybrid": "HybridClustering"}
+    assert type(separator).__name__ == f"{names.get(model_name, 'DeepClustering')}Separator"
+    assert fitted[0]["chunk"].n_fft == (2048 if preset == "recommended" else 1024)
+    assert separator.excerpts_per_epoch == 5 * separator.batch_size
+    assert separator.validation_fraction == 0
+    assert len(separator.augmentation.vocals_pool) == 1
+    assert separator.augmentation.accompaniment_pool is None
+
+
+@pytest.mark.filterwarnings("default:Training was interrupted")
+@pytest.mark.parametrize("n_epochs", [0, 1])
+def test_interrupted_training(n_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sksep.training._net import SeparationNet
+
+    n_steps = 0
+    step = SeparationNet.train_step_single
+
+    def interrupted(self: object, *arguments: object, **parameters: object) -> object:
+        nonlocal n_steps
+        n_steps += 1
+        if n_steps > 2 * n_epochs:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **parameters)
+
+    monkeypatch.setattr(SeparationNet, "train_step_single", interrupted)
+    monkeypatch.setattr(
+        "sksep.presets.unet_pipeline",
+        lambda preset: presets.uhnet_pipeline(
+            preset, separate=UNetSeparator(n_filters=2, n_levels=2)
+        ),
+    )
+    data = _write_data("data")
+    options = ["--epochs", "3", "--steps-per-epoch", "2", "--batch-size", "1", "--device", "cpu"]
+    result = _run("train", data, "-o", "mine.safetensors", "--model", "unet", *options)
+    assert f"Warning: Training was interrupted after {n_epochs} of 3 epochs" in result.stderr
+    if n_epochs == 0:
+        _assert_fails(result, 130, "Interrupted")
+        assert not Path("mine.safetensors").exists()
+    else:
+        assert result.exit_code == 0, result.output
+        assert sksep.load("mine.safetensors")["separate"].n_epochs_ == 1
+
+
+def test_train_needs_a_folder_to_write_to() -> None:
+    data = _write_data("data")
+    _assert_fails(_run("train", data, "-o", "absent/m"), 1, "There is no folder absent")
+    Path("empty").mkdir()
+    _assert_fails(_run("train", "empty", "-o", "m"), 1, "'empty' holds no tracks")
+
+
+# Evaluating
+
+
+def test_evaluate(model: Path) -> None:
+    data = _write_data("data")
+    soundfile.write("data/B/vocals.wav", np.zeros(len(_SONGS.vocals[1])), _RATE)
+    files = ["--json", "scores.json", "--csv", "tables/scores.csv"]
+    arguments = ["evaluate", model, data, "--device", "cpu", *files]
+    result = _run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("SDR by BSSEval v3 (512 taps) over whole tracks at 16000 Hz")
+    assert "mono" in result.stdout
+    assert "Griffin-Lim iterations: 1 (tiny)." in result.stdout
+    assert "Left out, since their vocals are silent: B." in result.stdout
+
+    scores = json.loads(Path("scores.json").read_text())
+    mixture, vocals = _SONGS.mixtures[0], _SONGS.vocals[0]
+    estimate = sksep.load(model).predict([mixture])[0]
+    expected = {
+        "mixture": {
+            "vocals": sdr(vocals, mixture),
+            "accompaniment": sdr(mixture - vocals, mixture),
+        },
+        "tiny": {
+            "vocals": sdr(vocals, estimate),
+            "accompaniment": sdr(mixture - vocals, mixture - estimate),
+        },
+    }
+    for system, stems in expected.items():
+        assert scores["tracks"]["A"][system] == pytest.approx(stems, abs=0.02)
+    assert scores["tracks"]["B"]["tiny"]["vocals"] is None
+    assert scores["mean"]["tiny"]["vocals"] == scores["tracks"]["A"]["tiny"]["vocals"]
+    assert scores["median"]["mixture"]["vocals"] == scores["tracks"]["A"]["mixture"]["vocals"]
+    both = [scores["tracks"][track]["tiny"]["accompaniment"] for track in "AB"]
+    assert scores["mean"]["tiny"]["accompaniment"] == pytest.approx(np.mean(both), abs=1e-3)
+    assert scores["protocol"] in result.stdout
+    with open("tables/scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["track"], row["system"]) for row in rows] == [
+        (track, system) for track in "AB" for system in ("mixture", "tiny")
+    ]
+    assert float(rows[1]["vocals_sdr"]) == scores["tracks"]["A"]["tiny"]["vocals"]
+    assert rows[3]["vocals_sdr"] == ""
+
+    before = Path("scores.json").read_bytes()
+    _assert_fails(_run(*arguments), 1, "scores.json exists")
+    assert Path("scores.json").read_bytes() == before
+
+
+def test_evaluate_at_another_rate_with_all_channels(model: Path) -> None:
+    track = Path("data/A")
+    track.mkdir(parents=True)
+    pair = np.stack([_SONGS.mixtures[0], 0.5 * _SONGS.mixtures[0]], axis=1)[: _RATE // 2]
+    soundfile.write(track / "mixture.wav", pair, _RATE)
+    soundfile.write(track / "vocals.wav", _SONGS.vocals[0][: _RATE // 2], _RATE)
+    options = ["--sample-rate", "22050", "--channels", "all", "--n-iter", "0", "--device", "cpu"]
+    result = _run("evaluate", model, "data", *options)
+    assert result.exit_code == 0, result.output
+    assert "22050 Hz, all channels separated" in result.stdout
+    assert "Griffin-Lim iterations: 0 (tiny)" in result.stdout
+
+
+def test_evaluate_names_what_does_not_fit(model: Path) -> None:
+    data = _write_data("data")
+    soundfile.write("data/B/vocals.wav", np.ones(100), _RATE)
+    result = _run("evaluate", model, data, "--device", "cpu")
+    _assert_fails(result, 1, r"B.vocals\.wav\) has 100 samples but its mixture")
+
+
+# The demo
+
+
+def test_demo(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sksep.cli._demo._SECONDS", 2.0)
+    arguments = ["demo", "-o", "shown", "--model", model, "--device", "cpu"]
+    for _ in range(2):  # an earlier demo may be replaced
+        result = _run(*arguments)
+        assert result.exit_code == 0, result.output
+        stems = [f"{stem}.wav" for stem in sorted(_STEMS)]
+        assert _files("shown") == [*stems[:1], "mixture.wav", "sksep-demo.txt", *stems[1:]]
+        assert "sksep separate" in result.stdout
+    figures = re.search(r"^vocals +(-?[\d.]+) +(-?[\d.]+)$", result.stdout, re.MULTILINE)
+    assert figures is not None
+    vocals, mixture = soundfile.read("shown/vocals.wav")[0], soundfile.read("shown/mixture.wav")[0]
+    expected = [sdr(_SONGS.vocals[0], mixture), sdr(_SONGS.vocals[0], vocals)]
+    assert [float(figure) for figure in figures.groups()] == pytest.approx(expected, abs=0.006)
+
+
+def test_demo_leaves_other_folders_alone(model: Path) -> None:
+    song = _write_song("mine/mixture.wav")
+    before = song.read_bytes()
+    _assert_fails(_run("demo", "-o", "mine", "--model", model), 1, "not of an earlier demo")
+    assert song.read_bytes() == before
+    assert _files("mine") == ["mixture.wav"]
