@@ -1,0 +1,140 @@
+"""Score the models that ship on recordings of artists, singers and projects never trained on.
+
+    python benchmarks/held_out.py --models trained            # fold models of pretrained.py
+    python benchmarks/held_out.py --models trained --only uhnet --n-iter 0 10
+
+Of each recipe with folds (`pretrained.py NAME --fold K`), each fold is tested on what it was not
+trained on: MUSDB18's excerpts and whole songs, by artist; MIR-1K's clips of the other singer; and
+instrumentals by project, in which nothing should be taken for vocals. The two recipes on MIR-1K
+alone are tested on MUSDB18, which has none of their recordings. BSSEval v3, mono at 16 kHz, whole
+track; the leakage is the level of the vocals over that of the instrumental.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _evaluation import _leakage
+from _results import FOLDER, markdown_table, write
+from _scores import PROTOCOL, mono, score_track, summary
+from pretrained import N_FOLDS, held_out_indices
+from sklearn.pipeline import Pipeline
+
+import sksep
+from sksep.datasets import load_files, load_folder, load_mir1k, load_musdb18
+
+# Of each instrumental, this many seconds from its middle.
+_INSTRUMENTAL_SECONDS = 20.0
+_MIR1K_STRIDE = 3
+
+
+def main() -> None:
+    """Score all models that are there."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--models", type=Path, required=True, help="folder of pretrained.py")
+    parser.add_argument("--data", type=Path, help="folder of recordings (default: SKSEP_DATA_HOME)")
+    parser.add_argument(
+        "--only", nargs="+", default=["uhnet", "small", "uhnet-mir1k", "unet-mir1k"]
+    )
+    parser.add_argument("--n-iter", nargs="+", type=int, default=[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--results", type=Path, default=FOLDER)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    data = Path(options.data or os.environ["SKSEP_DATA_HOME"])
+    rows = []
+    for name in options.only:
+        for n_iter in options.n_iter:
+            rows += scored(name, n_iter, options.models, data)
+    table = markdown_table(rows)
+    print(table)
+    write("held_out", {"protocol": PROTOCOL, "rows": rows}, table, options.results)
+
+
+def scored(name: str, n_iter: int, models: Path, data: Path) -> list[dict[str, Any]]:
+    """A row for each test set."""
+    folds = {
+        fold: models / f"{name}-fold-{fold}.safetensors"
+        for fold in range(N_FOLDS)
+        if (models / f"{name}-fold-{fold}.safetensors").is_file()
+    }
+    if not folds and name.endswith("mir1k"):
+        folds = {None: models / f"{name}.safetensors"}
+    tests: dict[str, list[Any]] = {}
+    leakages: list[float] = []
+    for fold, path in folds.items():
+        pipeline = sksep.load(path).set_params(invert__n_iter=n_iter)
+        for test, tracks in tests_of(data, fold).items():
+            tests.setdefault(test, []).extend(
+                score(pipeline, mixture, vocals) for mixture, vocals in tracks
+            )
+        for path in instrumentals(data, fold):
+            leakages.append(_leakage(pipeline, middle(path)))
+        print(name, fold, {test: len(rows) for test, rows in tests.items()}, flush=True)
+    return [
+        {
+            "model": name,
+            "folds": len(folds) if None not in folds else 0,
+            "Griffin-Lim iterations": n_iter,
+            "test": test,
+            "tracks": len(rows),
+            **{key: summary(rows)[key] for key in ("median SDR", "SDR", "GNSDR", "mixture SDR")},
+            "leakage, median": float(np.median(leakages)) if leakages else float("nan"),
+            "leakage, 90th percentile": (
+                float(np.percentile(leakages, 90)) if leakages else float("nan")
+            ),
+        }
+        for test, rows in tests.items()
+    ]
+
+
+def tests_of(data: Path, fold: int | None) -> dict[str, list[tuple[Any, Any]]]:
+    """Mixtures and vocals of each test set; for no fold, MUSDB18 alone."""
+    sets = {"MUSDB18, 7 s": (load_musdb18(data / "musdb18-7s", subset="train"), 1)}
+    if fold is not None:
+        sets["whole songs"] = (load_folder(data / "full-songs"), 1)
+        sets["MIR-1K"] = (load_mir1k(data / "mir1k", subset="train"), _MIR1K_STRIDE)
+    found = {}
+    for name, (tracks, stride) in sets.items():
+        indices = range(len(tracks.groups))
+        if fold is not None:
+            indices = held_out_indices(tracks.groups, fold)
+        found[name] = [(tracks.mixtures[i], tracks.vocals[i]) for i in indices[::stride]]
+    return found
+
+
+def instrumentals(data: Path, fold: int | None) -> list[str]:
+    """Music without vocals of projects that a fold left out; all of it for no fold."""
+    files = load_files(data / "instrumental")
+    indices = range(len(files.paths)) if fold is None else held_out_indices(files.groups, fold)
+    return [files.paths[index] for index in indices]
+
+
+def middle(path: str) -> np.ndarray:
+    """The middle of a recording."""
+    waveform = mono(path)
+    length = round(_INSTRUMENTAL_SECONDS * 16000)
+    start = max(0, (len(waveform) - length) // 2)
+    return waveform[start : start + length]
+
+
+def score(pipeline: Pipeline, mixture: Any, vocals: Any) -> Any:
+    """Scores of one track, which the model hears as a user's file: at its own rate."""
+    estimate = sksep.separate(mixture, pipeline)
+    waveform = estimate.vocals
+    from sksep._tracks import resample, to_mono
+
+    return score_track(
+        mono(mixture), mono(vocals), resample(to_mono(waveform), estimate.sample_rate, 16000)
+    )
+
+
+if __name__ == "__main__":
+    main()
