@@ -32,8 +32,8 @@ _GENERAL_TERMS = (
 )
 _MIR1K_TERMS = f"{_RESEARCH}MIR-1K is distributed for research. The code of sksep is BSD-3-Clause."
 _GENERAL_DATA = (
-    "pairs: 94 excerpts of 7 s of MUSDB18's training tracks, the 175 training clips of MIR-1K, three "
-    "whole songs; remixed at random with 22 minutes of 27 solo singers and 84 minutes of "
+    "pairs: 94 excerpts of 7 s of MUSDB18's training tracks, the 175 training clips of MIR-1K, "
+    "three whole songs; remixed at random with 22 minutes of 27 solo singers and 84 minutes of "
     "instrumentals, at -8 to +6 dB and speeds of 0.8 to 1.25"
 )
 _MIR1K_DATA = (

@@ -65,7 +65,7 @@ class VocalActivity:
     ... )
     >>> activity.to_csv_rows("song.wav")
     [('song.wav', 'vocal', '0.500', '2.000')]
-    >>> activity.active().sum()
+    >>> int(activity.active().sum())
     75
     """
 

@@ -20,6 +20,7 @@ import sksep
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator, presets
 from sksep._stems import FORMATS
 from sksep._streaming import StreamingSeparator
+from sksep._vocal_activity import VocalActivity
 from sksep.cli import main
 from sksep.datasets import make_songs
 from sksep.metrics import sdr
@@ -337,11 +338,10 @@ class _Detector:
     def __init__(self) -> None:
         self._intervals = iter([[(0.0, 0.25), (0.3, 0.5)], []])
 
-    def detect(self, levels: object) -> SimpleNamespace:
+    def detect(self, levels: object) -> VocalActivity:
         intervals = np.array(next(self._intervals)).reshape(-1, 2)
-        return SimpleNamespace(
-            intervals=intervals, label="vocal" if len(intervals) else "instrumental"
-        )
+        label = "vocal" if len(intervals) else "instrumental"
+        return VocalActivity(intervals, np.zeros(0), np.zeros(0), 0.0, label)
 
 
 def test_activity(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

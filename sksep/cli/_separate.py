@@ -240,11 +240,7 @@ def _activity_table(reports: dict[Path, Any]) -> str:
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["track", "label", "start", "end"])
     for track, report in zip(distinct_names(list(reports)), reports.values(), strict=True):
-        activity = report.activity
-        for start, end in activity.intervals:
-            writer.writerow([track, activity.label, f"{start:.3f}", f"{end:.3f}"])
-        if not len(activity.intervals):
-            writer.writerow([track, activity.label, "", ""])
+        writer.writerows(report.activity.to_csv_rows(track))
     return table.getvalue()
 
 

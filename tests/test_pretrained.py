@@ -1,0 +1,99 @@
+"""The models that ship: complete, small, described, and better than nothing on a made-up song."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+import sksep
+from sksep import UHNetSeparator, UNetSeparator
+from sksep.datasets import load_musdb18, make_songs
+from sksep.metrics import sdr
+from sksep.pretrained import list_pretrained, load_detector, load_pretrained
+
+NAMES = ("uhnet", "small", "uhnet-mir1k", "unet-mir1k")
+CLASSES = dict(
+    zip(NAMES, (UHNetSeparator, UNetSeparator, UHNetSeparator, UNetSeparator), strict=True)
+)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: load_pretrained(name, device="cpu") for name in NAMES}
+
+
+def test_all_ship_with_a_card():
+    cards = {card.name: card for card in list_pretrained()}
+    assert tuple(cards) == NAMES
+    for card in cards.values():
+        assert 0 < card.size_mb <= 16
+        texts = (card.summary, card.architecture, card.training_data, card.terms, card.limits)
+        assert all(len(text) > 20 for text in texts)
+        assert card.figures
+        assert "BSSEval v3" in card.protocol
+        assert "non-commercial" in card.terms
+
+
+def test_nothing_else_ships():
+    folder = Path(sksep.pretrained.__file__).parent
+    names = {path.name for path in folder.iterdir() if path.suffix != ".py"} - {"__pycache__"}
+    assert names == {f"{name}{suffix}" for name in NAMES for suffix in (".json", ".safetensors")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_a_pipeline_like_any_other(models, name):
+    pipeline = models[name]
+    assert isinstance(pipeline, Pipeline)
+    assert type(pipeline["separate"]) is CLASSES[name]
+    unfitted = clone(pipeline)
+    assert unfitted.get_params()["separate__lr"] == pipeline["separate"].lr
+    # Nothing of the machine that it was trained on.
+    augmentation = pipeline["separate"].augmentation
+    assert augmentation.vocals_pool is None
+    assert augmentation.accompaniment_pool is None
+    assert pipeline["separate"].callbacks is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_separates_the_same_at_every_level(models, name):
+    song = make_songs(1, duration=6.0, random_state=0).mixtures[0]
+    quiet, loud = models[name].predict([0.1 * song, song])
+    assert np.isfinite(loud).all()
+    assert 0.01 < np.linalg.norm(loud) / np.linalg.norm(song) < 1.0
+    # Not exactly: the floor of the features stays where it is.
+    correlation = np.vdot(quiet, loud) / (np.linalg.norm(quiet) * np.linalg.norm(loud))
+    assert correlation > 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_silence_stays_silent(models, name):
+    (vocals,) = models[name].predict([np.zeros(20000, np.float32)])
+    assert not vocals.any()
+
+
+def test_recordings_gain(models, data_home):
+    """Trained on, for the most part: what is tested is that files and code belong together."""
+    songs = load_musdb18(data_home / "musdb18-7s", subset="train")
+    for name, least in (("uhnet", 8.0), ("small", 7.0), ("uhnet-mir1k", 3.0), ("unet-mir1k", 3.0)):
+        gains = []
+        for index in range(0, len(songs.mixtures), 12):
+            separation = sksep.separate(songs.mixtures[index], models[name])
+            truth, _ = sksep.load_audio(songs.vocals[index])
+            mixture, _ = sksep.load_audio(songs.mixtures[index])
+            of_mean = [part.mean(axis=0) for part in (truth, separation.vocals, mixture)]
+            gains.append(sdr(of_mean[0], of_mean[1]) - sdr(of_mean[0], of_mean[2]))
+        assert np.mean(gains) > least, name
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="uhnet"):
+        load_pretrained("umx")
+    with pytest.raises(ValueError, match="uhnet"):
+        load_detector("umx")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_detectors_load(name):
+    assert 0.0 < load_detector(name).off <= load_detector(name).on < 1.0
