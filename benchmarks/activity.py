@@ -96,7 +96,7 @@ def scores(detector: ActivityDetector, levels: list[Any], labels: list[Any]) -> 
     """Scores over all frames of all clips."""
     found = [detector.detect(each) for each in levels]
     truth = np.concatenate(labels)
-    active = np.concatenate([each.active() for each in found])
+    active = np.concatenate([each.is_active() for each in found])
     return {
         "F-measure": float(f1_score(truth, active)),
         "precision": float(precision_score(truth, active)),

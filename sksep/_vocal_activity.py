@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
@@ -12,30 +12,33 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.special import expit
 
-from sksep._activity_levels import FRAME_HOP, Levels
+from sksep._activity_levels import FRAME_HOP, FRAME_LENGTH, FRAMES_PER_SECOND, N_BANDS
+from sksep._parameters import check_number
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-
-VOCAL, INSTRUMENTAL = "vocal", "instrumental"
 
 # A song whose loudest frame is below this many dB is silent: dither of 16 bits is at -96 dB.
 _SILENT_SONG = -80.0
 # What is loud in a song: the level that one frame in twenty exceeds.
 _LOUD_PERCENTILE = 95
-# Levels further below than this say no more.
+# Loud vocals are at most this many dB below the loud mixture; what is softer is leakage, and must
+# not be what everything is compared with.
+_SOFTEST_VOCALS = 15.0
+# dB; what is further below says no more.
 _LOWEST_LEVEL, _LOWEST_RATIO, _HIGHEST_RATIO = -50.0, -40.0, 10.0
-# Features of a frame are the vocals' relative level and their ratio to the mixture: there, some
-# frames away, and averaged or at their largest or smallest over so many frames around.
-_OFFSETS = (-4, -2, -1, 0, 1, 2, 4)
-_MEANS, _LARGEST, _SMALLEST = (15, 51), (5, 15), (5,)
-N_FEATURES = 2 * len(_OFFSETS + _MEANS + _LARGEST + _SMALLEST)
+# Frames over which features are averaged: 0.1, 0.3 and 1 s.
+_AVERAGED_FRAMES = (5, 15, 51)
+# All bands together and each alone; vocals, vocals over mixture, and mixture.
+N_FEATURES = 3 * (1 + N_BANDS) * (1 + len(_AVERAGED_FRAMES))
 
-# What `learn` chooses from. Durations in seconds.
-_ON = np.arange(0.3, 0.801, 0.05)
+# Of the logistic regression: features are many, and alike.
+_INVERSE_REGULARIZATION = 0.003
+# What `learn` chooses from: probabilities, shares of them, and seconds.
+_ON = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _OFF_SHARES = (1.0, 0.85, 0.7, 0.5)
-_DURATIONS = (0.0, 0.06, 0.1, 0.16)
-_GAPS = (0.0, 0.06, 0.1, 0.16, 0.24)
+_MIN_DURATIONS = (0.0, 0.06, 0.1, 0.16, 0.24)
+_MIN_GAPS = (0.0, 0.06, 0.1, 0.16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +48,12 @@ class VocalActivity:
     Attributes
     ----------
     intervals : ndarray of shape (n_intervals, 2)
-        Start and end of each stretch of singing in seconds, in order and apart; none where the
+        Start and end of each stretch of singing in seconds, in order and disjoint; none where the
         song is instrumental.
     times : ndarray of shape (n_frames,)
         Centres of the frames in seconds, 20 ms apart.
     probabilities : ndarray of shape (n_frames,)
-        That vocals sound in a frame, in [0, 1], from its levels and those around it.
+        That vocals sound in a frame, in [0, 1], before any smoothing.
     share : float
         Of the song that the intervals cover, in [0, 1].
     label : {"vocal", "instrumental"}
@@ -60,12 +63,11 @@ class VocalActivity:
     --------
     >>> import numpy as np
     >>> from sksep._vocal_activity import VocalActivity
-    >>> activity = VocalActivity(
-    ...     np.array([[0.5, 2.0]]), np.arange(1, 200) * 0.02, np.zeros(199), 0.375, "vocal"
-    ... )
+    >>> times = np.arange(1, 200) * 0.02
+    >>> activity = VocalActivity(np.array([[0.5, 2.0]]), times, np.zeros(199), 0.375, "vocal")
     >>> activity.to_csv_rows("song.wav")
     [('song.wav', 'vocal', '0.500', '2.000')]
-    >>> int(activity.active().sum())
+    >>> int(activity.is_active().sum())
     75
     """
 
@@ -75,7 +77,7 @@ class VocalActivity:
     share: float
     label: str
 
-    def active(self) -> BoolArray:
+    def is_active(self) -> BoolArray:
         """Whether the centre of each frame lies in an interval, shape (n_frames,)."""
         n_started = np.searchsorted(self.intervals[:, 0], self.times, side="right")
         n_ended = np.searchsorted(self.intervals[:, 1], self.times, side="right")
@@ -92,8 +94,8 @@ class VocalActivity:
         Returns
         -------
         list of tuple of str
-            One row per interval, in seconds with milliseconds; where there is none, one row
-            without start and end.
+            One per interval, in seconds with milliseconds; where there is none, one without start
+            and end.
         """
         rows = [(track, self.label, f"{start:.3f}", f"{end:.3f}") for start, end in self.intervals]
         return rows or [(track, self.label, "", "")]
@@ -101,45 +103,44 @@ class VocalActivity:
 
 @dataclass(frozen=True)
 class ActivityDetector:
-    """Find vocals by the levels of vocals and mixture: a logistic regression with hysteresis.
+    """Find vocals by the levels of what was separated: logistic regression and hysteresis.
 
-    Levels count relative to the loud vocals of the song, so that its gain does not matter, and
+    Levels count relative to the loud parts of the song, so that its gain does not matter, and
     relative to the mixture, so that what leaks from the accompaniment is told from a voice.
 
     Parameters
     ----------
     weights : tuple of float
-        Of the features of a frame (see `features`).
+        Of the features of a frame, see `features`.
     bias : float
         Of the logistic regression.
     on, off : float
-        Singing begins where the probability reaches `on`, and lasts while it is `off` at least;
+        Singing begins where the probability reaches `on`, and lasts while it is `off` or more;
         0 < off <= on < 1.
     min_duration, min_gap : float
-        Seconds; shorter gaps are filled, then shorter stretches are dropped.
+        Seconds: shorter gaps are filled, then shorter stretches of singing are dropped.
     min_share : float
-        Share of a vocal song in which vocals sound, at least.
+        Share of a song in which vocals sound at least, or it is instrumental.
     min_ratio : float
-        dB of the vocals over the mixture in those parts of a vocal song, at least.
+        dB of the vocals over the mixture where they sound at least, or the song is instrumental.
 
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a value is out of its range.
 
     Examples
     --------
-    Loud vocals in the middle of noise:
+    Two seconds of a voice, which are loud vocals and most of the mixture:
 
     >>> import numpy as np
     >>> from sksep._vocal_activity import ActivityDetector
-    >>> levels = np.full((500, 2), (-60.0, -20.0))
-    >>> levels[100:300] = (-21.0, -20.0)
-    >>> labels = levels[:, 0] > -40
+    >>> labels = np.arange(500) // 100 == 2
+    >>> levels = np.where(labels[:, None, None], -20.0, [[-60.0], [-20.0]]) - np.zeros(6)
     >>> detector = ActivityDetector.learn([levels], [labels])
     >>> activity = detector.detect(levels)
     >>> activity.label, activity.intervals.round(2).tolist()
-    ('vocal', [[2.01, 6.01]])
+    ('vocal', [[4.01, 6.01]])
     """
 
     weights: tuple[float, ...]
@@ -153,29 +154,73 @@ class ActivityDetector:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", tuple(float(weight) for weight in self.weights))
-        if len(self.weights) != N_FEATURES:
+        if len(self.weights) != N_FEATURES or not np.isfinite(self.weights).all():
             raise ValueError(
-                f"weights has {len(self.weights)} values, but a frame has {N_FEATURES} features: "
-                "the detector was learned by another version of sksep. Learn it again."
+                f"weights must be {N_FEATURES} finite numbers, got {len(self.weights)}: a detector "
+                "of another version of sksep has to be learned again."
             )
-        if not 0.0 < self.off <= self.on < 1.0:
-            raise ValueError(
-                f"off = {self.off} and on = {self.on} must be in (0, 1), off at most as large."
-            )
+        check_number("bias", self.bias)
+        check_number("on", self.on, 0.0, 1.0, include_low=False, include_high=False)
+        check_number("off", self.off, 0.0, self.on, include_low=False)
+        check_number("min_duration", self.min_duration, 0.0)
+        check_number("min_gap", self.min_gap, 0.0)
+        check_number("min_share", self.min_share, 0.0, 1.0)
+        check_number("min_ratio", self.min_ratio)
 
-    @classmethod
-    def learn(cls, levels: Sequence[Levels], labels: Sequence[npt.NDArray]) -> ActivityDetector:
-        """Learn from songs in which it is known where vocals sound.
-
-        The weights are those of a logistic regression on the frames of all songs; thresholds and
-        durations those with the highest F-measure on the same songs.
+    def detect(self, levels: npt.NDArray) -> VocalActivity:
+        """Where vocals sound in a song.
 
         Parameters
         ----------
-        levels : sequence of ndarray of shape (n_frames, 2)
-            Of each song, by `LevelMeter`.
+        levels : ndarray of shape (n_frames, 2, n_bands)
+            dB, from a `LevelMeter` that heard the song. Songs shorter than a frame (40 ms) have
+            none, and are instrumental, as silent ones are.
+
+        Returns
+        -------
+        VocalActivity
+
+        Raises
+        ------
+        ValueError
+            If the levels have another shape, or are not finite.
+        """
+        levels = _check_levels(levels)
+        n_frames = len(levels)
+        times: FloatArray = FRAME_LENGTH / 2.0 + FRAME_HOP * np.arange(n_frames, dtype=float)
+        probabilities = self.probabilities(levels)
+        runs = _runs(probabilities, self)
+        active = _inside(runs, n_frames)
+        share = active.mean() if n_frames else 0.0
+        if not active.any() or share < self.min_share or _ratio(levels[active]) < self.min_ratio:
+            return VocalActivity(np.zeros((0, 2)), times, probabilities, 0.0, "instrumental")
+        intervals = _seconds(runs, n_frames)
+        duration = FRAME_LENGTH + FRAME_HOP * (n_frames - 1)
+        share = float(np.diff(intervals).sum() / duration)
+        return VocalActivity(intervals, times, probabilities, share, "vocal")
+
+    def probabilities(self, levels: npt.NDArray) -> FloatArray:
+        """Probability of vocals in each frame, shape (n_frames,); 0 where the song is silent."""
+        levels = _check_levels(levels)
+        if _is_silent(levels):
+            return np.zeros(len(levels))
+        return expit(features(levels) @ np.array(self.weights) + self.bias)
+
+    @classmethod
+    def learn(
+        cls, levels: Sequence[npt.NDArray], labels: Sequence[npt.NDArray]
+    ) -> ActivityDetector:
+        """Learn a detector from labelled songs.
+
+        The weights are those of a logistic regression; hysteresis and shortest durations are
+        chosen for the F-measure of the frames.
+
+        Parameters
+        ----------
+        levels : sequence of ndarray of shape (n_frames, 2, n_bands)
+            Of songs, see `detect`.
         labels : sequence of ndarray of shape (n_frames,)
-            True, or nonzero, where vocals sound.
+            Whether vocals sound in each frame.
 
         Returns
         -------
@@ -184,136 +229,174 @@ class ActivityDetector:
         Raises
         ------
         ValueError
-            Where lengths differ, or frames of one kind are missing.
+            If levels and labels do not match, or all frames have one label.
         """
         from sklearn.linear_model import LogisticRegression
         from sklearn.preprocessing import StandardScaler
 
-        truths = [np.asarray(label).astype(bool) for label in labels]
-        for index, (song, truth) in enumerate(zip(levels, truths, strict=True)):
-            if len(song) != len(truth):
-                raise ValueError(
-                    f"Song {index} has levels of {len(song)} frames but {len(truth)} labels."
-                )
-        of_frames = [features(song) for song in levels]
-        sings = np.concatenate(truths)
-        if sings.all() or not sings.any():
-            raise ValueError("Frames with and without vocals are needed to tell them apart.")
-        scaler = StandardScaler().fit(np.concatenate(of_frames))
-        regression = LogisticRegression(C=0.01, max_iter=500).fit(
-            scaler.transform(np.concatenate(of_frames)), sings
+        songs = [_check_levels(song) for song in levels]
+        truths = [np.asarray(song, dtype=bool) for song in labels]
+        if [len(song) for song in songs] != [len(truth) for truth in truths]:
+            raise ValueError(
+                "levels and labels differ in their numbers of songs or of frames; give one label "
+                "for each frame of each song."
+            )
+        # Of silence there is nothing to learn: `probabilities` makes a case of it.
+        songs, truths = (
+            [part for part, song in zip(parts, songs, strict=True) if not _is_silent(song)]
+            for parts in (songs, truths)
         )
+        truth = np.concatenate([*truths, np.zeros(0, bool)])
+        if truth.all() or not truth.any():
+            raise ValueError("labels need audible frames with vocals, and some without.")
+        scaler = StandardScaler()
+        inputs = scaler.fit_transform(np.concatenate([features(song) for song in songs]))
+        regression = LogisticRegression(C=_INVERSE_REGULARIZATION, max_iter=1000)
+        regression.fit(inputs, truth)
         weights = regression.coef_[0] / scaler.scale_
         bias = float(regression.intercept_[0] - weights @ scaler.mean_)
-        detector = cls(tuple(weights.tolist()), bias)
-        # Songs are laid end to end, with pauses between them that no gap closes.
-        pause = round(1.0 / FRAME_HOP)
-        probabilities = np.concatenate(
-            [np.pad(detector._probabilities(each), (0, pause)) for each in of_frames]
-        )
-        sings = np.concatenate([np.pad(truth, (0, pause)) for truth in truths])
-        choices = [
-            replace(detector, on=on, off=share * on, min_duration=duration, min_gap=gap)
-            for on, share, duration, gap in product(_ON, _OFF_SHARES, _DURATIONS, _GAPS)
-        ]
-        return max(choices, key=lambda each: _f_measure(each._active(probabilities), sings))
-
-    def detect(self, levels: Levels) -> VocalActivity:
-        """Find the vocals of a song.
-
-        Parameters
-        ----------
-        levels : ndarray of shape (n_frames, 2)
-            dB of vocals and mixture, by `LevelMeter`; no frame at all for less than 40 ms.
-
-        Returns
-        -------
-        VocalActivity
-        """
-        n_frames = len(levels)
-        times: FloatArray = FRAME_HOP * np.arange(1.0, n_frames + 1.0)  # the centres of 40 ms
-        probabilities = np.zeros(n_frames)
-        if n_frames and levels[:, 1].max() > _SILENT_SONG:
-            probabilities = self._probabilities(features(levels))
-        active = self._active(probabilities)
-        if not self._is_vocal(levels, active):
-            active[:] = False
-        # Half a hop around the centres of the first and last frame; the song itself at its ends.
-        edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0))
-        intervals: FloatArray = FRAME_HOP * (edges.reshape(-1, 2).astype(np.float64) + 0.5)
-        intervals[edges.reshape(-1, 2) == 0] = 0.0
-        duration = (n_frames + 1) * FRAME_HOP
-        intervals[edges.reshape(-1, 2) == n_frames] = duration
-        return VocalActivity(
-            intervals,
-            times,
-            probabilities,
-            float(np.diff(intervals, axis=1).sum() / duration),
-            VOCAL if active.any() else INSTRUMENTAL,
-        )
+        return _choose_hysteresis(cls(tuple(weights.tolist()), bias), songs, truths)
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers, as JSON takes them."""
+        """The parameters as what JSON can hold; `from_dict` is the way back."""
         return {**asdict(self), "weights": list(self.weights)}
 
     @classmethod
-    def from_dict(cls, numbers: Mapping[str, Any]) -> ActivityDetector:
-        """The inverse of `as_dict`."""
-        return cls(**numbers)
+    def from_dict(cls, values: Mapping[str, Any]) -> ActivityDetector:
+        """A detector of the parameters that `as_dict` gave.
 
-    def _probabilities(self, of_frames: FloatArray) -> FloatArray:
-        scores = of_frames @ np.array(self.weights) + self.bias
-        probabilities: FloatArray = expit(scores)
-        return probabilities
-
-    def _active(self, probabilities: FloatArray) -> BoolArray:
-        """Frames in stretches that are `off` throughout and `on` somewhere, long enough."""
-        stretches, _ = ndimage.label(probabilities >= self.off)
-        begun = np.unique(stretches[probabilities >= self.on])
-        active = np.isin(stretches, begun[begun > 0])
-        active = _without_short(~active, self.min_gap, keep_ends=True)
-        return _without_short(~active, self.min_duration, keep_ends=False)
-
-    def _is_vocal(self, levels: Levels, active: BoolArray) -> bool:
-        if not active.any() or active.mean() < self.min_share:
-            return False
-        vocals, mixture = (10.0 ** (levels[active] / 10.0)).mean(axis=0)
-        return bool(10.0 * np.log10(vocals / mixture) >= self.min_ratio)
+        Raises
+        ------
+        ValueError
+            If a parameter is missing or unknown, or out of its range.
+        """
+        names = {field.name for field in fields(cls)}
+        if names != set(values):
+            raise ValueError(
+                f"A detector has the parameters {sorted(names)}, got {sorted(values)}: one of "
+                "another version of sksep has to be learned again."
+            )
+        return cls(**values)
 
 
-def features(levels: Levels) -> FloatArray:
-    """What the logistic regression weighs, shape (n_frames, N_FEATURES), in dB.
+def features(levels: npt.NDArray) -> FloatArray:
+    """Features of the frames of a song.
+
+    Of all bands together (less the lowest, where basses are) and of each: the level of the vocals
+    relative to their loud frames, that of the vocals over that of the mixture, and that of the
+    mixture relative to its loud frames; in the frame, and averaged over 0.1, 0.3 and 1 s around.
 
     Parameters
     ----------
-    levels : ndarray of shape (n_frames, 2)
-        dB of vocals and mixture, of one frame at least.
+    levels : ndarray of shape (n_frames, 2, n_bands)
+        dB of vocals and mixture; at least one frame.
+
+    Returns
+    -------
+    ndarray of shape (n_frames, n_features)
+        In units of 10 dB.
     """
-    vocals, mixture = levels.T.astype(float)
-    loud = np.percentile(vocals, _LOUD_PERCENTILE)
-    relative = np.clip(vocals - loud, _LOWEST_LEVEL, -_LOWEST_LEVEL)
-    ratio = np.clip(vocals - mixture, _LOWEST_RATIO, _HIGHEST_RATIO)
-    columns = []
-    for values in (relative, ratio):
-        padded = np.pad(values, max(_OFFSETS), mode="edge")
-        columns += [padded[max(_OFFSETS) + offset :][: len(values)] for offset in _OFFSETS]
-        columns += [ndimage.uniform_filter1d(values, size) for size in _MEANS]
-        columns += [ndimage.maximum_filter1d(values, size) for size in _LARGEST]
-        columns += [ndimage.minimum_filter1d(values, size) for size in _SMALLEST]
-    return np.stack(columns, axis=1)
+    levels = np.concatenate([_total(levels)[..., None], levels], axis=2)
+    vocals, mixture = levels[:, 0], levels[:, 1]
+    loud_vocals, loud_mixture = np.percentile(levels[:, :, 0], _LOUD_PERCENTILE, axis=0)
+    loud_vocals = max(loud_vocals, loud_mixture - _SOFTEST_VOCALS)
+    # Silence over silence is no vocals.
+    audible_mixture = np.maximum(mixture, loud_mixture + _LOWEST_LEVEL)
+    now = np.concatenate(
+        [
+            np.maximum(vocals - loud_vocals, _LOWEST_LEVEL),
+            np.clip(vocals - audible_mixture, _LOWEST_RATIO, _HIGHEST_RATIO),
+            np.maximum(mixture - loud_mixture, _LOWEST_LEVEL),
+        ],
+        axis=1,
+        dtype=float,
+    )
+    around = [
+        ndimage.uniform_filter1d(now, size, axis=0, mode="nearest") for size in _AVERAGED_FRAMES
+    ]
+    return np.concatenate([now, *around], axis=1) / 10.0
 
 
-def _without_short(flags: BoolArray, duration: float, *, keep_ends: bool) -> BoolArray:
-    """Flags without runs shorter than `duration` in seconds."""
-    runs, n_runs = ndimage.label(flags)
-    lengths = np.bincount(runs, minlength=n_runs + 1) * FRAME_HOP
-    short = lengths < duration
-    short[0] = False
-    if keep_ends and len(flags):  # before and after the first and last singing is no gap
-        short[[runs[0], runs[-1]]] = False
-    kept: BoolArray = flags & ~short[runs]
-    return kept
+def _check_levels(levels: npt.NDArray) -> npt.NDArray:
+    levels = np.asarray(levels)
+    if levels.ndim != 3 or levels.shape[1:] != (2, N_BANDS):
+        raise ValueError(
+            f"levels has shape {levels.shape}, but (n_frames, 2, {N_BANDS}) is needed; measure "
+            "them with LevelMeter."
+        )
+    if not np.isfinite(levels).all():
+        raise ValueError("levels has NaN or infinity; so had the waveforms it was measured on.")
+    return levels
 
 
-def _f_measure(estimate: BoolArray, truth: BoolArray) -> float:
-    return float(2.0 * (estimate & truth).sum() / max(1, estimate.sum() + truth.sum()))
+def _total(levels: npt.NDArray) -> FloatArray:
+    """Levels of all bands but the lowest together, shape (n_frames, 2)."""
+    power: FloatArray = np.power(10.0, levels[..., 1:].astype(np.float64) / 10.0).sum(axis=-1)
+    return 10.0 * np.log10(power)
+
+
+def _is_silent(levels: npt.NDArray) -> bool:
+    return not len(levels) or float(_total(levels)[:, 1].max()) < _SILENT_SONG
+
+
+def _ratio(levels: npt.NDArray) -> float:
+    """Level of the vocals over that of the mixture in the same frames, in dB."""
+    vocals, mixture = np.power(10.0, _total(levels) / 10.0).sum(axis=0)
+    return float(10.0 * np.log10(vocals / mixture))
+
+
+def _runs(probabilities: FloatArray, detector: ActivityDetector) -> npt.NDArray[np.int64]:
+    """First frame of each stretch of singing, and the first one after it, shape (n, 2)."""
+    candidates, n_candidates = ndimage.label(probabilities >= detector.off)
+    begins = np.zeros(n_candidates + 1, bool)
+    begins[candidates[probabilities >= detector.on]] = True
+    changes = np.diff(begins[candidates].astype(np.int8), prepend=0, append=0)
+    starts, ends = np.flatnonzero(changes > 0), np.flatnonzero(changes < 0)
+    if len(starts):
+        is_gap = starts[1:] - ends[:-1] >= _in_frames(detector.min_gap)
+        starts, ends = starts[np.append(True, is_gap)], ends[np.append(is_gap, True)]
+    runs = np.stack([starts, ends], axis=1)
+    return runs[ends - starts >= _in_frames(detector.min_duration)]
+
+
+def _in_frames(seconds: float) -> float:
+    return round(seconds * FRAMES_PER_SECOND, 6)  # 0.06 s are 3 frames, not 3 and a bit
+
+
+def _inside(runs: npt.NDArray[np.int64], n_frames: int) -> BoolArray:
+    changes = np.zeros(n_frames + 1, np.int64)
+    changes[runs[:, 0]] += 1
+    changes[runs[:, 1]] -= 1
+    return np.cumsum(changes)[:n_frames] > 0
+
+
+def _seconds(runs: npt.NDArray[np.int64], n_frames: int) -> FloatArray:
+    """Frames as seconds: each stands for the 20 ms around its centre, the outermost for more."""
+    seconds: FloatArray = FRAME_HOP * (runs.astype(np.float64) + 0.5)
+    seconds[runs == 0] = 0.0
+    seconds[runs == n_frames] = FRAME_LENGTH + FRAME_HOP * (n_frames - 1)
+    return seconds
+
+
+def _choose_hysteresis(
+    detector: ActivityDetector, songs: Sequence[npt.NDArray], truths: Sequence[BoolArray]
+) -> ActivityDetector:
+    """The thresholds and durations of the largest F-measure; the plainest of equally good ones."""
+    # Songs in a row, so far apart that no gap between two is filled.
+    apart = np.zeros(FRAMES_PER_SECOND)
+    scores = np.concatenate(
+        [part for song in songs for part in (detector.probabilities(song), apart)]
+    )
+    truth = np.concatenate([part for song in truths for part in (song, apart > 0.0)])
+    best, best_f_measure = detector, -1.0
+    for min_duration, min_gap, off_share, on in product(
+        _MIN_DURATIONS, _MIN_GAPS, _OFF_SHARES, _ON
+    ):
+        candidate = replace(
+            detector, on=on, off=on * off_share, min_duration=min_duration, min_gap=min_gap
+        )
+        active = _inside(_runs(scores, candidate), len(scores))
+        f_measure = 2.0 * np.sum(active & truth) / (active.sum() + truth.sum())
+        if f_measure > best_f_measure + 1e-12:
+            best, best_f_measure = candidate, f_measure
+    return best

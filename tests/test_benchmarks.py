@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from sklearn.pipeline import Pipeline
 
+import sksep
 from sksep import MaskBuilder, MelChunker, UNetSeparator
 from sksep.datasets import make_songs
 from sksep.training import Augmentation
@@ -27,8 +28,11 @@ def helpers():
     import _models
     import _records
     import _scores
+    import package_models
+    import pretrained
 
-    yield {module.__name__: module for module in (_data, _models, _records, _scores)}
+    modules = (_data, _models, _records, _scores, package_models, pretrained)
+    yield {module.__name__: module for module in modules}
     sys.path.remove(str(BENCHMARKS))
 
 
@@ -219,3 +223,24 @@ class TestModels:
         part = helpers["_data"].Part(*[list(range(9))] * 3)
         assert part.spread(3).vocals == [0, 4, 8]
         assert part.spread(None) is part
+
+
+def test_folds_of_the_models_that_ship_leave_groups_out(helpers):
+    groups = ["b", "a", "c", "a", "b", "d"]
+    kept_indices, held_out = (
+        helpers["pretrained"].kept_indices,
+        helpers["pretrained"].held_out_indices,
+    )
+    assert kept_indices(groups, None) == list(range(6))
+    tested = []
+    for fold in range(helpers["pretrained"].N_FOLDS):
+        kept, left_out = kept_indices(groups, fold), held_out(groups, fold)
+        assert not {groups[i] for i in kept} & {groups[i] for i in left_out}
+        assert sorted(kept + left_out) == list(range(6))
+        tested += left_out
+    assert sorted(tested) == list(range(6))
+
+
+def test_every_model_that_ships_has_a_recipe_and_a_card(helpers):
+    names = {card.name for card in sksep.pretrained.list_pretrained()}
+    assert names == set(helpers["pretrained"].RECIPES) == set(helpers["package_models"].MODELS)
