@@ -6,13 +6,15 @@
 Of each recipe with folds (`pretrained.py NAME --fold K`), each fold is tested on what it was not
 trained on: MUSDB18's excerpts and whole songs, by artist; MIR-1K's clips of the other singer; and
 instrumentals by project, in which nothing should be taken for vocals. The two recipes on MIR-1K
-alone are tested on MUSDB18, which has none of their recordings. BSSEval v3, mono at 16 kHz, whole
-track; the leakage is the level of the vocals over that of the instrumental.
+alone are tested on MUSDB18 only, which has none of their recordings. BSSEval v3, mono at 16 kHz,
+whole track; the leakage is the level of the vocals over that of the instrumental. Results are added
+to those that are there already.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,12 @@ import numpy as np
 import torch
 from _evaluation import _leakage
 from _results import FOLDER, markdown_table, write
-from _scores import PROTOCOL, mono, score_track, summary
+from _scores import PROTOCOL, SAMPLE_RATE, mono, score_track, summary
 from pretrained import N_FOLDS, held_out_indices
 from sklearn.pipeline import Pipeline
 
 import sksep
+from sksep._tracks import resample, to_mono
 from sksep.datasets import load_files, load_folder, load_mir1k, load_musdb18
 
 # Of each instrumental, this many seconds from its middle.
@@ -53,6 +56,12 @@ def main() -> None:
     for name in options.only:
         for n_iter in options.n_iter:
             rows += scored(name, n_iter, options.models, data)
+    path = options.results / "held_out.json"
+    earlier = json.loads(path.read_text())["rows"] if path.is_file() else []
+    key = ("model", "Griffin-Lim iterations", "test")
+    new = {tuple(row[name] for name in key) for row in rows}
+    rows += [row for row in earlier if tuple(row[name] for name in key) not in new]
+    rows.sort(key=lambda row: (row["model"], row["Griffin-Lim iterations"]))
     table = markdown_table(rows)
     print(table)
     write("held_out", {"protocol": PROTOCOL, "rows": rows}, table, options.results)
@@ -75,8 +84,8 @@ def scored(name: str, n_iter: int, models: Path, data: Path) -> list[dict[str, A
             tests.setdefault(test, []).extend(
                 score(pipeline, mixture, vocals) for mixture, vocals in tracks
             )
-        for path in instrumentals(data, fold):
-            leakages.append(_leakage(pipeline, middle(path)))
+        if fold is not None:
+            leakages += [_leakage(pipeline, middle(path)) for path in instrumentals(data, fold)]
         print(name, fold, {test: len(rows) for test, rows in tests.items()}, flush=True)
     return [
         {
@@ -110,17 +119,16 @@ def tests_of(data: Path, fold: int | None) -> dict[str, list[tuple[Any, Any]]]:
     return found
 
 
-def instrumentals(data: Path, fold: int | None) -> list[str]:
-    """Music without vocals of projects that a fold left out; all of it for no fold."""
+def instrumentals(data: Path, fold: int) -> list[str]:
+    """Music without vocals of projects that a fold left out."""
     files = load_files(data / "instrumental")
-    indices = range(len(files.paths)) if fold is None else held_out_indices(files.groups, fold)
-    return [files.paths[index] for index in indices]
+    return [files.paths[index] for index in held_out_indices(files.groups, fold)]
 
 
 def middle(path: str) -> np.ndarray:
     """The middle of a recording."""
     waveform = mono(path)
-    length = round(_INSTRUMENTAL_SECONDS * 16000)
+    length = round(_INSTRUMENTAL_SECONDS * SAMPLE_RATE)
     start = max(0, (len(waveform) - length) // 2)
     return waveform[start : start + length]
 
@@ -128,12 +136,8 @@ def middle(path: str) -> np.ndarray:
 def score(pipeline: Pipeline, mixture: Any, vocals: Any) -> Any:
     """Scores of one track, which the model hears as a user's file: at its own rate."""
     estimate = sksep.separate(mixture, pipeline)
-    waveform = estimate.vocals
-    from sksep._tracks import resample, to_mono
-
-    return score_track(
-        mono(mixture), mono(vocals), resample(to_mono(waveform), estimate.sample_rate, 16000)
-    )
+    waveform = resample(to_mono(estimate.vocals), estimate.sample_rate, SAMPLE_RATE)
+    return score_track(mono(mixture), mono(vocals), waveform)
 
 
 if __name__ == "__main__":
