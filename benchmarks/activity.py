@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _results import FOLDER, markdown_table, settings, write
+from _results import FOLDER, markdown_table, write
 from _scores import mono
 from pretrained import N_FOLDS, held_out_indices
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
@@ -73,11 +73,9 @@ def main() -> None:
     print(table, flush=True)
     labels = track_labels(estimated, [instrumentals(data, *item) for item in enumerate(models)])
     print(markdown_table([labels]), flush=True)
-    # Only where the results go and what was read differs between runs.
-    options.models = None
     write(
         "activity",
-        {"options": settings(options), "rows": rows, "track labels": labels},
+        {"rows": rows, "track labels": labels},
         f"{table}\n\n{markdown_table([labels])}",
         options.results,
     )
@@ -155,6 +153,7 @@ def detected(
 
 
 def learned(part: Clips, train: np.ndarray) -> ActivityDetector:
+    """A detector of some clips."""
     return ActivityDetector.learn(
         [part.levels[index] for index in train], [part.labels[index] for index in train]
     )
