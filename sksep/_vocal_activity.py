@@ -200,11 +200,14 @@ class ActivityDetector:
         return VocalActivity(intervals, times, probabilities, share, "vocal")
 
     def probabilities(self, levels: npt.NDArray) -> FloatArray:
-        """Probability of vocals in each frame, shape (n_frames,); 0 where the song is silent."""
+        """Probability of vocals in each frame, shape (n_frames,); 0 where they are inaudible."""
         levels = _check_levels(levels)
         if _is_silent(levels):
             return np.zeros(len(levels))
-        return expit(features(levels) @ np.array(self.weights) + self.bias)
+        vocals, mixture = _total(levels).T
+        # Of pauses in which all is silent, nothing was learned.
+        audible = vocals > np.percentile(mixture, _LOUD_PERCENTILE) + _LOWEST_LEVEL
+        return audible * expit(features(levels) @ np.array(self.weights) + self.bias)
 
     @classmethod
     def learn(
