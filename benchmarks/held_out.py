@@ -24,6 +24,7 @@ import torch
 from _evaluation import _leakage
 from _results import FOLDER, markdown_table, write
 from _scores import PROTOCOL, SAMPLE_RATE, mono, score_track, summary
+from package_models import MODELS
 from pretrained import N_FOLDS, held_out_indices
 from sklearn.pipeline import Pipeline
 
@@ -79,7 +80,8 @@ def scored(name: str, n_iter: int, models: Path, data: Path) -> list[dict[str, A
     tests: dict[str, list[Any]] = {}
     leakages: list[float] = []
     for fold, path in folds.items():
-        pipeline = sksep.load(path).set_params(invert__n_iter=n_iter)
+        pipeline = sksep.load(path)
+        pipeline.set_params(chunk__overlap=MODELS[name].overlap, invert__n_iter=n_iter)
         for test, tracks in tests_of(data, fold).items():
             tests.setdefault(test, []).extend(
                 score(pipeline, mixture, vocals) for mixture, vocals in tracks

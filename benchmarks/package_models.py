@@ -102,7 +102,7 @@ MODELS = {
         _GENERAL_TERMS,
         _GENERAL_PROTOCOL,
         _GENERAL_LIMITS,
-        overlap=0.25,
+        overlap=0.125,
     ),
     "uhnet-mir1k": Shipped(
         "UH-Net for MIR-1K's published protocol.",
@@ -143,8 +143,8 @@ def package(name: str, models: Path, results: Path, detector: dict[str, Any]) ->
     """Write one model and its card."""
     shipped = MODELS[name]
     pipeline = sksep.load(models / f"{name}.safetensors", device="auto")
-    # The phase of the mixture as it is, for which the masks were trained: ten iterations cost 0.1 to
-    # 0.4 dB (results/held_out.md), and most of the time.
+    # The phase of the mixture as it is, for which the masks were trained: ten iterations cost 0.1
+    # to 0.4 dB (results/held_out.md), and most of the time.
     pipeline.set_params(chunk__overlap=shipped.overlap, invert__n_iter=0)
     path = PACKAGE / f"{name}.safetensors"
     sksep.save(pipeline, path, overwrite=True)
