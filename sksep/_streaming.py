@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import soxr
 import torch
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -13,14 +12,14 @@ from torch import Tensor
 
 from sksep._inversion import BlockInverter, Inversion
 from sksep._parameters import check_integer
-from sksep._tracks import FloatArray, resampled_length
+from sksep._tracks import FloatArray, MonoResampler
 from sksep.nn import spectral
-from sksep.nn.chunks import chunk, overlap_sum
+from sksep.nn.chunks import CrossFader, chunk
 from sksep.nn.front_end import FLOOR, FLOOR_DECIBELS, FrontEnd
 from sksep.separators._net_separator import NetSeparator
 from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
 
-# What the resampler may hold back, in seconds: measured between 8 and 192 kHz, and rounded up.
+# What the resampler may hold back, in seconds; tests hold it to that between 8 and 192 kHz.
 _RESAMPLING_SECONDS = 0.25
 
 
@@ -85,7 +84,8 @@ class StreamingSeparator:
         chunker, self._separator, inversion = _steps(pipeline)
         self._front_end = front_end = chunker._front_end()
         self._separator._check_front_end(front_end, "The stream")
-        self.sample_rate = check_integer("sample_rate", sample_rate or front_end.sample_rate, 1)
+        rate = front_end.sample_rate if sample_rate is None else sample_rate
+        self.sample_rate = check_integer("sample_rate", rate, 1)
         self.n_channels = check_integer("n_channels", n_channels, 1)
         self._inverter = BlockInverter(
             front_end, self.sample_rate, inversion, self._separator._inversion_device()
@@ -137,7 +137,7 @@ class StreamingSeparator:
         SeparatedBlock
         """
         if self._n_samples:
-            self._masks.finish(self._to_model.finish(self._n_samples))
+            self._masks.finish(self._to_model.finish())
             length = self._inverter.block_length(self._n_samples)
             while self._start < self._n_samples:
                 self._invert_block(length, self._n_samples)
@@ -147,7 +147,7 @@ class StreamingSeparator:
 
     def _begin(self) -> None:
         front_end = self._front_end
-        self._to_model = _Resampler(self.sample_rate, front_end.sample_rate)
+        self._to_model = MonoResampler(self.sample_rate, front_end.sample_rate)
         self._masks = _MaskStream(self._separator, front_end)
         self._one_dimensional: bool | None = None
         self._n_samples = 0
@@ -251,32 +251,6 @@ def _steps(pipeline: Any) -> tuple[MelChunker, NetSeparator, Inversion]:
     return chunker, separator, Inversion() if inverter is None else inverter._inversion()
 
 
-class _Resampler:
-    """Mono blocks at the rate of the model."""
-
-    def __init__(self, from_rate: int, to_rate: int) -> None:
-        self._rates = (from_rate, to_rate)
-        self._n_given = 0
-        self._stream = None
-        if from_rate != to_rate:
-            self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
-
-    def push(self, samples: FloatArray) -> FloatArray:
-        """The next samples, as far as they are complete."""
-        if self._stream is not None:
-            samples = self._stream.resample_chunk(samples)
-        self._n_given += len(samples)
-        return samples
-
-    def finish(self, n_samples: int) -> FloatArray:
-        """The rest, for a track of `n_samples`."""
-        if self._stream is None:
-            return np.zeros(0, np.float32)
-        rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
-        missing = resampled_length(n_samples, *self._rates) - self._n_given
-        return np.pad(rest[:missing], (0, max(0, missing - len(rest))))
-
-
 class _MaskStream:
     """Rows of the mask of a mono waveform that grows at its end."""
 
@@ -285,9 +259,7 @@ class _MaskStream:
         # A frame stands at the middle of its window: half a window of zeros comes first.
         self._samples = np.zeros(front_end.n_fft // 2, np.float32)
         self._frames = torch.zeros(0, front_end.n_bands)  # from the start of the next chunk on
-        # Sums of masks that the next chunk overlaps, and of their weights.
-        self._total = torch.zeros(0, front_end.n_bands)
-        self._weights = torch.zeros(0, 1)
+        self._cross_fader = CrossFader(front_end.chunk_step)
         self._rows = torch.zeros(0, front_end.n_bands)
         self._first_row = 0
 
@@ -309,10 +281,10 @@ class _MaskStream:
         # Half a window of zeros comes last, too.
         self.push(np.concatenate([samples, np.zeros(front_end.n_fft // 2, np.float32)]))
         n_rows = self.n_rows + len(self._frames)
-        if n_rows > self.n_rows + len(self._total):  # not all frames are part of a chunk
+        if len(self._frames) > self._cross_fader.n_waiting:  # not all frames are part of a chunk
             n_frames, step = front_end.n_frames, front_end.chunk_step
             self._estimate(chunk(self._frames, n_frames, step, FLOOR_DECIBELS))
-        rest = self._total / self._weights
+        rest = self._cross_fader.finish()
         self._rows = torch.cat([self._rows, rest])[: n_rows - self._first_row]
 
     def rows_from(self, first: int) -> tuple[Tensor, int]:
@@ -340,12 +312,6 @@ class _MaskStream:
 
     def _estimate(self, chunks: Tensor) -> None:
         """Masks of the next chunks; rows that no further chunk overlaps are complete."""
-        step = self._front_end.chunk_step
         for masks in self._separator._estimate_chunks(chunks):
-            total, weights = overlap_sum(masks, step)
-            total[: len(self._total)] += self._total
-            weights[: len(self._weights)] += self._weights
-            n_complete = len(masks) * step
-            self._rows = torch.cat([self._rows, total[:n_complete] / weights[:n_complete]])
-            self._total, self._weights = total[n_complete:], weights[n_complete:]
-        self._frames = self._frames[len(chunks) * step :]
+            self._rows = torch.cat([self._rows, self._cross_fader.push(masks)])
+        self._frames = self._frames[len(chunks) * self._front_end.chunk_step :]

@@ -131,17 +131,9 @@ class Track:
 
     def mono(self, sample_rate: int) -> FloatArray:
         """Mean over channels, resampled, shape (ceil(n_samples * sample_rate / own rate),)."""
-        if sample_rate == self.sample_rate:
-            blocks = [block.mean(axis=0) for block in self.read_blocks(_BLOCK_LENGTH)]
-            return np.concatenate(blocks)
-        stream = soxr.ResampleStream(self.sample_rate, sample_rate, 1, dtype="float32")
-        blocks = []
-        for block in self.read_blocks(_BLOCK_LENGTH):
-            blocks.append(stream.resample_chunk(block.mean(axis=0)))
-        blocks.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
-        return fix_length(
-            np.concatenate(blocks), resampled_length(self.n_samples, self.sample_rate, sample_rate)
-        )
+        resampler = MonoResampler(self.sample_rate, sample_rate)
+        blocks = [resampler.push(block.mean(axis=0)) for block in self.read_blocks(_BLOCK_LENGTH)]
+        return np.concatenate([*blocks, resampler.finish()])
 
     def blocks(self, length: int, margin: int) -> Iterator[tuple[int, FloatArray]]:
         """Each start, with the samples from start - margin to start + length + margin.
@@ -278,6 +270,33 @@ def load_audio(
     """
     track = check_track(source, sample_rate or 0, name)
     return track.read().reshape(track.shape), track.sample_rate
+
+
+class MonoResampler:
+    """Resamples a mono waveform block by block, to resampled_length(...) samples in all."""
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        self._rates = (from_rate, to_rate)
+        self._n_taken = self._n_given = 0
+        self._stream = None
+        if from_rate != to_rate:
+            self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """The next samples, as far as they are complete."""
+        self._n_taken += len(samples)
+        if self._stream is not None:
+            samples = self._stream.resample_chunk(samples)
+        self._n_given += len(samples)
+        return samples
+
+    def finish(self) -> FloatArray:
+        """The rest."""
+        if self._stream is None:
+            return np.zeros(0, np.float32)
+        rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        missing = resampled_length(self._n_taken, *self._rates) - self._n_given
+        return fix_length(rest, max(0, missing))
 
 
 def to_mono(samples: FloatArray) -> FloatArray:

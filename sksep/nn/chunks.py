@@ -59,6 +59,36 @@ def overlap_sum(chunks: Tensor, step: int) -> tuple[Tensor, Tensor]:
     return total, weights[:, None]
 
 
+class CrossFader:
+    """Joins chunks that come batch by batch, each `step` frames after the one before."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+        # Sums that the next chunk overlaps.
+        self._total: Tensor | None = None
+        self._weights: Tensor | None = None
+
+    @property
+    def n_waiting(self) -> int:
+        """Rows that wait for the next chunk."""
+        return 0 if self._total is None else len(self._total)
+
+    def push(self, chunks: Tensor) -> Tensor:
+        """The rows that no further chunk overlaps, (n_chunks * step, n_bands)."""
+        total, weights = overlap_sum(chunks, self._step)
+        if self._total is not None and self._weights is not None:
+            total[: len(self._total)] += self._total
+            weights[: len(self._weights)] += self._weights
+        n_complete = len(chunks) * self._step
+        self._total, self._weights = total[n_complete:], weights[n_complete:]
+        return total[:n_complete] / weights[:n_complete]
+
+    def finish(self) -> Tensor:
+        """The rows that are left after the last chunk."""
+        assert self._total is not None and self._weights is not None
+        return self._total / self._weights
+
+
 def unchunk(chunks: Tensor, n_total: int, step: int) -> Tensor:
     """Join (n_chunks, n_frames, n_bands) into (n_total, n_bands), cross-fading overlaps.
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sksep.nn.chunks import overlap_sum
+from sksep.nn.chunks import CrossFader
 from sksep.nn.front_end import FLOOR_DECIBELS
 
 
@@ -110,20 +110,9 @@ def join_batches(parts: Iterable[Tensor], step: int, n_total_frames: int) -> Ten
     -------
     Tensor of shape (n_total_frames, n_bands)
     """
-    total = weights = None
-    first = 0
-    for part in parts:
-        n_chunks, n_frames, n_bands = part.shape
-        if total is None or weights is None:
-            # The last chunk may reach beyond the end by less than its own length.
-            total = torch.zeros(n_total_frames + n_frames, n_bands)
-            weights = torch.zeros(n_total_frames + n_frames, 1)
-        part_total, part_weights = overlap_sum(part, step)
-        total[first : first + len(part_total)] += part_total
-        weights[first : first + len(part_total)] += part_weights
-        first += n_chunks * step
-    assert total is not None and weights is not None
-    return total[:n_total_frames].div_(weights[:n_total_frames])
+    cross_fader = CrossFader(step)
+    rows = [cross_fader.push(part) for part in parts]
+    return torch.cat([*rows, cross_fader.finish()])[:n_total_frames]
 
 
 def as_float(output: Any) -> Any:
