@@ -129,7 +129,7 @@ def separate(
     (True, 16000)
     """
     pipeline = load_model(model, n_iter=n_iter, device=device)
-    track = check_track(source, sample_rate or _model_rate(pipeline), "the song")
+    track = _check_song(source, sample_rate, pipeline)
     pairs = [*separated_blocks(track, pipeline)]
     vocals = np.concatenate([part for _, part in pairs], axis=1)
     mixture = np.concatenate([part for part, _ in pairs], axis=1)
@@ -173,7 +173,7 @@ def vocal_activity(
     ('instrumental', 0)
     """
     pipeline = load_model(model, device=device)
-    track = check_track(source, sample_rate or _model_rate(pipeline), "the song")
+    track = _check_song(source, sample_rate, pipeline)
     meter = LevelMeter(track.sample_rate)
     for mixture, vocals in separated_blocks(track, pipeline):
         meter.add(mixture, vocals)
@@ -227,7 +227,7 @@ def separate_file(
     track = check_track(path, 0, "the song")
     info = soundfile.info(path)
     stem_format = resolve_format(format, subtype, info)
-    meter = LevelMeter(track.sample_rate)
+    meter = None if detector is None else LevelMeter(track.sample_rate)
     dtype = "float64" if info.subtype in _WIDE_SUBTYPES else "float32"
     writer = StemWriter(
         outputs,
@@ -242,7 +242,7 @@ def separate_file(
 
     def write(mixture: npt.NDArray[Any], vocals: FloatArray) -> int:
         writer.write(mixture, vocals)
-        if detector is not None:
+        if meter is not None:
             meter.add(mixture, vocals)
         return writer.n_samples
 
@@ -264,7 +264,7 @@ def separate_file(
         sample_rate=track.sample_rate,
         n_channels=track.n_channels,
         warnings=tuple(_warnings(writer)),
-        activity=None if detector is None else detector.detect(meter.levels()),
+        activity=detector.detect(meter.levels()) if detector and meter else None,
     )
 
 
@@ -360,6 +360,11 @@ def _predict(track: Track, pipeline: Pipeline) -> FloatArray:
         source = track.read()
     vocals: FloatArray = pipeline.predict([source])[0]
     return vocals.reshape(track.n_channels, track.n_samples)
+
+
+def _check_song(source: Any, sample_rate: int | None, pipeline: Pipeline) -> Track:
+    rate = _model_rate(pipeline) if sample_rate is None else sample_rate
+    return check_track(source, check_integer("sample_rate", rate, 1), "the song")
 
 
 def _model_rate(pipeline: Pipeline) -> int:

@@ -337,7 +337,7 @@ class StemWriter:
         ----------
         mixture : ndarray of shape (n_channels, n)
             As read from the source, full scale 1.0; any n, also 0. float32 holds sources of up to
-        24 bits, float64 all.
+            24 bits, float64 all.
         vocals : ndarray of shape (n_channels, n)
             Estimate of the vocals, float32.
 

@@ -217,3 +217,14 @@ def test_load_model(pipeline, tmp_path):
         load_model(pipeline, n_iter=1)
     with pytest.raises(ValueError, match="n_iter"):
         load_model(path, n_iter=-1)
+
+
+@pytest.mark.parametrize("sample_rate", [0, -1, 44100.0])
+def test_a_wrong_sample_rate(pipeline, sample_rate):
+    with pytest.raises((ValueError, TypeError), match="sample_rate"):
+        separate(noise(1000), pipeline, sample_rate=sample_rate)
+
+
+def test_rates_too_low_for_the_detector(pipeline, tmp_path):
+    path = write_song(tmp_path / "song.wav", seconds=9.0, rate=900, n_channels=1)
+    assert separate_file(path, outputs(tmp_path / "out"), pipeline).sample_rate == 900
