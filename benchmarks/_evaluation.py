@@ -65,7 +65,7 @@ class Evaluation:
             truths.append(targets.proportion_mask.astype(np.float16))
             masks.append(batch[0].mask.astype(np.float16))
             if not given_truth:
-                leakages.append(_leakage(pipeline, mixture - vocals))
+                leakages.append(leakage(pipeline, mixture - vocals))
         result = {
             **summary(rows),
             **_mask_scores(truths, masks),
@@ -126,7 +126,7 @@ def _separate(pipeline: Pipeline, mixture: np.ndarray) -> tuple[np.ndarray, Any]
     return pipeline[-1].predict(batch)[0], batch
 
 
-def _leakage(pipeline: Pipeline, accompaniment: np.ndarray) -> float:
+def leakage(pipeline: Pipeline, accompaniment: np.ndarray) -> float:
     """Level of the estimate over that of a mixture without vocals, in dB; NaN for silence."""
     energy = np.square(accompaniment, dtype=np.float64).sum()
     if not energy:

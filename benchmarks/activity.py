@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 from _results import FOLDER, markdown_table, write
-from _scores import mono
+from _scores import SAMPLE_RATE, mono
+from held_out import instrumentals, middle
 from pretrained import N_FOLDS, held_out_indices
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from sklearn.model_selection import GroupKFold
@@ -32,9 +33,8 @@ from sklearn.pipeline import Pipeline
 import sksep
 from sksep._activity_levels import LevelMeter
 from sksep._vocal_activity import ActivityDetector, VocalActivity
-from sksep.datasets import load_files, load_mir1k
+from sksep.datasets import load_mir1k
 
-_SAMPLE_RATE = 16000
 # Excerpts of instrumentals, from their middles.
 _N_INSTRUMENTALS, _INSTRUMENTAL_SECONDS = 20, 10.0
 _N_SONG_FOLDS = 10
@@ -71,7 +71,9 @@ def main() -> None:
     rows = tested("uhnet", estimated) + tested("true vocals", clips(data, None))
     table = markdown_table([rounded(row) for row in rows])
     print(table, flush=True)
-    labels = track_labels(estimated, [instrumentals(data, *item) for item in enumerate(models)])
+    labels = track_labels(
+        estimated, [instrumental_levels(data, *item) for item in enumerate(models)]
+    )
     print(markdown_table([labels]), flush=True)
     write(
         "activity",
@@ -99,28 +101,20 @@ def clips(data: Path, models: list[Pipeline] | None) -> Clips:
     )
 
 
-def instrumentals(data: Path, fold: int, model: Pipeline) -> list[np.ndarray]:
+def instrumental_levels(data: Path, fold: int, model: Pipeline) -> list[np.ndarray]:
     """Levels of excerpts of projects that a fold left out."""
-    files = load_files(data / "instrumental")
-    held_out = held_out_indices(files.groups, fold)
-    n_excerpts = min(len(held_out), _N_INSTRUMENTALS // N_FOLDS)
+    paths = instrumentals(data, fold)
+    n_excerpts = min(len(paths), _N_INSTRUMENTALS // N_FOLDS)
     levels = []
-    for place in np.linspace(0, len(held_out) - 1, n_excerpts).round().astype(int):
-        excerpt = middle(mono(files.paths[held_out[place]]))
+    for place in np.linspace(0, len(paths) - 1, n_excerpts).round().astype(int):
+        excerpt = middle(paths[place], _INSTRUMENTAL_SECONDS)
         levels.append(measured(excerpt, model.predict([excerpt])[0]))
     return levels
 
 
-def middle(waveform: np.ndarray) -> np.ndarray:
-    """The middle of a recording."""
-    length = round(_INSTRUMENTAL_SECONDS * _SAMPLE_RATE)
-    start = max(0, (len(waveform) - length) // 2)
-    return waveform[start : start + length]
-
-
 def measured(mixture: Any, vocals: Any) -> np.ndarray:
     """Levels of a track."""
-    meter = LevelMeter(_SAMPLE_RATE)
+    meter = LevelMeter(SAMPLE_RATE)
     meter.add(mono(mixture), mono(vocals))
     return meter.levels()
 

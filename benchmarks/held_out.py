@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _evaluation import _leakage
+from _evaluation import leakage
 from _results import FOLDER, markdown_table, write
 from _scores import PROTOCOL, SAMPLE_RATE, mono, score_track, summary
 from package_models import MODELS
@@ -87,7 +87,10 @@ def scored(name: str, n_iter: int, models: Path, data: Path) -> list[dict[str, A
                 score(pipeline, mixture, vocals) for mixture, vocals in tracks
             )
         if fold is not None:
-            leakages += [_leakage(pipeline, middle(path)) for path in instrumentals(data, fold)]
+            leakages += [
+                leakage(pipeline, middle(path, _INSTRUMENTAL_SECONDS))
+                for path in instrumentals(data, fold)
+            ]
         print(name, fold, {test: len(rows) for test, rows in tests.items()}, flush=True)
     return [
         {
@@ -127,10 +130,10 @@ def instrumentals(data: Path, fold: int) -> list[str]:
     return [files.paths[index] for index in held_out_indices(files.groups, fold)]
 
 
-def middle(path: str) -> np.ndarray:
-    """The middle of a recording."""
+def middle(path: str, seconds: float) -> np.ndarray:
+    """The middle of a recording, at 16 kHz."""
     waveform = mono(path)
-    length = round(_INSTRUMENTAL_SECONDS * SAMPLE_RATE)
+    length = round(seconds * SAMPLE_RATE)
     start = max(0, (len(waveform) - length) // 2)
     return waveform[start : start + length]
 

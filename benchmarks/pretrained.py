@@ -6,12 +6,11 @@
     python benchmarks/pretrained.py uhnet --resume trained/uhnet-fold-0.safetensors --output trained
     python benchmarks/pretrained.py small --output trained
 
-The models that ship were made by these commands. `--fold 1`, and both folds of small, are what
-held_out.py tests.
+The models that ship were made by these commands. held_out.py tests both folds of uhnet, and both of
+small with `--steps 800`.
 
 Recordings are those of SKSEP_DATA_HOME (or --data): mir1k, musdb18-7s, full-songs, and the unpaired
-singing and instrumental ones. Every recipe has its own seed; on one machine and one number of
-threads a training can be repeated to the last bit.
+singing and instrumental ones. Every recipe has its seed.
 """
 
 from __future__ import annotations
