@@ -5,6 +5,7 @@ from . import datasets as datasets
 from . import metrics as metrics
 from . import nn as nn
 from . import persistence as persistence
+from . import plotting as plotting
 from . import presets as presets
 from . import pretrained as pretrained
 from . import separators as separators
@@ -23,6 +24,7 @@ from .separators import DeepClusteringSeparator as DeepClusteringSeparator
 from .separators import HPSSSeparator as HPSSSeparator
 from .separators import HybridClusteringSeparator as HybridClusteringSeparator
 from .separators import MixtureSeparator as MixtureSeparator
+from .separators import ModuleSeparator as ModuleSeparator
 from .separators import NMFSeparator as NMFSeparator
 from .separators import OracleMaskSeparator as OracleMaskSeparator
 from .separators import RepetSimSeparator as RepetSimSeparator

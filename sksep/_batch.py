@@ -191,6 +191,12 @@ class TrackBatch(Sequence[TrackRecord]):
     def __repr__(self) -> str:
         return f"<TrackBatch of {len(self)} tracks>"
 
+    def _repr_html_(self) -> str:
+        """A table and a picture, for notebooks."""
+        from sksep.plotting._batch_html import batch_html
+
+        return batch_html(self)
+
 
 def as_batch(X: Any, *, user: str) -> TrackBatch:
     """Turn what a step was handed (a batch, or records picked from one) back into a batch.

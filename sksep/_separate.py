@@ -50,6 +50,13 @@ class Separation(NamedTuple):
     accompaniment: FloatArray
     sample_rate: int
 
+    def _repr_html_(self) -> str:
+        """Players, for notebooks."""
+        from sksep.plotting._audio import AudioDisplay
+
+        stems = {"Vocals": self.vocals, "Accompaniment": self.accompaniment}
+        return AudioDisplay(stems, sample_rate=self.sample_rate)._repr_html_()
+
 
 @dataclass(frozen=True)
 class FileReport:

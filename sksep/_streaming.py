@@ -135,6 +135,7 @@ class StreamingSeparator:
         Returns
         -------
         SeparatedBlock
+            The samples that are left, possibly none.
         """
         if self._n_samples:
             self._masks.finish(self._to_model.finish())

@@ -41,6 +41,11 @@ class AudioSource:
         Matrix of shape (n_channels, n_file_channels) applied to the samples of each file. None
         keeps the channels as they are.
 
+    Raises
+    ------
+    ValueError
+        If there are no paths, or no rows of `channel_gains`.
+
     Examples
     --------
     >>> from sksep import AudioSource

@@ -258,6 +258,12 @@ class _Encoder:
             return {_TAG: "optimizer", "name": value.__name__}
         if isinstance(value, BaseEstimator):
             return self.estimator(value, path)
+        if callable(value):
+            raise ValueError(
+                f"sksep.save cannot store {_join(path)}={value!r:.100}: a file without pickle "
+                "holds no code. joblib.dump keeps the estimator for machines that have the code, "
+                "too; a loss can be set to a name, such as 'snr', before saving."
+            )
         raise ValueError(
             f"sksep.save cannot store {_join(path)}={value!r:.100}: a file without pickle holds "
             "names, numbers, arrays, and lists, tuples and dicts of them. Give it such a value "

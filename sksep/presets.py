@@ -16,6 +16,13 @@ from sksep.separators import (
 from sksep.training import Augmentation
 from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
 
+__all__ = [
+    "deep_clustering_pipeline",
+    "hybrid_clustering_pipeline",
+    "uhnet_pipeline",
+    "unet_pipeline",
+]
+
 _REPORT_FRONT_END: dict[str, Any] = {"n_fft": 1024, "hop_length": 128, "n_mels": 128}
 _WIDE_FRONT_END: dict[str, Any] = {"n_fft": 2048, "hop_length": 512, "n_mels": 256}
 # Measured on a singer never trained on: the negative SNR of the waveform is more than 1 dB ahead of
@@ -52,6 +59,11 @@ def unet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
     Pipeline
         With the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
 
+    Raises
+    ------
+    ValueError
+        If `preset` is unknown, or the pipeline has no such parameter.
+
     Examples
     --------
     >>> from sksep.presets import unet_pipeline
@@ -79,6 +91,11 @@ def deep_clustering_pipeline(preset: str = "recommended", **parameters: Any) -> 
     Pipeline
         With the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
 
+    Raises
+    ------
+    ValueError
+        If `preset` is unknown, or the pipeline has no such parameter.
+
     Examples
     --------
     >>> from sksep.presets import deep_clustering_pipeline
@@ -105,6 +122,11 @@ def hybrid_clustering_pipeline(preset: str = "recommended", **parameters: Any) -
     Pipeline
         With the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
 
+    Raises
+    ------
+    ValueError
+        If `preset` is unknown, or the pipeline has no such parameter.
+
     Examples
     --------
     >>> from sksep.presets import hybrid_clustering_pipeline
@@ -129,6 +151,11 @@ def uhnet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
     -------
     Pipeline
         With the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
+
+    Raises
+    ------
+    ValueError
+        If `preset` is unknown, or the pipeline has no such parameter.
 
     Examples
     --------

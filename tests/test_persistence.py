@@ -505,7 +505,7 @@ class _OwnSeparator(UNetSeparator):
 @pytest.mark.parametrize(
     ("estimator", "message"),
     [
-        (UNetSeparator(loss=torch.nn.functional.l1_loss), "loss=.*set_params"),
+        (UNetSeparator(loss=torch.nn.functional.l1_loss), "loss=.*no code"),
         (UNetSeparator(optimizer=type("Own", (torch.optim.SGD,), {})), "optimizer="),
         (UNetSeparator(random_state=np.random.RandomState(0)), "random_state="),
         (UNetSeparator(net_params={"dataset": object()}), "net_params__dataset="),

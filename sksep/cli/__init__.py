@@ -15,8 +15,6 @@ from sksep.cli._models import models
 from sksep.cli._separate import separate
 from sksep.cli._train import train
 
-__all__ = ["main"]
-
 _EXAMPLES = """\
 sksep demo                              # see it work, in seconds and offline
 sksep separate song.mp3 -o out          # out/song/vocals.wav and accompaniment.wav

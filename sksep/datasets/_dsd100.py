@@ -45,7 +45,7 @@ def load_dsd100(
     as_arrays: bool = False,
     sample_rate: int | None = None,
 ) -> Bunch:
-    """Load DSD100, 100 songs with stems.
+    """Load DSD100, 100 songs with stems [1]_.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def load_dsd100(
     FileNotFoundError
         If the data set, or a file of a track, is not there; says where to get it.
     ValueError
-        If `subset` is unknown.
+        If `subset` is unknown, or `sample_rate` is given without `as_arrays`.
 
     References
     ----------

@@ -84,7 +84,8 @@ def load_folder(
     FileNotFoundError
         If there is no such folder, or no track in it.
     ValueError
-        If a track lacks a stem or has it twice, or if rates differ and `sample_rate` is None.
+        If a track lacks a stem or has it twice, if rates differ and `sample_rate` is None, or if
+        `sample_rate` is given without `as_arrays`.
 
     See Also
     --------

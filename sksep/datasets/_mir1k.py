@@ -50,7 +50,7 @@ def load_mir1k(
     as_arrays: bool = False,
     sample_rate: int | None = None,
 ) -> Bunch:
-    """Load MIR-1K, short clips of amateur singers.
+    """Load MIR-1K, short clips of amateur singers [1]_.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def load_mir1k(
     FileNotFoundError
         If the data set is not there; says where to get it.
     ValueError
-        If `subset` is unknown.
+        If `subset` is unknown, or `sample_rate` is given without `as_arrays`.
 
     References
     ----------

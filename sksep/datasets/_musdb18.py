@@ -49,7 +49,7 @@ def load_musdb18(
     as_arrays: bool = False,
     sample_rate: int | None = None,
 ) -> Bunch:
-    """Load MUSDB18, 150 songs with stems.
+    """Load MUSDB18, 150 songs with stems [1]_.
 
     Parameters
     ----------
@@ -88,7 +88,8 @@ def load_musdb18(
     ImportError
         If ``.stem.mp4`` files are to be decoded without the extra ``musdb`` or without ffmpeg.
     ValueError
-        If `subset` is unknown, a track lacks a stem, or `decode_to` is needed.
+        If `subset` is unknown, a track lacks a stem, `decode_to` is needed, or `sample_rate`
+        is given without `as_arrays`.
 
     References
     ----------

@@ -58,10 +58,10 @@ def bss_eval(
 ) -> BSSEvalScores:
     """BSSEval version 3 (sources): SDR, SIR and SAR of mono sources over a whole track.
 
-    Each estimate is split into a part that a filter of `filter_length` taps makes of its own
-    reference (the target), a part that such filters make of the other references
-    (interference), and the rest (artifacts). So the scores forgive any short filter, and with it
-    gain and delay.
+    The measures are those of [1]_. Each estimate is split into a part that a filter of
+    `filter_length` taps makes of its own reference (the target), a part that such filters make of
+    the other references (interference), and the rest (artifacts). So the scores forgive any short
+    filter, and with it gain and delay.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def bss_eval(
     ------
     ValueError
         If the shapes are not two-dimensional or differ, a waveform is empty or holds NaN or
-        infinity, an option is unknown, or `backend="mir_eval"` is asked for another filter
+        infinity, an option is unknown, or ``backend="mir_eval"`` is asked for another filter
         length than 512.
     TypeError
         If the dtype is not real or `filter_length` no integer.
@@ -114,8 +114,8 @@ def bss_eval(
 
     References
     ----------
-    E. Vincent, R. Gribonval and C. Févotte, "Performance measurement in blind audio source
-    separation", IEEE Trans. Audio, Speech and Language Processing 14(4), 2006.
+    .. [1] E. Vincent, R. Gribonval and C. Févotte, "Performance measurement in blind audio source
+       separation", IEEE Trans. Audio, Speech and Language Processing 14(4), 2006.
 
     Examples
     --------

@@ -58,7 +58,7 @@ def bss_eval_frames(
     """BSSEval version 4: SDR, ISR, SIR and SAR of mono or multichannel sources per frame.
 
     The distortion filters are computed once, over the whole track, and then applied frame by
-    frame. Unlike version 3, SDR forgives no filter: it is the ratio of the energies of the
+    frame [1]_. Unlike version 3, SDR forgives no filter: it is the ratio of the energies of the
     reference and of the plain difference, so the scores depend on the gain of the estimates.
 
     Parameters
@@ -102,8 +102,8 @@ def bss_eval_frames(
 
     References
     ----------
-    F.-R. Stöter, A. Liutkus and N. Ito, "The 2018 Signal Separation Evaluation Campaign",
-    LVA/ICA 2018.
+    .. [1] F.-R. Stöter, A. Liutkus and N. Ito, "The 2018 Signal Separation Evaluation Campaign",
+       LVA/ICA 2018.
 
     Examples
     --------

@@ -12,7 +12,38 @@ from sklearn.utils.metadata_routing import UNUSED
 from sksep.metrics._scores import nsdr_score, sdr_score, si_sdr_score
 
 sdr_scorer = make_scorer(sdr_score)
+sdr_scorer.__doc__ = """Scorer of the mean SDR of the vocals in dB; higher is better.
+
+It is `sdr_score` (BSSEval v3 of the whole track), as scikit-learn's searches and validations take
+it.
+
+Examples
+--------
+>>> from sklearn.pipeline import make_pipeline
+>>> from sksep import HPSSSeparator, MelChunker
+>>> from sksep.datasets import make_songs
+>>> from sksep.metrics import sdr_scorer
+>>> songs = make_songs(2, duration=2.0, random_state=0)
+>>> pipeline = make_pipeline(MelChunker(), HPSSSeparator()).fit(songs.mixtures)
+>>> bool(sdr_scorer(pipeline, songs.mixtures, songs.vocals) > -10.0)
+True
+"""
 si_sdr_scorer = make_scorer(si_sdr_score)
+si_sdr_scorer.__doc__ = """Scorer of the mean scale-invariant SDR in dB; higher is better.
+
+It is `si_sdr_score` as scikit-learn's searches and validations take it.
+
+Examples
+--------
+>>> from sklearn.pipeline import make_pipeline
+>>> from sksep import HPSSSeparator, MelChunker
+>>> from sksep.datasets import make_songs
+>>> from sksep.metrics import si_sdr_scorer
+>>> songs = make_songs(2, duration=2.0, random_state=0)
+>>> pipeline = make_pipeline(MelChunker(), HPSSSeparator()).fit(songs.mixtures)
+>>> bool(si_sdr_scorer(pipeline, songs.mixtures, songs.vocals) > -20.0)
+True
+"""
 
 
 # scikit-learn's make_scorer hands y_true and y_pred to a metric, but not the mixtures. The base
@@ -72,7 +103,12 @@ class NSDRScorer(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         float
-            dB.
+            dB; NaN as in `sdr_score`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `sdr_score`, or where the protocol is unknown.
         """
         return nsdr_score(
             y, estimator.predict(X), X, protocol=self.protocol, sample_weight=sample_weight
@@ -80,3 +116,18 @@ class NSDRScorer(BaseEstimator):  # type: ignore[misc]
 
 
 nsdr_scorer = NSDRScorer()
+nsdr_scorer.__doc__ = """Scorer of the mean gain in SDR over the mixtures in dB; higher is better.
+
+It is `NSDRScorer` with its default parameters.
+
+Examples
+--------
+>>> from sklearn.pipeline import make_pipeline
+>>> from sksep import MelChunker, MixtureSeparator
+>>> from sksep.datasets import make_songs
+>>> from sksep.metrics import nsdr_scorer
+>>> songs = make_songs(2, duration=2.0, random_state=0)
+>>> pipeline = make_pipeline(MelChunker(), MixtureSeparator()).fit(songs.mixtures)
+>>> round(nsdr_scorer(pipeline, songs.mixtures, songs.vocals), 2) + 0.0
+0.0
+"""

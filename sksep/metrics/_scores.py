@@ -125,7 +125,7 @@ def nsdr_score(
 ) -> float:
     """Mean normalized SDR of a collection of tracks, in dB.
 
-    With the lengths of the tracks as weights this is the GNSDR of the MIR-1K literature.
+    With the lengths of the tracks as weights this is the GNSDR of the MIR-1K literature [1]_.
 
     Parameters
     ----------
@@ -159,9 +159,9 @@ def nsdr_score(
 
     References
     ----------
-    C.-L. Hsu and J.-S. R. Jang, "On the improvement of singing voice separation for monaural
-    recordings using the MIR-1K dataset", IEEE Trans. Audio, Speech and Language Processing 18(2),
-    2010.
+    .. [1] C.-L. Hsu and J.-S. R. Jang, "On the improvement of singing voice separation for monaural
+       recordings using the MIR-1K dataset", IEEE Trans. Audio, Speech and Language Processing
+       18(2), 2010.
 
     Examples
     --------

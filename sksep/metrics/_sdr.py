@@ -36,7 +36,8 @@ def sdr(
         What counts as distortion; figures of different protocols must not be compared.
 
         - "bss_eval_v3": what no filter of 512 taps makes of the reference, on the mean over
-          channels (the mono downmix). Equals the SDR of `bss_eval`, whatever the other sources.
+          channels (the mono downmix). Equals the SDR of `bss_eval` [1]_, whatever the other
+          sources.
         - "snr": the plain difference to the reference, its energy summed over channels. Forgives
           neither gain nor delay.
 
@@ -60,8 +61,8 @@ def sdr(
 
     References
     ----------
-    E. Vincent, R. Gribonval and C. Févotte, "Performance measurement in blind audio source
-    separation", IEEE Trans. Audio, Speech and Language Processing 14(4), 2006.
+    .. [1] E. Vincent, R. Gribonval and C. Févotte, "Performance measurement in blind audio source
+       separation", IEEE Trans. Audio, Speech and Language Processing 14(4), 2006.
 
     Examples
     --------
@@ -84,7 +85,7 @@ def si_sdr(reference: npt.ArrayLike, estimate: npt.ArrayLike) -> float:
     """Scale-invariant signal to distortion ratio of one track, in dB.
 
     The reference is scaled by the one gain, common to all channels, that brings it nearest to the
-    estimate; what then differs is distortion. No mean is subtracted.
+    estimate; what then differs is distortion [1]_. No mean is subtracted.
 
     Parameters
     ----------
@@ -113,8 +114,8 @@ def si_sdr(reference: npt.ArrayLike, estimate: npt.ArrayLike) -> float:
 
     References
     ----------
-    J. Le Roux, S. Wisdom, H. Erdogan and J. R. Hershey, "SDR - half-baked or well done?",
-    ICASSP 2019.
+    .. [1] J. Le Roux, S. Wisdom, H. Erdogan and J. R. Hershey, "SDR - half-baked or well done?",
+       ICASSP 2019.
 
     Examples
     --------
@@ -137,6 +138,8 @@ def nsdr(
     protocol: str = "bss_eval_v3",
 ) -> float:
     """Normalized SDR of one track: its gain in SDR over the unprocessed mixture, in dB.
+
+    The gain is the measure of [1]_, the SDR that of `protocol`.
 
     Parameters
     ----------
@@ -166,9 +169,9 @@ def nsdr(
 
     References
     ----------
-    A. Ozerov, P. Philippe, F. Bimbot and R. Gribonval, "Adaptation of Bayesian models for
-    single-channel source separation and its application to voice/music separation in popular
-    songs", IEEE Trans. Audio, Speech and Language Processing 15(5), 2007.
+    .. [1] A. Ozerov, P. Philippe, F. Bimbot and R. Gribonval, "Adaptation of Bayesian models for
+       single-channel source separation and its application to voice/music separation in popular
+       songs", IEEE Trans. Audio, Speech and Language Processing 15(5), 2007.
 
     Examples
     --------

@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from sksep.nn.recurrent import RecurrentBody
 
+__all__ = ["ClusteringNetwork", "Embeddings", "EmbeddingsAndMasks", "HybridNetwork"]
+
 
 class Embeddings(NamedTuple):
     """Output of `ClusteringNetwork`.
@@ -40,19 +42,37 @@ class EmbeddingsAndMasks(NamedTuple):
 class ClusteringNetwork(nn.Module):
     """A recurrent body and an embedding per bin: a linear layer, tanh, and unit length.
 
+    Trained by `sksep.nn.clustering_losses.deep_clustering` or one of its kin, the network puts
+    bins of one source near to each other and those of different sources far apart [1]_, so that
+    clustering them (by k-means, for instance) gives binary masks.
+
     Parameters
     ----------
     body : RecurrentBody
         From spectrograms to a vector per frame.
     n_bands : int
-        Bands of a spectrogram.
-    embedding_dim : int
+        Bands of a spectrogram, as many as `body` was built for.
+    embedding_dim : int, default=20
         Length of an embedding.
+
+    See Also
+    --------
+    HybridNetwork : The same with a second head for masks.
 
     References
     ----------
-    J. Hershey et al., "Deep clustering: discriminative embeddings for segmentation and
-    separation", ICASSP 2016.
+    .. [1] J. Hershey et al., "Deep clustering: discriminative embeddings for segmentation and
+       separation", ICASSP 2016.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.clustering import ClusteringNetwork
+    >>> from sksep.nn.recurrent import RecurrentBody
+    >>> body = RecurrentBody(n_bands=40, hidden_size=8, n_layers=1)
+    >>> network = ClusteringNetwork(body, n_bands=40, embedding_dim=5)
+    >>> network(torch.zeros(2, 1, 25, 40)).embeddings.shape
+    torch.Size([2, 25, 40, 5])
     """
 
     def __init__(self, body: RecurrentBody, n_bands: int, embedding_dim: int = 20) -> None:
@@ -62,11 +82,33 @@ class ClusteringNetwork(nn.Module):
         self._shape = (n_bands, embedding_dim)
 
     def forward(self, spectrograms: Tensor) -> Embeddings | EmbeddingsAndMasks:
-        """Embeddings of spectrograms (batch, 1, n_frames, n_bands)."""
+        """Embed the bins of spectrograms.
+
+        Parameters
+        ----------
+        spectrograms : Tensor of shape (batch, 1, n_frames, n_bands)
+            Log power, normalised per band.
+
+        Returns
+        -------
+        Embeddings
+            Unit vectors of shape (batch, n_frames, n_bands, embedding_dim).
+        """
         return Embeddings(self.embed(self.body(spectrograms)))
 
     def embed(self, hidden: Tensor) -> Tensor:
-        """Embeddings (batch, n_frames, n_bands, embedding_dim) of what the body returned."""
+        """Embed the bins, given what the body made of their spectrograms.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (batch, n_frames, body.n_features)
+            Output of the body.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_frames, n_bands, embedding_dim)
+            Unit vectors in single precision.
+        """
         embeddings = self.embedding(hidden).unflatten(-1, self._shape)
         return functional.normalize(embeddings.tanh().float(), dim=-1)
 
@@ -74,17 +116,40 @@ class ClusteringNetwork(nn.Module):
 class HybridNetwork(ClusteringNetwork):
     """A clustering network with a second head: a mask per source.
 
+    Both heads, each a linear layer, share the body. The embeddings help to train it; the masks are
+    what separates, without any clustering [1]_.
+
     Parameters
     ----------
-    body, n_bands, embedding_dim
-        As in `ClusteringNetwork`.
-    n_sources : int
+    body : RecurrentBody
+        From spectrograms to a vector per frame.
+    n_bands : int
+        Bands of a spectrogram, as many as `body` was built for.
+    embedding_dim : int, default=20
+        Length of an embedding.
+    n_sources : int, default=2
         Number of masks.
+
+    See Also
+    --------
+    ClusteringNetwork : The same without masks.
 
     References
     ----------
-    Y. Luo et al., "Deep clustering and conventional networks for music separation: stronger
-    together", ICASSP 2017.
+    .. [1] Y. Luo et al., "Deep clustering and conventional networks for music separation: stronger
+       together", ICASSP 2017.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.clustering import HybridNetwork
+    >>> from sksep.nn.recurrent import RecurrentBody
+    >>> body = RecurrentBody(n_bands=40, hidden_size=8, n_layers=1)
+    >>> network = HybridNetwork(body, n_bands=40, embedding_dim=5)
+    >>> embeddings, logits = network(torch.zeros(2, 1, 25, 40))
+    >>> embeddings.shape, logits.shape
+    (torch.Size([2, 25, 40, 5]), torch.Size([2, 2, 25, 40]))
+    >>> masks = logits.softmax(dim=1)
     """
 
     def __init__(
@@ -95,10 +160,33 @@ class HybridNetwork(ClusteringNetwork):
         self.n_sources = n_sources
 
     def forward(self, spectrograms: Tensor) -> EmbeddingsAndMasks:
-        """Embeddings and mask logits of spectrograms (batch, 1, n_frames, n_bands)."""
+        """Embed the bins of spectrograms and estimate masks.
+
+        Parameters
+        ----------
+        spectrograms : Tensor of shape (batch, 1, n_frames, n_bands)
+            Log power, normalised per band.
+
+        Returns
+        -------
+        EmbeddingsAndMasks
+            Unit vectors of shape (batch, n_frames, n_bands, embedding_dim), and mask logits of
+            shape (batch, n_sources, n_frames, n_bands).
+        """
         hidden = self.body(spectrograms)
         return EmbeddingsAndMasks(self.embed(hidden), self.mask_logits(hidden))
 
     def mask_logits(self, hidden: Tensor) -> Tensor:
-        """Logits (batch, n_sources, n_frames, n_bands) of what the body returned."""
+        """Estimate masks, given what the body made of the spectrograms.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (batch, n_frames, body.n_features)
+            Output of the body.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_sources, n_frames, n_bands)
+            Logits: their softmax over the sources are the masks.
+        """
         return self.mask(hidden).unflatten(-1, (self.n_sources, -1)).transpose(1, 2)

@@ -9,6 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+__all__ = [
+    "deep_clustering",
+    "mask_cross_entropy",
+    "permutation_invariant_cross_entropy",
+    "whitened_kmeans",
+]
+
 # Added to the diagonal of correlation matrices of trace one: a batch may hold one source only.
 _RIDGE = 1e-4
 
@@ -16,8 +23,14 @@ _RIDGE = 1e-4
 def deep_clustering(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Distance of the affinities of embeddings and labels, mean square over all pairs of bins.
 
+    The affinity of two bins is the inner product of their embeddings, or of their labels: 1 where
+    both belong to one source, else 0. The loss of an excerpt [1]_ is the sum of
+    w(i) w(j) (v(i)·v(j) - y(i)·y(j))² over all pairs of bins i and j, with weights w scaled to a
+    sum of one.
+
     The affinity matrices V Vᵀ and Y Yᵀ have a row and a column for each bin and are never built:
-    the squared norm of their difference is ‖VᵀV‖² + ‖YᵀY‖² - 2 ‖VᵀY‖².
+    the squared norm of their difference is ‖VᵀV‖² + ‖YᵀY‖² - 2 ‖VᵀY‖². An excerpt whose weights
+    are all zero has the loss zero.
 
     Parameters
     ----------
@@ -31,12 +44,29 @@ def deep_clustering(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tens
     Returns
     -------
     Tensor
-        Scalar, in [0, 1] for unit vectors.
+        Scalar, the mean over the batch; in [0, 2] for unit vectors.
+
+    See Also
+    --------
+    whitened_kmeans : A loss of the same inputs that stretching the embeddings does not change.
 
     References
     ----------
-    J. Hershey et al., "Deep clustering: discriminative embeddings for segmentation and
-    separation", ICASSP 2016.
+    .. [1] J. Hershey et al., "Deep clustering: discriminative embeddings for segmentation and
+       separation", ICASSP 2016.
+
+    Examples
+    --------
+    Two bins per source: embeddings that tell the sources apart, and embeddings all alike.
+
+    >>> import torch
+    >>> from sksep.nn.clustering_losses import deep_clustering
+    >>> labels = torch.eye(2)[[0, 0, 1, 1]][None]
+    >>> weights = torch.ones(1, 4)
+    >>> deep_clustering(labels, labels, weights)
+    tensor(0.)
+    >>> deep_clustering(labels[:, :1].expand(1, 4, 2), labels, weights)
+    tensor(0.5000)
     """
     within, across, of_labels = _correlations(embeddings, labels, weights)
     norms = [part.square().sum(dim=(1, 2)) for part in (within, across, of_labels)]
@@ -46,7 +76,10 @@ def deep_clustering(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tens
 def whitened_kmeans(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Distance of the projections on embeddings and labels, D - tr((VᵀV)⁻¹ VᵀY (YᵀY)⁻¹ YᵀV).
 
-    Whatever turns and stretches the space of the embeddings leaves it as it is.
+    D is the length of an embedding. Whatever turns and stretches the space of the embeddings leaves
+    the loss as it is [1]_. The rows of V and Y are multiplied by the roots of the weights, which
+    are scaled to a sum of one. To both inverted matrices a ten-thousandth of the identity matrix,
+    divided by its size, is added, since a source may be missing.
 
     Parameters
     ----------
@@ -55,17 +88,37 @@ def whitened_kmeans(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tens
     labels : Tensor of shape (batch, n_bins, n_sources)
         One-hot Y. A source may be missing.
     weights : Tensor of shape (batch, n_bins)
-        Not negative.
+        Not negative; the weight of each bin.
 
     Returns
     -------
     Tensor
-        Scalar, from embedding_dim - n_sources to embedding_dim.
+        Scalar, the mean over the batch; from ``embedding_dim - n_sources`` to `embedding_dim`.
+
+    See Also
+    --------
+    deep_clustering : The classic loss of the same inputs.
 
     References
     ----------
-    Z.-Q. Wang, J. Le Roux and J. Hershey, "Alternative objective functions for deep clustering",
-    ICASSP 2018.
+    .. [1] Z.-Q. Wang, J. Le Roux and J. Hershey, "Alternative objective functions for deep
+       clustering", ICASSP 2018.
+
+    Examples
+    --------
+    Two bins per source: the loss is least where the embeddings tell the sources apart, whatever
+    their length.
+
+    >>> import torch
+    >>> from sksep.nn.clustering_losses import whitened_kmeans
+    >>> labels = torch.eye(2)[[0, 0, 1, 1]][None]
+    >>> weights = torch.ones(1, 4)
+    >>> print(f"{whitened_kmeans(labels, labels, weights):.2f}")
+    0.00
+    >>> print(f"{whitened_kmeans(3.0 * labels, labels, weights):.2f}")
+    0.00
+    >>> print(f"{whitened_kmeans(labels[:, :1].expand(1, 4, 2), labels, weights):.2f}")
+    1.00
     """
     # Small matrices, in double precision, which not every device has.
     within, across, of_labels = (
@@ -86,12 +139,32 @@ CLUSTERING_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 def mask_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
     """Cross-entropy of softmax masks against the shares of the sources.
 
+    The mean over the batch, frames and bands of the sum of ``-share * log(mask)`` over the sources.
+
     Parameters
     ----------
     logits : Tensor of shape (batch, n_sources, n_frames, n_bands)
-        Before the softmax.
+        Before the softmax over the sources.
     shares : Tensor of shape (batch, n_sources, n_frames, n_bands)
-        Proportion masks; they sum to one over the sources.
+        Proportion masks, in [0, 1]; they sum to one over the sources.
+
+    Returns
+    -------
+    Tensor
+        Scalar, not negative, in nats per bin. The least that is possible is the mean entropy of
+        the shares: zero where each bin belongs to one source.
+
+    See Also
+    --------
+    permutation_invariant_cross_entropy : The same for sources without a fixed order.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.clustering_losses import mask_cross_entropy
+    >>> shares = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 25, 40)
+    >>> mask_cross_entropy(torch.zeros(1, 2, 25, 40), shares)  # masks of one half: log 2
+    tensor(0.6931)
     """
     return functional.cross_entropy(logits, shares)
 
@@ -99,17 +172,41 @@ def mask_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
 def permutation_invariant_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
     """The least cross-entropy over all orders of the sources, chosen for each excerpt.
 
-    For sources of one kind, such as two singers, of which none is the first.
+    For sources of one kind, such as two singers, of which none is the first [1]_: each excerpt has
+    the `mask_cross_entropy` of that order of its masks in which it is least.
 
     Parameters
     ----------
-    logits, shares : Tensor of shape (batch, n_sources, n_frames, n_bands)
-        As in `mask_cross_entropy`.
+    logits : Tensor of shape (batch, n_sources, n_frames, n_bands)
+        Before the softmax over the sources.
+    shares : Tensor of shape (batch, n_sources, n_frames, n_bands)
+        Proportion masks, in [0, 1]; they sum to one over the sources.
+
+    Returns
+    -------
+    Tensor
+        Scalar, not negative, in nats per bin; never above `mask_cross_entropy`. All orders are
+        tried: the time grows as the factorial of the number of sources.
 
     References
     ----------
-    D. Yu et al., "Permutation invariant training of deep models for speaker-independent
-    multi-talker speech separation", ICASSP 2017.
+    .. [1] D. Yu et al., "Permutation invariant training of deep models for speaker-independent
+       multi-talker speech separation", ICASSP 2017.
+
+    Examples
+    --------
+    Exchanged masks are as good as masks in order.
+
+    >>> import torch
+    >>> from sksep.nn.clustering_losses import (
+    ...     mask_cross_entropy, permutation_invariant_cross_entropy,
+    ... )
+    >>> shares = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 25, 40)
+    >>> exchanged = 10.0 * shares.flip(1)
+    >>> print(f"{mask_cross_entropy(exchanged, shares):.2f}")
+    10.00
+    >>> print(f"{permutation_invariant_cross_entropy(exchanged, shares):.2f}")
+    0.00
     """
     n_sources = logits.shape[1]
     log_masks = functional.log_softmax(logits, dim=1).flatten(2)

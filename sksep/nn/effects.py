@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from .spectral import istft, stft
 
+__all__ = ["add_noise", "pitch_shift", "resample", "time_stretch"]
+
 # Phases are whole numbers of 2 ** -24 turns (the resolution of float32), so that their running sum
 # is exact over any number of frames, wraps by itself, and is deterministic on every device.
 _TURN = 2**24

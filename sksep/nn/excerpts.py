@@ -10,21 +10,51 @@ from torch import Tensor
 from sksep.nn import masks, spectral
 from sksep.nn.front_end import FLOOR, FrontEnd
 
+__all__ = ["Excerpts"]
+
 
 @dataclass(frozen=True, eq=False)
 class Excerpts:
     """Vocals and accompaniment of a batch; everything else follows from them, once asked for.
 
-    Losses receive this as their target, so that each takes what it needs.
+    Losses receive this as their target, so that each takes what it needs. What was computed once is
+    kept. Spectra are uncentred: excerpts of ``front_end.excerpt_length`` samples give
+    ``front_end.n_frames`` frames.
 
-    Attributes
+    Parameters
     ----------
     vocals, accompaniment : Tensor of shape (batch, n_samples)
-        Waveforms.
+        Waveforms, float32 or float64, at least ``front_end.n_fft`` samples long.
     front_end : FrontEnd
         Settings of the spectra.
-    ratio, weighting : str
-        Kind of the proportion mask and of the weights, see `MaskBuilder`.
+    ratio : {"power", "magnitude"}, default="power"
+        Kind of the proportion mask, see `sksep.nn.masks.proportion_mask`.
+    weighting : {"magnitude", "log_magnitude", "uniform"}, default="magnitude"
+        Kind of the weights, see `sksep.nn.masks.bin_weights`.
+
+    Raises
+    ------
+    TypeError
+        Once spectra are asked for, if the waveforms are neither float32 nor float64.
+    ValueError
+        Once spectra are asked for, if the waveforms are shorter than a window; once masks or
+        weights are, if `ratio` or `weighting` is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.excerpts import Excerpts
+    >>> from sksep.nn.front_end import FrontEnd
+    >>> front_end = FrontEnd(
+    ...     sample_rate=16000, n_fft=1024, hop_length=128, n_mels=40, n_frames=25, overlap=0.5,
+    ...     f_min=30.0, f_max=8000.0,
+    ... )
+    >>> vocals = torch.sin(torch.arange(front_end.excerpt_length) * 0.2).expand(2, -1)
+    >>> excerpts = Excerpts(vocals, torch.zeros_like(vocals), front_end)
+    >>> excerpts.features.shape
+    torch.Size([2, 25, 40])
+    >>> excerpts.proportion_mask.mean()
+    tensor(1.)
     """
 
     vocals: Tensor
@@ -76,7 +106,7 @@ class Excerpts:
 
     @cached_property
     def binary_mask(self) -> Tensor:
-        """1 where the vocals are louder, (batch, n_frames, n_bands)."""
+        """1 where the vocals are louder, else 0, (batch, n_frames, n_bands)."""
         return masks.binary_mask(self.vocal_power, self.accompaniment_power)
 
     @cached_property
@@ -87,7 +117,8 @@ class Excerpts:
     def invert(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Masked mixture with the mixture's phase, and the true vocals where it is complete.
 
-        Half a window at either end is left out, since there the excerpt lacks frames.
+        Half a window at either end is left out, since there the excerpt lacks frames. Gradients
+        flow through the estimate.
 
         Parameters
         ----------
@@ -97,6 +128,7 @@ class Excerpts:
         Returns
         -------
         estimate, vocals : Tensor of shape (batch, n_samples - n_fft)
+            Waveforms.
         """
         front_end = self.front_end
         lift = front_end.lift_matrix(front_end.sample_rate, front_end.n_fft)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from sksep.nn import chunks, masks, spectral
 
+__all__ = ["FrontEnd"]
+
 # Power below which a band counts as silent: -100 dB, librosa's default `amin`.
 FLOOR = 1e-10
 FLOOR_DECIBELS = -100.0
@@ -17,6 +19,8 @@ FLOOR_DECIBELS = -100.0
 @dataclass(frozen=True)
 class FrontEnd:
     """Settings of the front end; an immutable value that travels with the data.
+
+    `sksep.MelChunker` checks its parameters and makes one of them; here nothing is checked.
 
     Parameters
     ----------
@@ -32,6 +36,19 @@ class FrontEnd:
         Share of a chunk that the next one repeats, in [0, 1).
     f_min, f_max : float
         Range of the mel bands in Hz.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.front_end import FrontEnd
+    >>> front_end = FrontEnd(
+    ...     sample_rate=16000, n_fft=1024, hop_length=128, n_mels=40, n_frames=25, overlap=0.5,
+    ...     f_min=30.0, f_max=8000.0,
+    ... )
+    >>> front_end.excerpt_length
+    4096
+    >>> front_end.log_power(torch.zeros(16000)).shape
+    torch.Size([126, 40])
     """
 
     sample_rate: int
@@ -59,11 +76,28 @@ class FrontEnd:
         return (self.n_frames - 1) * self.hop_length + self.n_fft
 
     def same_spectra(self, other: FrontEnd) -> bool:
-        """Whether chunks are alike; how far they overlap does not matter to a network."""
+        """Whether chunks are alike; how far they overlap does not matter to a network.
+
+        Parameters
+        ----------
+        other : FrontEnd
+            Settings to compare with.
+
+        Returns
+        -------
+        bool
+            True where everything but `overlap` is equal.
+        """
         return replace(self, overlap=0.0) == replace(other, overlap=0.0)
 
     def filter_bank(self) -> Tensor | None:
-        """Mel filter bank of shape (n_mels, n_bins), or None for linear bins."""
+        """Weights of the linear bins in each mel band.
+
+        Returns
+        -------
+        Tensor of shape (n_mels, n_fft // 2 + 1) or None
+            See `sksep.nn.spectral.mel_filter_bank`; None for linear bins.
+        """
         if self.n_mels is None:
             return None
         return spectral.mel_filter_bank(
@@ -71,23 +105,80 @@ class FrontEnd:
         )
 
     def spectra(self, excerpts: Tensor) -> Tensor:
-        """Complex spectra (..., n_frames, n_bins) of excerpts (..., excerpt_length)."""
+        """Complex spectra of excerpts, uncentred.
+
+        Parameters
+        ----------
+        excerpts : Tensor of shape (..., n_samples)
+            Waveforms, float32 or float64, with `excerpt_length` samples for `n_frames` frames.
+
+        Returns
+        -------
+        Tensor of shape (..., n_frames, n_fft // 2 + 1)
+            Gradients flow through them.
+
+        Raises
+        ------
+        TypeError
+            If the excerpts are neither float32 nor float64.
+        ValueError
+            If the excerpts are shorter than a window.
+        """
         return spectral.stft(excerpts, self.n_fft, self.hop_length, center=False)
 
     def band_power(self, power: Tensor) -> Tensor:
-        """Power per band from power per linear bin."""
+        """Power per band from power per linear bin.
+
+        Parameters
+        ----------
+        power : Tensor of shape (..., n_fft // 2 + 1)
+            Squared magnitudes.
+
+        Returns
+        -------
+        Tensor of shape (..., n_bands)
+            Weighted sums of the bins in each mel band; the bins themselves where there are none.
+        """
         filter_bank = self.filter_bank()
         return power if filter_bank is None else power @ filter_bank.T.to(power)
 
     def log_power(self, waveform: Tensor) -> Tensor:
-        """Log-power spectrogram in dB, (..., n_total_frames, n_bands), of whole waveforms."""
+        """Log-power spectrogram of whole waveforms, centred, without gradients.
+
+        Parameters
+        ----------
+        waveform : Tensor of shape (..., n_samples)
+            Waveforms, float32 or float64.
+
+        Returns
+        -------
+        Tensor of shape (..., n_total_frames, n_bands)
+            dB, relative to a power of one and at least -100.
+
+        Raises
+        ------
+        TypeError
+            If the waveforms are neither float32 nor float64.
+        """
         with torch.no_grad():
             return spectral.log_mel(
                 waveform, self.filter_bank(), self.n_fft, self.hop_length, floor=FLOOR
             )
 
     def lift_matrix(self, sample_rate: int, n_fft: int) -> Tensor:
-        """(n_bands, n_bins) matrix from band masks to linear bins; see `masks.lift_matrix`."""
+        """Matrix that carries masks from the bands to linear bins.
+
+        Parameters
+        ----------
+        sample_rate, n_fft : int
+            Sample rate in Hz and window in samples of the target spectrogram, which may be another
+            one than that of the front end.
+
+        Returns
+        -------
+        Tensor of shape (n_bands, n_fft // 2 + 1)
+            See `sksep.nn.masks.lift_matrix`; do not write to it.
+        """
         return masks.lift_matrix(
             self.sample_rate,
             self.n_fft,

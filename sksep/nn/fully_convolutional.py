@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from sksep.nn.unet import convolutions, crop, pad_to_multiple
 
+__all__ = ["FullyConvolutionalNetwork"]
+
 # The finest scores stand at 1 / 2**3 of the resolution: the "8s" of FCN-8s.
 _FINEST = 3
 # The widest level of the encoder has this many times the filters of the first.
@@ -23,19 +25,23 @@ class FullyConvolutionalNetwork(nn.Module):
     interpolation) and summed, and those at an eighth of the resolution interpolated to all of it
     [2]_. With five levels these are the three depths of FCN-8s. Unlike a U-Net it has no features
     of the full resolution to decide by: boundaries finer than eight frames or bands are blurred.
-    Any number of frames and bands works, as in `UNet`.
+    Any number of frames and bands works, as in `sksep.nn.unet.UNet`.
 
     Parameters
     ----------
-    in_channels, out_channels : int
+    in_channels, out_channels : int, default=1
         Spectrograms in, masks out.
-    n_filters : int
+    n_filters : int, default=16
         Filters of the first level; each level below has twice as many, up to eight times as many.
-    n_levels : int
-        Number of times that the resolution is halved. With fewer than three, the only scores are
-        those of the last.
-    dropout : float
-        Share of the channels dropped at the bottom.
+    n_levels : int, default=5
+        Number of times that the resolution is halved, at least one. With fewer than three, the only
+        scores are those of the last.
+    dropout : float, default=0.5
+        Share of the channels dropped at the bottom, in [0, 1].
+
+    See Also
+    --------
+    sksep.nn.unet.UNet : Skip connections instead of sums of scores.
 
     References
     ----------
@@ -43,6 +49,14 @@ class FullyConvolutionalNetwork(nn.Module):
        recognition", ICLR 2015.
     .. [2] J. Long, E. Shelhamer and T. Darrell, "Fully convolutional networks for semantic
        segmentation", CVPR 2015.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
+    >>> network = FullyConvolutionalNetwork(n_filters=2)
+    >>> network(torch.zeros(2, 1, 50, 40)).shape
+    torch.Size([2, 1, 50, 40])
     """
 
     def __init__(
@@ -71,7 +85,18 @@ class FullyConvolutionalNetwork(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (batch, out_channels, n_frames, n_bands) of features with in_channels."""
+        """Estimate mask logits.
+
+        Parameters
+        ----------
+        features : Tensor of shape (batch, in_channels, n_frames, n_bands)
+            Log power, normalised per band.
+
+        Returns
+        -------
+        Tensor of shape (batch, out_channels, n_frames, n_bands)
+            Logits: their sigmoid are the masks.
+        """
         hidden, size = pad_to_multiple(features, 2**self.n_levels)
         encoded = []
         for encoder in self.encoders:

@@ -11,6 +11,8 @@ from torch import Tensor
 from sksep.nn import spectral
 from sksep.nn.parallel import ParallelMap, count_workers, in_turn, parallel_map
 
+__all__ = ["griffin_lim"]
+
 
 @torch.no_grad()
 def griffin_lim(
@@ -35,10 +37,10 @@ def griffin_lim(
     ----------
     magnitude : Tensor of shape (..., n_frames, n_bins)
         Non-negative magnitudes, float32 or float64, time first.
-    n_fft, hop_length, center
-        As in `sksep.nn.spectral.stft`.
+    n_fft, hop_length : int
+        Window and hop in samples.
     n_samples : int
-        Length of the waveform.
+        Length of the waveform; it must be one that gives `n_frames` frames.
     n_iter : int
         Iterations; 0 inverts the magnitudes with the initial phase.
     momentum : float, default=0.0
@@ -49,16 +51,19 @@ def griffin_lim(
         they are drawn at random.
     generator : torch.Generator, optional
         Source of the random phase, on the device of `magnitude`; by default torch's global one.
+    center : bool, default=True
+        Whether half a window of zeros surrounds the waveform, as in `sksep.nn.spectral.stft`.
 
     Returns
     -------
     Tensor of shape (..., n_samples)
-        Real waveforms.
+        Real waveforms, of the dtype and on the device of `magnitude`. Gradients do not flow through
+        them.
 
     Raises
     ------
     TypeError
-        If `magnitude` is not real, or `phase` not complex.
+        If `magnitude` is neither float32 nor float64, or `phase` not complex.
     ValueError
         If the shape does not belong to the settings, or a parameter is negative.
 
@@ -71,11 +76,14 @@ def griffin_lim(
 
     Examples
     --------
+    >>> import torch
+    >>> from sksep.nn.griffin_lim import griffin_lim
+    >>> from sksep.nn.spectral import stft
     >>> waveform = torch.sin(torch.arange(8000) / 5)
-    >>> magnitude = spectral.stft(waveform, 512, 128).abs()
+    >>> magnitude = stft(waveform, 512, 128).abs()
     >>> estimate = griffin_lim(magnitude, 512, 128, n_samples=8000, n_iter=16, momentum=0.99,
     ...                        generator=torch.Generator().manual_seed(0))
-    >>> difference = spectral.stft(estimate, 512, 128).abs() - magnitude
+    >>> difference = stft(estimate, 512, 128).abs() - magnitude
     >>> bool(difference.norm() < 0.2 * magnitude.norm())
     True
     """

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from sksep.nn.excerpts import Excerpts
 
+__all__ = ["binary_cross_entropy", "masked_magnitude", "negative_si_sdr", "negative_snr"]
+
 # Share of the energy of the mixture below which errors do not count (30 dB), so that nearly solved
 # or silent excerpts do not rule the batch.
 _ENERGY_FLOOR = 1e-3
@@ -19,14 +21,93 @@ LossFunction = Callable[[Tensor, Excerpts], Tensor]
 
 
 def binary_cross_entropy(logits: Tensor, excerpts: Excerpts) -> Tensor:
-    """Cross-entropy of the estimated mask against the proportion mask (the report's loss)."""
+    """Cross-entropy of the estimated mask against the proportion mask (the report's loss).
+
+    The mean of ``-(share * log(mask) + (1 - share) * log(1 - mask))`` over the batch, frames and
+    bands, where ``mask`` is the sigmoid of the logits and ``share`` is
+    ``excerpts.proportion_mask``.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (batch, n_frames, n_bands)
+        Their sigmoid is the mask of the vocals.
+    excerpts : Excerpts
+        Vocals and accompaniment that the mask belongs to.
+
+    Returns
+    -------
+    Tensor
+        Scalar, not negative, in nats per bin.
+
+    Raises
+    ------
+    ValueError
+        If the logits have another shape than the proportion mask, or ``excerpts.ratio`` is
+        unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.excerpts import Excerpts
+    >>> from sksep.nn.front_end import FrontEnd
+    >>> from sksep.nn.losses import binary_cross_entropy
+    >>> front_end = FrontEnd(
+    ...     sample_rate=16000, n_fft=1024, hop_length=128, n_mels=40, n_frames=25, overlap=0.5,
+    ...     f_min=30.0, f_max=8000.0,
+    ... )
+    >>> waveforms = torch.sin(torch.arange(front_end.excerpt_length) * 0.2).expand(2, -1)
+    >>> excerpts = Excerpts(waveforms, torch.zeros_like(waveforms), front_end)  # vocals alone
+    >>> everything, half = torch.full((2, 25, 40), 20.0), torch.zeros(2, 25, 40)
+    >>> for logits in (everything, half):  # masks of one and of one half
+    ...     print(f"{binary_cross_entropy(logits, excerpts):.2f}")
+    0.00
+    0.69
+    """
     return functional.binary_cross_entropy_with_logits(logits, excerpts.proportion_mask)
 
 
 def masked_magnitude(logits: Tensor, excerpts: Excerpts) -> Tensor:
     """L1 distance of masked and true vocal magnitudes per band, over the mean mixture magnitude.
 
-    The loss of Jansson et al. (2017), made independent of the level.
+    The loss of [1]_, made independent of the level. Of each excerpt it is the mean of
+    ``abs(mask * mixture - vocals)`` over the frames and bands, divided by the mean of ``mixture``.
+    Here ``mask`` is the sigmoid of the logits; ``mixture`` and ``vocals`` are roots of the power
+    per band.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (batch, n_frames, n_bands)
+        Their sigmoid is the mask of the vocals.
+    excerpts : Excerpts
+        Vocals and accompaniment that the mask belongs to.
+
+    Returns
+    -------
+    Tensor
+        Scalar, not negative, the mean over the batch. Without units: 1 is as much as the mixture.
+
+    References
+    ----------
+    .. [1] A. Jansson et al., "Singing voice separation with deep U-Net convolutional networks",
+       ISMIR 2017.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.excerpts import Excerpts
+    >>> from sksep.nn.front_end import FrontEnd
+    >>> from sksep.nn.losses import masked_magnitude
+    >>> front_end = FrontEnd(
+    ...     sample_rate=16000, n_fft=1024, hop_length=128, n_mels=40, n_frames=25, overlap=0.5,
+    ...     f_min=30.0, f_max=8000.0,
+    ... )
+    >>> waveforms = torch.sin(torch.arange(front_end.excerpt_length) * 0.2).expand(2, -1)
+    >>> excerpts = Excerpts(waveforms, torch.zeros_like(waveforms), front_end)  # vocals alone
+    >>> everything, half = torch.full((2, 25, 40), 20.0), torch.zeros(2, 25, 40)
+    >>> for logits in (everything, half):  # masks of one and of one half
+    ...     print(f"{masked_magnitude(logits, excerpts):.2f}")
+    0.00
+    0.50
     """
     mixture = excerpts.mixture_power.sqrt()
     error = torch.sigmoid(logits) * mixture - excerpts.vocal_power.sqrt()
@@ -37,7 +118,45 @@ def masked_magnitude(logits: Tensor, excerpts: Excerpts) -> Tensor:
 def negative_snr(logits: Tensor, excerpts: Excerpts) -> Tensor:
     """Negative signal-to-noise ratio in dB of the inverted waveform, limited to 30 dB.
 
-    An excerpt without vocals asks for silence: the energy floor stands in for the vocals.
+    Of each excerpt it is ``10 * log10((noise + floor) / (signal + floor))``. ``signal`` is the
+    energy of the true vocals, ``noise`` that of the estimate less the true vocals, both where
+    `sksep.nn.excerpts.Excerpts.invert` is complete; ``floor`` is a thousandth of the energy of the
+    mixture, so that nearly solved excerpts do not rule the batch. An excerpt without vocals asks
+    for silence: the floor stands in for the vocals.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (batch, n_frames, n_bands)
+        Their sigmoid is the mask of the vocals.
+    excerpts : Excerpts
+        Vocals and accompaniment that the mask belongs to.
+
+    Returns
+    -------
+    Tensor
+        Scalar in dB, the mean over the batch; less is better.
+
+    See Also
+    --------
+    negative_si_sdr : The same without regard to the level of the estimate.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.excerpts import Excerpts
+    >>> from sksep.nn.front_end import FrontEnd
+    >>> from sksep.nn.losses import negative_snr
+    >>> front_end = FrontEnd(
+    ...     sample_rate=16000, n_fft=1024, hop_length=128, n_mels=40, n_frames=25, overlap=0.5,
+    ...     f_min=30.0, f_max=8000.0,
+    ... )
+    >>> waveforms = torch.sin(torch.arange(front_end.excerpt_length) * 0.2).expand(2, -1)
+    >>> excerpts = Excerpts(waveforms, torch.zeros_like(waveforms), front_end)  # vocals alone
+    >>> everything, half = torch.full((2, 25, 40), 20.0), torch.zeros(2, 25, 40)
+    >>> for logits in (everything, half):  # masks of one and of one half
+    ...     print(f"{negative_snr(logits, excerpts):.2f}")
+    -28.75
+    -6.00
     """
     estimate, vocals = excerpts.invert(torch.sigmoid(logits))
     floor = _energy_floor(excerpts)
@@ -49,9 +168,46 @@ def negative_snr(logits: Tensor, excerpts: Excerpts) -> Tensor:
 def negative_si_sdr(logits: Tensor, excerpts: Excerpts) -> Tensor:
     """Negative scale-invariant SDR in dB of the inverted waveform, limited to 30 dB.
 
+    As `negative_snr`, but against the true vocals at the level that fits the estimate best [1]_: of
+    each excerpt ``10 * log10((noise + floor) / (target + floor))``. ``target`` is the energy of the
+    true vocals times ``inner / (signal + floor)``, where ``inner`` is their inner product with the
+    estimate and ``signal`` their energy; ``noise`` is the energy of the estimate less those scaled
+    vocals. The floor, a thousandth of the energy of the mixture, is not scaled: an estimate that is
+    near silence gains nothing.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (batch, n_frames, n_bands)
+        Their sigmoid is the mask of the vocals.
+    excerpts : Excerpts
+        Vocals and accompaniment that the mask belongs to.
+
+    Returns
+    -------
+    Tensor
+        Scalar in dB, the mean over the batch; less is better.
+
     References
     ----------
-    J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019.
+    .. [1] J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.excerpts import Excerpts
+    >>> from sksep.nn.front_end import FrontEnd
+    >>> from sksep.nn.losses import negative_si_sdr
+    >>> front_end = FrontEnd(
+    ...     sample_rate=16000, n_fft=1024, hop_length=128, n_mels=40, n_frames=25, overlap=0.5,
+    ...     f_min=30.0, f_max=8000.0,
+    ... )
+    >>> waveforms = torch.sin(torch.arange(front_end.excerpt_length) * 0.2).expand(2, -1)
+    >>> excerpts = Excerpts(waveforms, torch.zeros_like(waveforms), front_end)  # vocals alone
+    >>> everything, half = torch.full((2, 25, 40), 20.0), torch.zeros(2, 25, 40)
+    >>> for logits in (everything, half):  # masks of one and of one half
+    ...     print(f"{negative_si_sdr(logits, excerpts):.2f}")
+    -28.73
+    -22.73
     """
     estimate, vocals = excerpts.invert(torch.sigmoid(logits))
     floor = _energy_floor(excerpts)

@@ -49,7 +49,16 @@ class MaskEstimator(NormalisedNetwork):
 
     def forward(self, features: Tensor) -> Tensor:
         """Mask logits (batch, n_frames, n_bands) of log-power features in dB."""
-        return super().forward(features).squeeze(1)
+        logits = super().forward(features)
+        batch, n_frames, n_bands = features.shape
+        # Anything else could pass through the losses by broadcasting.
+        if not isinstance(logits, Tensor) or logits.shape != (batch, 1, n_frames, n_bands):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(
+                f"The network must return mask logits of shape {(batch, 1, n_frames, n_bands)}, as "
+                f"its input is; {type(self.network).__name__} returned {got}."
+            )
+        return logits.squeeze(1)
 
 
 def band_statistics(spectrograms: list[Tensor]) -> tuple[Tensor, Tensor]:

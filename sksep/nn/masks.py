@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+__all__ = ["bin_weights", "binary_mask", "lift_matrix", "proportion_mask"]
+
 RATIOS = ("power", "magnitude")
 WEIGHTINGS = ("magnitude", "log_magnitude", "uniform")
 
@@ -20,9 +22,29 @@ def proportion_mask(vocals: Tensor, accompaniment: Tensor, ratio: str = "power")
     Parameters
     ----------
     vocals, accompaniment : Tensor of shape (..., n_frames, n_bands)
-        Power spectrograms.
-    ratio : {"power", "magnitude"}
+        Power spectrograms, not negative.
+    ratio : {"power", "magnitude"}, default="power"
         Whether powers or magnitudes are compared.
+
+    Returns
+    -------
+    Tensor of shape (..., n_frames, n_bands)
+        ``vocals / (vocals + accompaniment)``, of powers or of their roots.
+
+    Raises
+    ------
+    ValueError
+        If `ratio` is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.masks import proportion_mask
+    >>> vocals, accompaniment = torch.tensor([[9.0, 0.0]]), torch.tensor([[1.0, 0.0]])
+    >>> proportion_mask(vocals, accompaniment)
+    tensor([[0.9000, 0.0000]])
+    >>> proportion_mask(vocals, accompaniment, "magnitude")
+    tensor([[0.7500, 0.0000]])
     """
     if ratio == "magnitude":
         vocals, accompaniment = vocals.sqrt(), accompaniment.sqrt()
@@ -33,7 +55,25 @@ def proportion_mask(vocals: Tensor, accompaniment: Tensor, ratio: str = "power")
 
 
 def binary_mask(vocals: Tensor, accompaniment: Tensor) -> Tensor:
-    """1 where the power of the vocals exceeds that of the accompaniment, else 0."""
+    """1 where the power of the vocals exceeds that of the accompaniment, else 0.
+
+    Parameters
+    ----------
+    vocals, accompaniment : Tensor of shape (..., n_frames, n_bands)
+        Power spectrograms, not negative.
+
+    Returns
+    -------
+    Tensor of shape (..., n_frames, n_bands)
+        Ones and zeros, of the same dtype as the vocals.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.masks import binary_mask
+    >>> binary_mask(torch.tensor([[9.0, 0.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0]]))
+    tensor([[1., 0., 0.]])
+    """
     return (vocals > accompaniment).to(vocals.dtype)
 
 
@@ -43,9 +83,30 @@ def bin_weights(mixture: Tensor, weighting: str = "magnitude") -> Tensor:
     Parameters
     ----------
     mixture : Tensor of shape (..., n_frames, n_bands)
-        Power spectrogram.
-    weighting : {"magnitude", "log_magnitude", "uniform"}
-        Proportional to the magnitude; to the level above 60 dB below the loudest bin; or 1.
+        Power spectrograms, not negative.
+    weighting : {"magnitude", "log_magnitude", "uniform"}, default="magnitude"
+        Proportional to the magnitude; to the level in dB above 60 dB below the loudest bin, where
+        it is above; or 1.
+
+    Returns
+    -------
+    Tensor of shape (..., n_frames, n_bands)
+        Not negative.
+
+    Raises
+    ------
+    ValueError
+        If `weighting` is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.masks import bin_weights
+    >>> mixture = torch.tensor([[1.0, 0.01, 0.0]])  # 0 dB, -20 dB, silence
+    >>> bin_weights(mixture)
+    tensor([[2.7273, 0.2727, 0.0000]])
+    >>> bin_weights(mixture, "log_magnitude")
+    tensor([[1.8000, 1.2000, 0.0000]])
     """
     if weighting == "uniform":
         return torch.ones_like(mixture)
@@ -80,18 +141,32 @@ def lift_matrix(
     Parameters
     ----------
     sample_rate, n_fft : int
-        Of the model's spectrogram, in Hz and samples.
+        Sample rate in Hz and window in samples of the model's spectrogram.
     n_mels : int or None
         Number of mel bands; None for linear bins.
     f_min, f_max : float
-        Range of the mel bands in Hz.
+        Range of the mel bands in Hz; without them, `f_max` is half the sample rate.
     to_sample_rate, to_n_fft : int
-        Of the target spectrogram.
+        Sample rate in Hz and window in samples of the target spectrogram.
 
     Returns
     -------
     Tensor of shape (n_bands, to_n_fft // 2 + 1)
-        Do not modify: it is shared by all callers.
+        float32, not negative. Calls of equal parameters share one tensor: do not write to it.
+
+    Examples
+    --------
+    From 40 mel bands of a model at 16 kHz to the linear bins of a track at 44.1 kHz:
+
+    >>> import torch
+    >>> from sksep.nn.masks import lift_matrix
+    >>> matrix = lift_matrix(16000, 1024, 40, 30.0, 8000.0, 44100, 2048)
+    >>> masks = torch.full((126, 40), 0.25)
+    >>> lifted = masks @ matrix
+    >>> lifted.shape
+    torch.Size([126, 1025])
+    >>> torch.allclose(lifted, torch.tensor(0.25))
+    True
     """
     frequencies = np.arange(to_n_fft // 2 + 1) * (to_sample_rate / to_n_fft)
     if n_mels is None:

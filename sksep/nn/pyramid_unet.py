@@ -10,9 +10,13 @@ from torch.nn import functional
 from sksep._parameters import check_integer
 from sksep.nn.unet import UNetBody, convolutions, crop, join, joined_width, pad_to_multiple
 
+__all__ = ["PyramidUNet"]
+
 
 class PyramidUNet(nn.Module):
     """One U-Net per resolution, each refining the next coarser one, to mask logits per level.
+
+    The U-Nets are those of `sksep.nn.unet.UNet` [1]_.
 
     ::
 
@@ -32,32 +36,35 @@ class PyramidUNet(nn.Module):
     ReLU.
 
     Level ``k`` is halved ``depth - k`` times, at least once, so that all levels end at the same
-    resolution. Any number of frames and bands works, as in `UNet`; with ``n_levels=1`` it is one.
+    resolution. Any number of frames and bands works, as in `sksep.nn.unet.UNet`; with
+    ``n_levels=1`` it is one.
 
     Parameters
     ----------
-    in_channels, out_channels : int
+    in_channels, out_channels : int, default=3 and 1
         Spectrograms in, masks out.
-    n_filters : int
+    n_filters : int, default=16
         Filters of the first level of each U-Net; each of its levels below has twice as many.
-    n_levels : int
+    n_levels : int, default=2
         Levels of the pyramid, at least one.
-    depth : int
+    depth : int, default=4
         Number of times that the finest U-Net halves the resolution, at least one.
-    dropout : float
-        Share of the channels dropped at the bottom of each U-Net.
-    skip : {"concatenate", "add"}
+    dropout : float, default=0.5
+        Share of the channels dropped at the bottom of each U-Net, in [0, 1].
+    skip : {"concatenate", "add"}, default="concatenate"
         How features join within and across levels.
 
     Raises
     ------
-    TypeError, ValueError
-        Where `n_levels`, `depth` or `skip` is none of these.
+    TypeError
+        If `n_levels` or `depth` is no integer.
+    ValueError
+        If `n_levels` or `depth` is below one, or `skip` unknown.
 
     References
     ----------
-    O. Ronneberger, P. Fischer and T. Brox, "U-Net: convolutional networks for biomedical image
-    segmentation", MICCAI 2015.
+    .. [1] O. Ronneberger, P. Fischer and T. Brox, "U-Net: convolutional networks for biomedical
+       image segmentation", MICCAI 2015.
 
     Examples
     --------
@@ -106,11 +113,12 @@ class PyramidUNet(nn.Module):
         )
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """Logits of each level, finest first.
+        """Estimate mask logits of each level, finest first.
 
         Parameters
         ----------
         features : Tensor of shape (batch, in_channels, n_frames, n_bands)
+            Log power, normalised per band, and in UH-Net two masks.
 
         Returns
         -------

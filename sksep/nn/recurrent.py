@@ -6,6 +6,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+__all__ = ["RecurrentBody"]
+
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
@@ -16,24 +18,37 @@ class RecurrentBody(nn.Module):
     ----------
     n_bands : int
         Bands of a frame.
-    hidden_size : int
+    hidden_size : int, default=300
         Units per direction in each layer.
-    n_layers : int
-        Recurrent layers.
-    cell : {"gru", "lstm"}
+    n_layers : int, default=4
+        Recurrent layers, at least one.
+    cell : {"gru", "lstm"}, default="gru"
         Kind of the layers.
-    dropout : float
-        Dropout probability between the layers.
-    n_convolutions : int
+    dropout : float, default=0.3
+        Dropout probability between the layers and behind the last one, in [0, 1].
+    n_convolutions : int, default=0
         Convolutions of 3 x 3 with `n_filters` filters, batch normalisation and ReLU before the
-        recurrent layers; the last one returns to one channel.
-    n_filters : int
+        recurrent layers; the last one returns to one channel, without ReLU.
+    n_filters : int, default=16
         Filters of the convolutions.
 
     Attributes
     ----------
     n_features : int
         Length of the vector that comes out per frame, ``2 * hidden_size``.
+
+    Raises
+    ------
+    KeyError
+        If `cell` is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.recurrent import RecurrentBody
+    >>> body = RecurrentBody(n_bands=40, hidden_size=8, n_layers=2, cell="lstm")
+    >>> body(torch.zeros(2, 1, 25, 40)).shape
+    torch.Size([2, 25, 16])
     """
 
     def __init__(
@@ -61,7 +76,18 @@ class RecurrentBody(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, spectrograms: Tensor) -> Tensor:
-        """Vectors (batch, n_frames, n_features) of spectrograms (batch, 1, n_frames, n_bands)."""
+        """Describe each frame by a vector that knows all frames.
+
+        Parameters
+        ----------
+        spectrograms : Tensor of shape (batch, 1, n_frames, n_bands)
+            Log power, normalised per band.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_frames, n_features)
+            Both directions, one after the other.
+        """
         frames = self.convolutions(spectrograms).squeeze(1)
         hidden, _ = self.recurrent(frames.contiguous())
         return self.dropout(hidden)

@@ -6,31 +6,47 @@ from torch import Tensor, nn
 
 from sksep.nn.unet import crop, join, joined_width, pad_to_multiple
 
+__all__ = ["SingingVoiceUNet"]
+
 
 class SingingVoiceUNet(nn.Module):
     """U-Net of strided convolutions, from spectrograms to mask logits.
 
     5 x 5 convolutions of stride 2 with batch normalisation and leaky ReLU (0.2) down; 5 x 5
     transposed convolutions with batch normalisation and ReLU up, dropout on the first three;
-    concatenation (in the paper) or addition across.
+    concatenation (in the paper [1]_) or addition across. Any number of frames and bands works, as
+    in `sksep.nn.unet.UNet`.
 
     Parameters
     ----------
-    in_channels, out_channels : int
+    in_channels, out_channels : int, default=1
         Spectrograms in, masks out.
-    n_filters : int
+    n_filters : int, default=16
         Filters of the first level; each level below has twice as many.
-    n_levels : int
-        Number of times that the resolution is halved (6 in the paper).
-    dropout : float
-        Dropout probability of the first three levels of the decoder.
-    skip : {"concatenate", "add"}
+    n_levels : int, default=6
+        Number of times that the resolution is halved (6 in the paper), at least one.
+    dropout : float, default=0.5
+        Dropout probability of the first three levels of the decoder, in [0, 1].
+    skip : {"concatenate", "add"}, default="concatenate"
         How the features of the encoder join those of the decoder.
+
+    Raises
+    ------
+    ValueError
+        If `skip` is unknown.
 
     References
     ----------
-    A. Jansson et al., "Singing voice separation with deep U-Net convolutional networks", ISMIR
-    2017.
+    .. [1] A. Jansson et al., "Singing voice separation with deep U-Net convolutional networks",
+       ISMIR 2017.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.singing_voice_unet import SingingVoiceUNet
+    >>> network = SingingVoiceUNet(n_filters=2)
+    >>> network(torch.zeros(2, 1, 50, 40)).shape
+    torch.Size([2, 1, 50, 40])
     """
 
     def __init__(
@@ -69,7 +85,18 @@ class SingingVoiceUNet(nn.Module):
         self.head = nn.Conv2d(n_filters, out_channels, kernel_size=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (batch, out_channels, n_frames, n_bands) of features with in_channels."""
+        """Estimate mask logits.
+
+        Parameters
+        ----------
+        features : Tensor of shape (batch, in_channels, n_frames, n_bands)
+            Log power, normalised per band.
+
+        Returns
+        -------
+        Tensor of shape (batch, out_channels, n_frames, n_bands)
+            Logits: their sigmoid are the masks.
+        """
         hidden, size = pad_to_multiple(features, 2**self.n_levels)
         skips = []
         for encoder in self.encoders:

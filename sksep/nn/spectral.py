@@ -11,6 +11,16 @@ from torch.nn import functional
 
 from sksep.nn.parallel import count_workers, parallel_map
 
+__all__ = [
+    "count_frames",
+    "decibels",
+    "istft",
+    "log_mel",
+    "mel_filter_bank",
+    "power",
+    "stft",
+]
+
 # Frames of 1024 samples that are worked through at a time on a CPU: their spectra fit in its
 # cache, and yet the calls cost nothing beside the work (measured between 32 and 4096).
 _CPU_BLOCK_SAMPLES = 256 * 1024
@@ -48,6 +58,7 @@ def count_frames(n_samples: int, n_fft: int, hop_length: int, *, center: bool = 
 
     Examples
     --------
+    >>> from sksep.nn.spectral import count_frames
     >>> count_frames(16000, 1024, 128)
     126
     """
@@ -88,7 +99,8 @@ def stft(waveforms: Tensor, n_fft: int, hop_length: int, *, center: bool = True)
     TypeError
         If `waveforms` is neither float32 nor float64.
     ValueError
-        If an uncentred waveform is shorter than a window.
+        If `n_fft` or `hop_length` is out of range, or an uncentred waveform is shorter than a
+        window.
 
     See Also
     --------
@@ -97,6 +109,8 @@ def stft(waveforms: Tensor, n_fft: int, hop_length: int, *, center: bool = True)
 
     Examples
     --------
+    >>> import torch
+    >>> from sksep.nn.spectral import stft
     >>> stft(torch.zeros(2, 16000), 1024, 128).shape
     torch.Size([2, 126, 513])
     """
@@ -143,6 +157,8 @@ def istft(
 
     Examples
     --------
+    >>> import torch
+    >>> from sksep.nn.spectral import istft, stft
     >>> waveform = torch.sin(torch.arange(1000) / 10)
     >>> spectra = stft(waveform, 256, 100)
     >>> torch.allclose(istft(spectra, 256, 100, n_samples=1000), waveform, atol=1e-5)
@@ -172,8 +188,15 @@ def power(spectra: Tensor) -> Tensor:
     Tensor
         Real, of the same shape. Gradients flow through it, also at zero.
 
+    Raises
+    ------
+    RuntimeError
+        If the spectra are real.
+
     Examples
     --------
+    >>> import torch
+    >>> from sksep.nn.spectral import power
     >>> power(torch.tensor([3.0 + 4.0j]))
     tensor([25.])
     """
@@ -194,9 +217,10 @@ def mel_filter_bank(
         Window in samples.
     n_mels : int
         Number of bands.
-    f_min, f_max : float
-        Lower edge of the first band and upper edge of the last one in Hz; None is half the
-        sample rate.
+    f_min : float, default=0.0
+        Lower edge of the first band in Hz.
+    f_max : float, default=None
+        Upper edge of the last band in Hz; None is half the sample rate.
 
     Returns
     -------
@@ -206,6 +230,7 @@ def mel_filter_bank(
 
     Examples
     --------
+    >>> from sksep.nn.spectral import mel_filter_bank
     >>> mel_filter_bank(16000, 1024, 128).shape
     torch.Size([128, 513])
     """
@@ -225,7 +250,7 @@ def decibels(power: Tensor, floor: float = 1e-10) -> Tensor:
     power : Tensor
         Non-negative powers of any shape.
     floor : float, default=1e-10
-        Smaller powers count as this one.
+        Smaller powers count as this one, above 0.
 
     Returns
     -------
@@ -234,6 +259,8 @@ def decibels(power: Tensor, floor: float = 1e-10) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from sksep.nn.spectral import decibels
     >>> decibels(torch.tensor([1.0, 0.01, 0.0]))
     tensor([   0.,  -20., -100.])
     """
@@ -259,23 +286,35 @@ def log_mel(
     Parameters
     ----------
     waveforms : Tensor of shape (..., n_samples)
-        Real samples.
+        Real samples, float32 or float64.
     filter_bank : Tensor of shape (n_bands, n_fft // 2 + 1) or None
         Weights of the bins in each band, as of `mel_filter_bank`; None keeps the linear bins.
-    n_fft, hop_length, center
-        As in `stft`.
+    n_fft, hop_length : int
+        Window and hop in samples.
+    center : bool, default=True
+        Whether half a window of zeros surrounds the waveform, as in `stft`.
     floor : float, default=1e-10
-        As in `decibels`.
+        Smaller powers count as this one, above 0.
     block_frames : int, optional
         Frames worked through at a time; by default what suits the device.
 
     Returns
     -------
     Tensor of shape (..., n_frames, n_bands)
-        dB.
+        dB, relative to a power of one and at least ``10 * log10(floor)``.
+
+    Raises
+    ------
+    TypeError
+        If `waveforms` is neither float32 nor float64.
+    ValueError
+        If `n_fft` or `hop_length` is out of range, or an uncentred waveform is shorter than a
+        window.
 
     Examples
     --------
+    >>> import torch
+    >>> from sksep.nn.spectral import log_mel, mel_filter_bank
     >>> log_mel(torch.zeros(16000), mel_filter_bank(16000, 1024, 128), 1024, 128).shape
     torch.Size([126, 128])
     """

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from sksep.nn.clustering import EmbeddingsAndMasks, HybridNetwork
 
+__all__ = ["UHNet", "UHNetOutput"]
+
 
 class UHNetOutput(NamedTuple):
     """Output of `UHNet`.
@@ -33,12 +35,28 @@ class UHNet(nn.Module):
     Parameters
     ----------
     clustering : HybridNetwork
-        Network with two masks.
+        Network with two masks, the softmax of which the U-Net sees.
     unet : nn.Module
         From (batch, 3, n_frames, n_bands) to a tuple of mask logits (batch, 1, n_frames, n_bands),
         finest first.
-    frozen : bool
+    frozen : bool, default=False
         Whether the clustering network stays as it is, normalisation and dropout included.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.clustering import HybridNetwork
+    >>> from sksep.nn.pyramid_unet import PyramidUNet
+    >>> from sksep.nn.recurrent import RecurrentBody
+    >>> from sksep.nn.uhnet import UHNet
+    >>> body = RecurrentBody(n_bands=40, hidden_size=8, n_layers=1)
+    >>> clustering = HybridNetwork(body, n_bands=40, embedding_dim=5)
+    >>> network = UHNet(clustering, PyramidUNet(in_channels=3, n_filters=2, n_levels=2))
+    >>> output = network(torch.zeros(2, 1, 25, 40))
+    >>> [tuple(logits.shape) for logits in output.logits]
+    [(2, 25, 40), (2, 25, 40)]
+    >>> output.clustering.embeddings.shape
+    torch.Size([2, 25, 40, 5])
     """
 
     def __init__(self, clustering: HybridNetwork, unet: nn.Module, frozen: bool = False) -> None:
@@ -51,14 +69,37 @@ class UHNet(nn.Module):
             clustering.eval()
 
     def train(self, mode: bool = True) -> UHNet:
-        """Training mode of everything that is not frozen."""
+        """Set the mode of everything that is not frozen.
+
+        Parameters
+        ----------
+        mode : bool, default=True
+            Whether to train; False is evaluation.
+
+        Returns
+        -------
+        UHNet
+            The network itself.
+        """
         super().train(mode)
         if self.frozen:
             self.clustering.eval()
         return self
 
     def forward(self, spectrograms: Tensor) -> UHNetOutput:
-        """Mask logits of all levels, and what the clustering is trained by."""
+        """Mask logits of all levels, and what the clustering network is trained by.
+
+        Parameters
+        ----------
+        spectrograms : Tensor of shape (batch, 1, n_frames, n_bands)
+            Log power, normalised per band.
+
+        Returns
+        -------
+        UHNetOutput
+            Mask logits (batch, n_frames, n_bands) of each level, finest first, and the output of
+            the clustering network unless that is frozen.
+        """
         hidden = self.clustering.body(spectrograms)
         mask_logits = self.clustering.mask_logits(hidden)
         clustering = None
@@ -67,7 +108,18 @@ class UHNet(nn.Module):
         return UHNetOutput(self._levels(spectrograms, mask_logits), clustering)
 
     def mask_logits(self, spectrograms: Tensor) -> Tensor:
-        """The finest mask logits (batch, n_frames, n_bands) alone, without embeddings."""
+        """The finest mask logits alone, without embeddings: all that separation needs.
+
+        Parameters
+        ----------
+        spectrograms : Tensor of shape (batch, 1, n_frames, n_bands)
+            Log power, normalised per band.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_frames, n_bands)
+            Logits: their sigmoid is the mask of the vocals.
+        """
         hidden = self.clustering.body(spectrograms)
         return self._levels(spectrograms, self.clustering.mask_logits(hidden))[0]
 

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from sksep._parameters import check_choice
 
+__all__ = ["UNet"]
+
 SKIPS = ("concatenate", "add")
 
 
@@ -87,28 +89,42 @@ class UNetBody(nn.Module):
 class UNet(UNetBody):
     """Encoder and decoder with skip connections, from spectrograms to mask logits.
 
-    Each level has two 3 x 3 convolutions with batch normalisation and ReLU; levels are joined by
+    The network of [1]_ with padded convolutions, so that no margin is lost. Each level has two
+    3 x 3 convolutions with batch normalisation and ReLU; levels are joined by
     2 x 2 max-pooling on the way down, transposed convolutions on the way up and concatenation or
     addition across. Any number of frames and bands works: the input is padded to a multiple of
     ``2 ** n_levels`` and the output cropped.
 
     Parameters
     ----------
-    in_channels, out_channels : int
+    in_channels, out_channels : int, default=1
         Spectrograms in, masks out.
-    n_filters : int
+    n_filters : int, default=16
         Filters of the first level; each level below has twice as many.
-    n_levels : int
-        Number of times that the resolution is halved.
-    dropout : float
-        Share of the channels dropped at the bottom.
-    skip : {"concatenate", "add"}
+    n_levels : int, default=4
+        Number of times that the resolution is halved, at least one.
+    dropout : float, default=0.5
+        Share of the channels dropped at the bottom, in [0, 1].
+    skip : {"concatenate", "add"}, default="concatenate"
         How the features of the encoder join those of the decoder.
+
+    Raises
+    ------
+    ValueError
+        If `skip` is unknown.
 
     References
     ----------
-    O. Ronneberger, P. Fischer and T. Brox, "U-Net: convolutional networks for biomedical image
-    segmentation", MICCAI 2015.
+    .. [1] O. Ronneberger, P. Fischer and T. Brox, "U-Net: convolutional networks for biomedical
+       image segmentation", MICCAI 2015.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.unet import UNet
+    >>> network = UNet(n_filters=2)
+    >>> network(torch.zeros(2, 1, 50, 40)).shape
+    torch.Size([2, 1, 50, 40])
     """
 
     def __init__(
@@ -124,7 +140,18 @@ class UNet(UNetBody):
         self.head = nn.Conv2d(n_filters, out_channels, kernel_size=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (batch, out_channels, n_frames, n_bands) of features with in_channels."""
+        """Estimate mask logits.
+
+        Parameters
+        ----------
+        features : Tensor of shape (batch, in_channels, n_frames, n_bands)
+            Log power, normalised per band.
+
+        Returns
+        -------
+        Tensor of shape (batch, out_channels, n_frames, n_bands)
+            Logits: their sigmoid are the masks.
+        """
         padded, size = pad_to_multiple(features, 2**self.n_levels)
         return crop(self.head(self.decode(padded)[0]), size)
 

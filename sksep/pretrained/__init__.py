@@ -67,6 +67,7 @@ def list_pretrained() -> tuple[ModelCard, ...]:
     Returns
     -------
     tuple of ModelCard
+        One card per model.
 
     Examples
     --------
@@ -123,6 +124,7 @@ def load_detector(name: str = "uhnet") -> ActivityDetector:
     Returns
     -------
     ActivityDetector
+        What `sksep.vocal_activity` finds vocals with.
 
     Raises
     ------

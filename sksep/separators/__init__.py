@@ -4,6 +4,7 @@ from sksep.separators._deep_clustering import DeepClusteringSeparator
 from sksep.separators._hpss import HPSSSeparator
 from sksep.separators._hybrid_clustering import HybridClusteringSeparator
 from sksep.separators._mixture import MixtureSeparator
+from sksep.separators._module import ModuleSeparator
 from sksep.separators._nmf import NMFSeparator
 from sksep.separators._oracle import OracleMaskSeparator
 from sksep.separators._repet_sim import RepetSimSeparator
@@ -16,6 +17,7 @@ __all__ = [
     "HPSSSeparator",
     "HybridClusteringSeparator",
     "MixtureSeparator",
+    "ModuleSeparator",
     "NMFSeparator",
     "OracleMaskSeparator",
     "RepetSimSeparator",

@@ -43,6 +43,16 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         TrackBatch
             The tracks with estimated masks, for `GriffinLimInverter`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError
+            Where `X` is no output of `MelChunker`.
+        ValueError
+            Where a track was chunked with other settings than those of `fit`, or its file has
+            changed since it was read.
         """
         batch = self._check_batch(X)
         return batch.with_masks(self._estimate_mask(record) for record in batch)
@@ -59,6 +69,16 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         ndarray of object, shape (n_tracks,)
             Masks of shape (n_total_frames, n_bands), in [0, 1].
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError
+            Where `X` is no output of `MelChunker`.
+        ValueError
+            Where a track was chunked with other settings than those of `fit`, or its file has
+            changed since it was read.
         """
         return object_array([record.mask for record in self.transform(X)])
 
@@ -74,6 +94,16 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         ndarray of object, shape (n_tracks,)
             Vocal waveforms (float32), each in the shape and at the sample rate of its mixture.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError
+            Where `X` is no output of `MelChunker`.
+        ValueError
+            Where a track was chunked with other settings than those of `fit`, or its file has
+            changed since it was read.
         """
         batch = self._check_batch(X)
         device = self._inversion_device()
@@ -91,8 +121,8 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         ----------
         X : TrackBatch
             Output of `MelChunker`.
-        y : sequence of tracks
-            True vocals.
+        y : sequence of arrays, paths or AudioSource
+            True vocals of each track.
         sample_weight : array-like of shape (n_tracks,), default=None
             Weights of the mean.
 
@@ -100,6 +130,16 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         float
             NaN where every reference is silent.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError
+            Where `X` is no output of `MelChunker`.
+        ValueError
+            Where `y` does not fit `X` in its number of tracks, or in the rate, length or channels
+            of one, which is named; or as in `predict`.
         """
         batch = self._check_batch(X)
         return score_estimates(batch, self.predict(batch), y, sample_weight)

@@ -162,6 +162,19 @@ class NetSeparator(BaseSeparator):
         -------
         NetSeparator
             Itself. Interrupted from the keyboard, it keeps the best weights so far.
+
+        Raises
+        ------
+        TypeError
+            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
+        ValueError
+            Where tracks have no targets or all are silent, a parameter is out of its range, the
+            chunks are others than those that the training goes on from, or the training diverged.
+
+        Warns
+        -----
+        UserWarning
+            Where the training was interrupted.
         """
         keep = bool(self.warm_start) and hasattr(self, "net_")
         return self._fit(X, self._n_epochs(), keep=keep, schedule=self.schedule)
@@ -172,13 +185,22 @@ class NetSeparator(BaseSeparator):
         Parameters
         ----------
         X : TrackBatch
-            Output of `MaskBuilder.fit_transform`.
+            Output of `MaskBuilder.fit_transform`: tracks with targets.
         y : Ignored
+            The truth is in the targets.
 
         Returns
         -------
         NetSeparator
             Itself.
+
+        Raises
+        ------
+        TypeError
+            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
+        ValueError
+            Where tracks have no targets or all are silent, a parameter is out of its range, the
+            chunks are others than those that the training goes on from, or the training diverged.
         """
         return self._fit(X, 1, keep=hasattr(self, "net_"), schedule=None, hold_back=False)
 

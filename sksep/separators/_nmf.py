@@ -123,8 +123,11 @@ class NMFSeparator(BlockwiseSeparator):
 
         Raises
         ------
+        TypeError
+            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
         ValueError
-            Where the vocals or the accompaniments of all tracks are silent.
+            Where the vocals or the accompaniments of all tracks are silent, or a parameter is out
+            of its range.
         """
         self._check_parameters()
         batch = as_batch(X, user=type(self).__name__)

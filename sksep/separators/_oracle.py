@@ -89,8 +89,10 @@ class OracleMaskSeparator(SpectralMaskSeparator):
 
         Raises
         ------
+        TypeError
+            Where `X` is no output of `MelChunker`.
         ValueError
-            Where a track has no targets.
+            Where a track has no targets, or `kind` is unknown.
         """
         batch = as_batch(X, user=type(self).__name__)
         truth = {}

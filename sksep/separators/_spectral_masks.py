@@ -41,6 +41,13 @@ class SpectralMaskSeparator(BaseSeparator):
         -------
         SpectralMaskSeparator
             Itself.
+
+        Raises
+        ------
+        TypeError
+            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
+        ValueError
+            Where a parameter is out of its range.
         """
         self._check_parameters()
         self.front_end_ = as_batch(X, user=type(self).__name__)[0].front_end

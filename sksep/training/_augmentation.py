@@ -32,11 +32,13 @@ class Augmentation(BaseEstimator):
     level_range : tuple of (float, float), default=(-6.0, 6.0)
         Gain of the whole mixture in dB.
     speed_range : tuple of (float, float), default=(1.0, 1.0)
-        Playing speed: resampling, which moves pitch and formants along. One draw per batch.
+        Playing speed, in [0.25, 4]: resampling, which moves pitch and formants along. One draw per
+        batch.
     time_stretch_range : tuple of (float, float), default=(1.0, 1.0)
-        Tempo at the same pitch, by a phase vocoder; above 1 is faster. One draw per batch.
+        Tempo at the same pitch, in [0.25, 4], by a phase vocoder; above 1 is faster. One draw per
+        batch.
     pitch_shift_range : tuple of (float, float), default=(0.0, 0.0)
-        Pitch at the same tempo, in semitones. One draw per batch.
+        Pitch at the same tempo, in semitones, in [-60, 60]. One draw per batch.
     noise_snr : float, default=None
         Level of the mixture over white noise added to the accompaniment, in dB; None for no noise.
     vocals_pool, accompaniment_pool : sequence of tracks, default=None
@@ -77,7 +79,15 @@ class Augmentation(BaseEstimator):
         self.accompaniment_pool = accompaniment_pool
 
     def validate(self) -> None:
-        """Raise ValueError or TypeError where a parameter is off."""
+        """Check the parameters.
+
+        Raises
+        ------
+        TypeError
+            Where a parameter is no number, or no pair of numbers.
+        ValueError
+            Where a parameter is out of its range, or the ends of a range are out of order.
+        """
         check_number("true_pairs", self.true_pairs, 0.0, 1.0)
         check_number("vocal_free", self.vocal_free, 0.0, 1.0)
         check_range("gain_range", self.gain_range)
@@ -91,7 +101,18 @@ class Augmentation(BaseEstimator):
             check_number("noise_snr", self.noise_snr)
 
     def source_length(self, n_samples: int) -> int:
-        """Samples to draw so that `n_samples` are left at the highest speed and tempo."""
+        """Samples to draw so that enough are left at the highest speed and tempo.
+
+        Parameters
+        ----------
+        n_samples : int
+            Samples of an excerpt.
+
+        Returns
+        -------
+        int
+            At least `n_samples`.
+        """
         limits = [float(limit) for limit in (*self.speed_range, *self.time_stretch_range)]
         if limits == [1.0] * 4:
             return n_samples
@@ -99,16 +120,41 @@ class Augmentation(BaseEstimator):
         return int(np.ceil(n_samples * max(1.0, limits[1] * limits[3]))) + 2
 
     def draw_gains(self, remixed: np.ndarray, random_generator: np.random.Generator) -> np.ndarray:
-        """Linear gains of (vocals, accompaniment), shape (batch, 2); pairs keep their balance."""
+        """Draw gains for vocals and accompaniment; pairs keep their balance.
+
+        Parameters
+        ----------
+        remixed : bool ndarray of shape (batch,)
+            Whether the vocals of each excerpt are mixed with another accompaniment.
+        random_generator : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        ndarray of shape (batch, 2)
+            Factors (float32) of the vocals and of the accompaniment.
+        """
         level = random_generator.uniform(*self.level_range, size=(len(remixed), 1))
         gain = random_generator.uniform(*self.gain_range, size=len(remixed)) * remixed
         decibels = level + np.stack([gain, np.zeros_like(gain)], axis=1)
         return (10.0 ** (decibels / 20.0)).astype(np.float32)
 
     def vary(self, stems: Tensor, n_samples: int) -> Tensor:
-        """Speed, tempo and pitch of (batch, 2, source_length) stems, cut to `n_samples`.
+        """Change speed, tempo and pitch, each by one random draw for the whole batch.
 
-        Draws from torch's global random state, once for the batch.
+        Draws from torch's global random state.
+
+        Parameters
+        ----------
+        stems : Tensor of shape (batch, 2, source_length(n_samples))
+            Waveforms of vocals and accompaniment.
+        n_samples : int
+            Samples of an excerpt.
+
+        Returns
+        -------
+        Tensor of shape (batch, 2, n_samples)
+            Waveforms on the same device.
         """
         speed = _draw(self.speed_range)
         if speed != 1.0:
@@ -124,7 +170,18 @@ class Augmentation(BaseEstimator):
         return stems
 
     def add_noise(self, vocals: Tensor, accompaniment: Tensor) -> Tensor:
-        """The accompaniment with white noise `noise_snr` dB below the mixture."""
+        """Add white noise to the accompaniment, `noise_snr` dB below the mixture.
+
+        Parameters
+        ----------
+        vocals, accompaniment : Tensor of shape (batch, n_samples)
+            Waveforms.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_samples)
+            The accompaniment with noise; as it is where `noise_snr` is None.
+        """
         if self.noise_snr is None:
             return accompaniment
         mixture = vocals + accompaniment

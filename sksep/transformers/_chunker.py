@@ -93,6 +93,11 @@ class MelChunker(TransformerMixin, BaseEstimator):
         -------
         MelChunker
             Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming the parameter that is no number or out of its range.
         """
         self.front_end_ = self._front_end()
         return self
@@ -114,7 +119,7 @@ class MelChunker(TransformerMixin, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            Naming the track and the remedy.
+            Naming the track or the parameter, and the remedy.
         """
         front_end = self._front_end()
         tracks = check_tracks(X, front_end.sample_rate)
@@ -133,6 +138,14 @@ class MelChunker(TransformerMixin, BaseEstimator):
         Returns
         -------
         list of ndarray of shape (n_total_frames, n_bands)
+            float32, one array per track.
+
+        Raises
+        ------
+        TypeError
+            Where `X` is no output of `MelChunker`.
+        ValueError
+            Where `X` and `chunks` differ in their number of tracks.
         """
         batch = as_batch(X, user="MelChunker.unchunk")
         return [

@@ -79,6 +79,13 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
         -------
         GriffinLimInverter
             Itself.
+
+        Raises
+        ------
+        TypeError
+            Where a parameter has the wrong type, or `X` is no batch of tracks.
+        ValueError
+            Where a parameter is out of its range.
         """
         self._inversion()
         self.front_end_ = as_batch(X, user="GriffinLimInverter")[0].front_end
@@ -99,8 +106,10 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            Where a parameter has the wrong type, or `X` is no batch of tracks.
         ValueError
-            Where a track has no estimated mask.
+            Where a track has no estimated mask, or a parameter is out of its range.
         """
         inversion = self._inversion()
         batch = as_batch(X, user="GriffinLimInverter")
@@ -117,6 +126,12 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of object, shape (n_tracks,)
+            Vocal waveforms (float32), each in the shape and at the sample rate of its mixture.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `transform`.
         """
         return self.transform(X)
 
@@ -127,8 +142,8 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
         ----------
         X : TrackBatch
             Tracks with estimated masks.
-        y : sequence of tracks
-            True vocals.
+        y : sequence of arrays, paths or AudioSource
+            True vocals of each track.
         sample_weight : array-like of shape (n_tracks,), default=None
             Weights of the mean.
 
@@ -136,6 +151,14 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
         -------
         float
             NaN where every reference is silent.
+
+        Raises
+        ------
+        TypeError
+            Where `X` is no batch of tracks, or a parameter has the wrong type.
+        ValueError
+            Where `y` does not fit `X` in its number of tracks, or in the rate, length or channels
+            of one, which is named; or as in `transform`.
         """
         batch = as_batch(X, user="GriffinLimInverter")
         return score_estimates(batch, self.transform(batch), y, sample_weight)

@@ -36,10 +36,10 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         `UNetSeparator` do not.
     silence_threshold : float, default=-60.0
         Chunks whose level is this far below the loudest chunk of the track, in dB, are not
-        trained on.
+        trained on; at most 0.
     vocal_threshold : float, default=-40.0
         Chunks in which the vocals are this far below the loudest chunk of the mixture, in dB,
-        count as free of vocals.
+        count as free of vocals; at most 0.
     vocal_free_share : float, default=0.1
         Chunks free of vocals are kept up to this share of all chunks kept, in [0, 1], spread
         evenly over the tracks, so that instrumental passages are learned too. Where no track
@@ -88,6 +88,13 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         -------
         MaskBuilder
             Itself.
+
+        Raises
+        ------
+        TypeError
+            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
+        ValueError
+            Where a parameter is out of its range.
         """
         self._check_parameters()
         as_batch(X, user="MaskBuilder")
@@ -111,8 +118,11 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
         ValueError
-            Where `y` is missing or does not fit `X`; the track and the remedy are named.
+            Where `y` is missing or does not fit `X`, the track and the remedy are named; or where a
+            parameter is out of its range.
         """
         self._check_parameters()
         batch = as_batch(X, user="MaskBuilder")
@@ -164,6 +174,14 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         Returns
         -------
         TrackBatch
+            `X`, without targets unless it has some.
+
+        Raises
+        ------
+        TypeError
+            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
+        ValueError
+            Where a parameter is out of its range.
         """
         self._check_parameters()
         return as_batch(X, user="MaskBuilder")

@@ -1,0 +1,94 @@
+"""How a batch of tracks shows itself in a notebook."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import Any
+
+from sksep._batch import TrackBatch, TrackRecord
+from sksep.nn.chunks import count_chunks
+
+_N_ROWS = 5
+_DYNAMIC_RANGE = 80.0
+# What a picture in a page can show; longer tracks are thinned out to this many frames.
+_MAX_FRAMES = 2000
+_COLUMNS = ("track", "length (s)", "rate (Hz)", "channels", "chunks", "targets", "mask")
+
+
+def batch_html(batch: TrackBatch) -> str:
+    """A table of the first tracks, and a picture of the first one where matplotlib is installed."""
+    heading = f"<p><strong>TrackBatch</strong> of {_count(len(batch))}</p>"
+    if not len(batch):
+        return f"<div>{heading}</div>"
+    head = "".join(f'<th scope="col">{column}</th>' for column in _COLUMNS)
+    rows = "".join(_row(record) for record in batch[:_N_ROWS])
+    rest = len(batch) - _N_ROWS
+    more = f"<p>and {rest} more</p>" if rest > 0 else ""
+    return (
+        f'<div style="max-width: 100%; overflow-x: auto">{heading}'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}</div>"
+        f"{_picture(batch[0])}"
+    )
+
+
+def _row(record: TrackRecord) -> str:
+    track, front_end = record.track, record.front_end
+    n_chunks = count_chunks(len(record.spectrogram), front_end.n_frames, front_end.chunk_step)
+    cells = (
+        html.escape(record.name),
+        f"{track.n_samples / track.sample_rate:.2f}",
+        track.sample_rate,
+        track.n_channels,
+        n_chunks,
+        "no" if record.targets is None else "yes",
+        "no" if record.mask is None else "yes",
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _picture(record: TrackRecord) -> str:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return ""
+    levels: Any = record.spectrogram[:: -(-len(record.spectrogram) // _MAX_FRAMES)].T
+    highest = float(levels.max())
+    # Without axes and on no ground of its own, since text would not follow a dark theme.
+    figure = Figure(figsize=(8, 2), dpi=100)
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    ax.imshow(
+        levels,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        cmap="magma",
+        vmin=highest - _DYNAMIC_RANGE,
+        vmax=highest,
+    )
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    front_end = record.front_end
+    scale = "linear" if front_end.n_mels is None else "mel"
+    low, high = (0.0, front_end.sample_rate / 2) if scale == "linear" else _limits(record)
+    seconds = len(record.waveform) / front_end.sample_rate
+    caption = html.escape(
+        f"Spectrogram of {record.name}: 0 to {seconds:.2f} s from left to right, {low:g} to "
+        f"{high:g} Hz ({scale}) from bottom to top, the loudest {_DYNAMIC_RANGE:g} dB."
+    )
+    source = base64.b64encode(file.getvalue()).decode("ascii")
+    return (
+        f'<figure style="margin: 0.5em 0"><img src="data:image/png;base64,{source}" '
+        f'alt="{caption}" style="width: 100%; max-width: 50em; height: auto">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def _limits(record: TrackRecord) -> tuple[float, float]:
+    return record.front_end.f_min, record.front_end.f_max
+
+
+def _count(n_tracks: int) -> str:
+    return f"{n_tracks} track" + ("" if n_tracks == 1 else "s")

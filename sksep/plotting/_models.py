@@ -1,0 +1,187 @@
+"""What the displays are given: models by name, and one track of a collection."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from sksep._tracks import AudioSource, Track, check_pair, check_same_length, check_track
+from sksep.nn.front_end import FrontEnd
+from sksep.separators._base import BaseSeparator
+from sksep.transformers import MaskBuilder, MelChunker
+
+Panel = TypeVar("Panel")
+
+
+def named_estimators(estimator: Any, name: str | None = None) -> dict[str, Pipeline]:
+    """Fitted pipelines by name; the name of a single one is that of its separator's class.
+
+    A fitted search stands for its best pipeline.
+
+    Raises
+    ------
+    TypeError, ValueError, NotFittedError
+        Naming the model and the remedy.
+    """
+    if isinstance(estimator, Mapping):
+        if not estimator:
+            raise ValueError("estimator is an empty dict; give at least one pipeline.")
+        if name is not None:
+            raise ValueError("name is for a single estimator; the keys of the dict are the names.")
+        models = {str(key): getattr(m, "best_estimator_", m) for key, m in estimator.items()}
+    else:
+        model = getattr(estimator, "best_estimator_", estimator)
+        models = {name or type(separator_of(model)).__name__: model}
+    for model in models.values():
+        separator_of(model)
+        check_is_fitted(model)
+    return models
+
+
+def separator_of(pipeline: Any) -> BaseSeparator:
+    """The separator among the steps of a pipeline."""
+    return pipeline[_separator_index(pipeline)]
+
+
+def mask_steps(pipeline: Pipeline) -> Pipeline:
+    """The pipeline without what follows the separator: `transform` estimates masks."""
+    return pipeline[: _separator_index(pipeline) + 1]
+
+
+def front_end_of(pipeline: Pipeline) -> FrontEnd:
+    """The settings by which a pipeline hears its tracks."""
+    for _, step in pipeline.steps:
+        if isinstance(step, MelChunker):
+            return clone(step).fit(None).front_end_
+    raise TypeError("estimator must be a pipeline with a MelChunker, which none of its steps is.")
+
+
+@dataclass(frozen=True)
+class PickedTrack:
+    """One track of a collection.
+
+    Attributes
+    ----------
+    X, y : list of one track
+        What pipelines take; `y` is None where the truth is not known.
+    mixture, vocals : Track
+        The same, checked, at the rate of their files or of the first pipeline.
+    """
+
+    X: list[Any]
+    y: list[Any] | None
+    mixture: Track
+    vocals: Track | None
+
+
+def pick_track(pipelines: Mapping[str, Pipeline], X: Any, y: Any, track: int) -> PickedTrack:
+    """One mixture and its vocals, checked; no other track is read."""
+    rates = {name: front_end_of(pipeline).sample_rate for name, pipeline in pipelines.items()}
+    sample_rate = next(iter(rates.values()))
+    mixtures = _collection(X, "X")
+    targets = None if y is None else _collection(y, "y")
+    if targets is not None:
+        check_same_length(mixtures, targets, "X", "y")
+    try:
+        index = operator.index(track)
+    except TypeError:
+        raise TypeError(f"track must be an integer, got {track!r}.") from None
+    if not -len(mixtures) <= index < len(mixtures):
+        raise ValueError(f"track={track} is out of range: X holds {len(mixtures)} tracks.")
+    index %= len(mixtures)
+    mixture = check_track(mixtures[index], sample_rate, f"X[{index}]")
+    if len(set(rates.values())) > 1 and not mixture.is_file:
+        raise ValueError(
+            f"{mixture.name} is an array, and each pipeline takes arrays to be at a rate of its "
+            f"own (Hz): {rates}. Give files, or draw these pipelines one by one."
+        )
+    if targets is None:
+        return PickedTrack([mixtures[index]], None, mixture, None)
+    vocals = check_track(targets[index], sample_rate, f"y[{index}]")
+    check_pair(mixture, vocals)
+    return PickedTrack([mixtures[index]], [targets[index]], mixture, vocals)
+
+
+def by_title(pairs: Iterable[tuple[str, Panel]]) -> dict[str, Panel]:
+    """Panels by title; a ValueError where two share one."""
+    panels: dict[str, Panel] = {}
+    for title, panel in pairs:
+        if title in panels:
+            raise ValueError(f"Two panels are called {title!r}; give the models other names.")
+        panels[title] = panel
+    return panels
+
+
+def named_estimates(y_pred: Any, name: str | None) -> dict[str, Any]:
+    """Estimates by name, from a dict of them or a single one."""
+    if not isinstance(y_pred, Mapping):
+        return {name or "Estimate": y_pred}
+    if not y_pred:
+        raise ValueError("y_pred is an empty dict; give at least one estimate.")
+    if name is not None:
+        raise ValueError("name is for a single estimate; the keys of the dict are the names.")
+    return {str(key): estimate for key, estimate in y_pred.items()}
+
+
+def titled_tracks(
+    mixture: Track | None, vocals: Track | None, estimates: Mapping[str, Any], sample_rate: int
+) -> dict[str, Track]:
+    """All waveforms by title, checked to be of one length."""
+    checked = [
+        (name, check_track(estimate, sample_rate, name)) for name, estimate in estimates.items()
+    ]
+    known = [("Mixture", mixture), ("True vocals", vocals)]
+    tracks = by_title([*((title, part) for title, part in known if part is not None), *checked])
+    first, *others = tracks.values()
+    for other in others:
+        if other.n_samples * first.sample_rate != first.n_samples * other.sample_rate:
+            raise ValueError(
+                f"{other.name} lasts {other.n_samples} samples at {other.sample_rate} Hz, but "
+                f"{first.name} {first.n_samples} at {first.sample_rate} Hz; they must be as long."
+            )
+    return tracks
+
+
+def true_masks(
+    pipeline: Pipeline, batch: Any, y: list[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Binary and proportion mask of a batch of one track, as the pipeline's own steps make them."""
+    builder = next((step for _, step in pipeline.steps if isinstance(step, MaskBuilder)), None)
+    targets = (builder or MaskBuilder()).fit_transform(batch, y)[0].targets
+    assert targets is not None
+    return targets.binary_mask, targets.proportion_mask
+
+
+def _collection(X: Any, name: str) -> list[Any]:
+    is_waveform = isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "fiubc"
+    if is_waveform or isinstance(X, (str, os.PathLike, AudioSource)):
+        raise TypeError(f"{name} is one track; pass a list of tracks, [{name}].")
+    try:
+        items = list(X)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be a sequence of tracks (arrays or paths), got {type(X).__name__}."
+        ) from None
+    if not items:
+        raise ValueError(f"{name} holds no tracks; at least one is needed.")
+    return items
+
+
+def _separator_index(pipeline: Any) -> int:
+    if isinstance(pipeline, Pipeline):
+        for index, (_, step) in enumerate(pipeline.steps):
+            if isinstance(step, BaseSeparator):
+                return index
+    raise TypeError(
+        "estimator must be a pipeline with a MelChunker and a separator, or a dict of such, got "
+        f"{type(pipeline).__name__}."
+    )
