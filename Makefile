@@ -3,6 +3,8 @@
 #   make test                 linters, type checker, tests, doctests, README and examples
 #   make demo                 train a small separator and write what it separates to demo-output/
 #   make demo DATA=folder     the same on your own tracks; OUT=folder writes somewhere else
+#   make docs                 the pages, in docs/_build/html; every example runs
+#   make figures              write the measured figures into README.md and docs/measurements.md
 #   make lint, make format    check the code, or reformat it
 #   make clean                remove what the other targets wrote, .venv excepted
 #
@@ -16,10 +18,11 @@ PYTEST_ARGS ?= -n 2 --durations=10
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+DOCS_STAMP := $(VENV)/.stamp-docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := sksep tests conftest.py $(wildcard examples benchmarks docs)
 
-.PHONY: test lint format demo clean
+.PHONY: test lint format demo docs figures clean
 .DELETE_ON_ERROR:
 
 # Two pytest workers share the cores, so each of them runs torch on one thread.
@@ -38,6 +41,18 @@ format: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py --output "$(OUT)" $(if $(DATA),--data "$(DATA)")
 
+# The examples run side by side, one to a core.
+docs: $(DOCS_STAMP)
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build/html
+	@echo "The pages are in docs/_build/html; open index.html."
+
+figures: $(STAMP)
+	$(BIN)/python docs/measured.py --write
+
+$(DOCS_STAMP): $(STAMP)
+	$(PIP) install -qq --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
 # torch goes first and by its exact version, so that no other package can choose another one.
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV); the first time this takes a few minutes."
@@ -48,4 +63,5 @@ $(STAMP): pyproject.toml constraints.txt
 
 clean:
 	rm -rf demo-output build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf docs/_build docs/_generated docs/gallery docs/api/generated
 	find sksep tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

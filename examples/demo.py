@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from librosa import mel_frequencies
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.pipeline import Pipeline
 
@@ -29,6 +28,7 @@ from sksep import (
 )
 from sksep.datasets import load_folder, make_songs
 from sksep.metrics import sdr
+from sksep.plotting import MaskDisplay, SpectrogramDisplay
 
 
 def main() -> int:
@@ -124,7 +124,7 @@ def write_results(
         (output / name).mkdir(parents=True, exist_ok=True)
         for stem, samples in stems.items():
             soundfile.write(output / name / f"{stem}.wav", samples.T, rate, subtype="FLOAT")
-        draw(record, pipeline["chunk"], output / name / "spectrograms.png")
+        draw(record, vocals, estimate, output / name / "spectrograms.png")
         scores.append((sdr(vocals, mixture), sdr(vocals, estimate)))
         rows.append((name, *figures(*scores[-1])))
     rows.append(("mean", *figures(*np.nanmean(scores, axis=0))))
@@ -149,37 +149,31 @@ def figures(before: float, after: float) -> tuple[str, str, str]:
     return f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}"
 
 
-def draw(record: Any, chunker: MelChunker, path: Path) -> None:
-    """Spectrograms of mixture, estimate and truth, and both masks, over seconds and Hz."""
+def draw(record: Any, vocals: Any, estimate: Any, path: Path) -> None:
+    """Spectrograms of mixture, truth and estimate, and the masks, over seconds and Hz."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         print("No pictures without matplotlib: pip install 'sksep[plot]'.", file=sys.stderr)
         return
-    front_end = record.front_end
-    mixture = record.spectrogram
-    estimate = mixture + 20.0 * np.log10(np.maximum(record.mask, 1e-5))
-    truth = chunker.transform([record.targets.vocals])[0].spectrogram
-    decibels = {"vmin": mixture.max() - 70, "vmax": mixture.max(), "cmap": "magma"}
-    share = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray"}
-    panels = [
-        ("mixture", mixture, decibels, "dB"),
-        ("vocals, estimated", estimate, decibels, "dB"),
-        ("vocals, true", truth, decibels, "dB"),
-        ("mask, estimated", record.mask, share, "share of the vocals"),
-        ("mask, true", record.targets.proportion_mask, share, "share of the vocals"),
-    ]
-    seconds = np.arange(len(mixture)) * front_end.hop_length / front_end.sample_rate
-    hertz = mel_frequencies(front_end.n_bands + 2, fmin=front_end.f_min, fmax=front_end.f_max)
-    figure = Figure(figsize=(9, 12), layout="constrained")
-    all_axes = figure.subplots(len(panels), 1, sharex=True)
-    for axes, (title, image, style, unit) in zip(all_axes, panels, strict=True):
-        mesh = axes.pcolormesh(seconds, hertz[1:-1], image.T, rasterized=True, **style)
-        axes.set(title=title, ylabel="Hz", yscale="log", ylim=(60, front_end.f_max))
-        axes.set_yticks([125, 250, 500, 1000, 2000, 4000], ["125", "250", "500", "1k", "2k", "4k"])
-        axes.minorticks_off()
-        figure.colorbar(mesh, ax=axes, label=unit)
-    all_axes[-1].set_xlabel("seconds")
+    figure = Figure(figsize=(9, 13), layout="constrained")
+    panels = figure.subplots(6, 1)
+    front_end = {"n_fft": record.front_end.n_fft, "hop_length": record.front_end.hop_length}
+    SpectrogramDisplay.from_predictions(
+        vocals,
+        estimate,
+        mixture=record.track.read(),
+        sample_rate=record.track.sample_rate,
+        ax=panels[:3],
+        **front_end,
+    )
+    MaskDisplay.from_predictions(
+        record.targets.proportion_mask,
+        record.mask,
+        sample_rate=record.front_end.sample_rate,
+        ax=panels[3:],
+        **front_end,
+    )
     figure.savefig(path, dpi=110)
 
 

@@ -27,6 +27,8 @@ from sksep.transformers import GriffinLimInverter, MelChunker
 
 # Audio read at a time, in seconds: enough chunks for whole batches of the network.
 _BLOCK_SECONDS = 20.0
+# Audio of each stem in a notebook, in seconds.
+_NOTEBOOK_SECONDS = 20.0
 # Subtypes whose samples do not fit into float32.
 _WIDE_SUBTYPES = ("PCM_32", "DOUBLE", "ALAC_32")
 # Shares of the energy of the mixture below which a stem counts as empty: -60 dB, and -40 dB for
@@ -51,11 +53,12 @@ class Separation(NamedTuple):
     sample_rate: int
 
     def _repr_html_(self) -> str:
-        """Players, for notebooks."""
+        """Players of the beginning, for notebooks, which keep what they show."""
         from sksep.plotting._audio import AudioDisplay
 
         stems = {"Vocals": self.vocals, "Accompaniment": self.accompaniment}
-        return AudioDisplay(stems, sample_rate=self.sample_rate)._repr_html_()
+        players = AudioDisplay(stems, sample_rate=self.sample_rate, max_duration=_NOTEBOOK_SECONDS)
+        return players._repr_html_()
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,14 @@ def check_tracks(X: Any, sample_rate: int, name: str = "X") -> tuple[Track, ...]
     TypeError, ValueError
         Naming the track by index or path, and the remedy.
     """
+    return tuple(
+        check_track(item, sample_rate, f"{name}[{index}]")
+        for index, item in enumerate(check_collection(X, name))
+    )
+
+
+def check_collection(X: Any, name: str = "X") -> list[Any]:
+    """The items of a collection of tracks, unread; see `check_tracks`."""
     if isinstance(X, (str, os.PathLike, AudioSource)):
         raise TypeError(f"{name} is one track; pass a list of tracks, [{name}].")
     if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "fiubc" and X.size:
@@ -225,9 +233,7 @@ def check_tracks(X: Any, sample_rate: int, name: str = "X") -> tuple[Track, ...]
         raise ValueError(f"{name} holds no tracks; at least one is needed.")
     if all(isinstance(item, (int, float, np.number)) for item in items):
         raise TypeError(f"{name} is a list of numbers; pass a list of tracks, [{name}].")
-    return tuple(
-        check_track(item, sample_rate, f"{name}[{index}]") for index, item in enumerate(items)
-    )
+    return items
 
 
 def check_track(source: Source, sample_rate: int, name: str = "track") -> Track:
@@ -374,7 +380,7 @@ def _check_array(source: Any, sample_rate: int, name: str) -> Track:
         array.dtype.kind == "i" and array.dtype not in _INTEGER_FULL_SCALE
     ):
         raise TypeError(
-            f"{name} has dtype {array.dtype}; give real floating point samples (full scale 1.0) "
+            f"{name} has dtype {array.dtype}; give real floating point samples (full scale 1.0), "
             "int16 or int32."
         )
     if array.ndim not in (1, 2):

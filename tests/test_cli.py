@@ -201,11 +201,11 @@ def test_separate_folders(model: Path) -> None:
     assert "Separated 3 songs" in result.stdout
 
 
-@pytest.mark.parametrize(("options", "hint"), [([], "--recursive"), (["--recursive"], "audio")])
+@pytest.mark.parametrize(("options", "hint"), [([], "--recursive"), (["--recursive"], r"\.flac")])
 def test_empty_folder(model: Path, options: list[str], hint: str) -> None:
     Path("empty/inner").mkdir(parents=True)
     result = _separate(model, "empty", "-o", "out", *options)
-    _assert_fails(result, 2, f"folder empty holds no audio files.*{hint}|audio files\\.$")
+    _assert_fails(result, 2, f"folder empty holds no audio files.*{hint}")
     assert ("--recursive" in result.stderr.splitlines()[-1]) == (not options)
 
 

@@ -68,6 +68,8 @@ def test_long_waveforms_are_shortened_and_their_captions_say_so():
     assert [len(decoded) for decoded, _ in sounds] == [1500, 500]
     assert "first 1.5 s of 4 s" in captions[0]
     assert captions[1] == "short"
+    captions, _ = _players(AudioDisplay({"long": _noise(12345)}, sample_rate=10))
+    assert "first 30 s of 1234.5 s" in captions[0]
     _, sounds = _players(AudioDisplay(waveforms, sample_rate=1000, max_duration=None))
     assert [len(decoded) for decoded, _ in sounds] == [4000, 500]
 
@@ -117,6 +119,8 @@ def test_numbers_and_integers_are_waveforms_too():
         ({"a": [0.0]}, {"max_duration": 0.0}, ValueError, "max_duration"),
         ({"a": [0.0]}, {"max_duration": "long"}, TypeError, "max_duration"),
         ({"a": [0.0]}, {"sample_rate": 0}, ValueError, "sample_rate"),
+        ({"a": [0.0]}, {"sample_rate": 700_000}, ValueError, "700000 Hz"),
+        ({1: [0.0], "1": [0.0]}, {}, ValueError, "other names"),
         ({"a": [0.0]}, {"sample_rate": 8000.0}, TypeError, "sample_rate"),
     ],
 )

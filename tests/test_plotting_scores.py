@@ -99,6 +99,7 @@ def test_loss_curves_need_a_trained_network(models):
         ({"A": ["x"]}, None, TypeError, "numbers"),
         ({"A": [1.0]}, {"B": [1.0]}, ValueError, "'B'"),
         ({"A": [1.0]}, [1.0], TypeError, "validation must be a dict"),
+        ({1: [1.0], "1": [2.0]}, None, ValueError, "other names"),
     ],
 )
 def test_bad_curves(training, validation, error, message):
@@ -145,7 +146,9 @@ def test_estimators_predict_once_and_silent_vocals_are_left_out(songs, models, m
     monkeypatch.setattr(
         HPSSSeparator, "predict", lambda self, X: calls.append(len(X)) or real(self, X)
     )
-    display = ScoreDisplay.from_estimator(models, songs.mixtures, vocals, mixture=True, ax=_ax())
+    display = ScoreDisplay.from_estimator(
+        models, songs.mixtures, vocals, score_mixture=True, ax=_ax()
+    )
     assert calls == [4]
     assert list(display.scores_) == ["Mixture", "Floor", "HPSS"]
     expected = [sdr(vocals[i], songs.mixtures[i]) for i in range(3)]
@@ -188,6 +191,7 @@ def test_scores_of_predictions(score, label):
         ({"A": []}, {}, ValueError, "scores of A"),
         ({"A": 1.0}, {}, ValueError, "scores of A"),
         ({"A": ["x"]}, {}, TypeError, "scores of A"),
+        ({1: [1.0], "1": [2.0]}, {}, ValueError, "other names"),
         ({"A": [1.0]}, {"kind": "violin"}, ValueError, "kind"),
         ({"A": [1.0]}, {"kind": "paired"}, ValueError, "two or more"),
         ({"A": [1.0], "B": [1.0, 2.0]}, {"kind": "paired"}, ValueError, "different numbers"),
@@ -208,6 +212,10 @@ def test_bad_predictions(models, songs):
         ScoreDisplay.from_predictions([one], [one], score=nsdr)
     with pytest.raises(ValueError, match="'Mixture'"):
         ScoreDisplay.from_predictions([one], {"Mixture": [one]}, mixtures=[one])
+    with pytest.raises(TypeError, match="score_mixture must be True or False"):
+        ScoreDisplay.from_estimator(
+            models, songs.mixtures, songs.vocals, score_mixture=songs.mixtures
+        )
     with pytest.raises(ValueError, match="X has 4 tracks"):
         ScoreDisplay.from_estimator(models, songs.mixtures, songs.vocals[:2])
 
@@ -265,6 +273,13 @@ def test_other_values_are_categories():
     search = GridSearchCV(_Polynomial(), {"c": ["snr", None, True, 3]}, cv=2).fit(_X)
     display = SearchDisplay.from_estimator(search, ax=_ax())
     assert _labels(display.ax_.xaxis) == ["snr", "None", "True", "3"]
+
+
+def test_values_that_are_too_long_for_ticks_remain_distinct():
+    values = [{"n_filters": 16, "n_levels": n} for n in (2, 3)]
+    results = {"params": [{"c": value} for value in values], "split0_test_score": [1.0, 2.0]}
+    labels = _labels(SearchDisplay.from_results(results, ax=_ax()).ax_.xaxis)
+    assert [label.replace("\n", " ") for label in labels] == list(map(str, values))
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more")
@@ -349,6 +364,13 @@ def test_several_metrics_are_chosen_by_name():
         ([], {}, TypeError, "dict"),
         ({}, {}, ValueError, "split0_test_score"),
         ({"params": [{"a": 1}], "split0_test_score": [1.0]}, {}, ValueError, "No parameter varies"),
+        ({"params": [{"a": 1}], "split0_test_score": [1, 2]}, {}, ValueError, "1 params"),
+        (
+            {"params": [{"a": 1}], "split0_test_score": [np.nan]},
+            {"params": "a"},
+            ValueError,
+            "nothing to draw",
+        ),
         (
             {"params": [{"a": 1}], "split0_test_score": [1.0]},
             {"params": "b"},

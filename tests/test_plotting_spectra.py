@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -226,11 +229,15 @@ class TestMasks:
             ({"n_mels": 41}, "front end"),
             ({"n_mels": None}, "front end"),
             ({"hop_length": 0}, "hop_length"),
+            ({"y_pred": np.full((50, 40), np.nan)}, "NaN"),
+            ({"y_pred": np.full((50, 40), 2.0)}, "from 0 to 1"),
+            ({"y_true": None, "y_pred": np.ones((0, 40))}, "front end"),
+            ({"y_pred": {1: np.ones((50, 40)), "1": np.ones((50, 40))}}, "other names"),
         ],
     )
     def test_refuses_what_it_cannot_draw(self, arguments, message):
         valid = {"y_true": np.ones((50, 40)), "y_pred": np.ones((50, 40))}
-        with pytest.raises((ValueError, IndexError), match=message):
+        with pytest.raises(ValueError, match=message):
             MaskDisplay.from_predictions(**(valid | arguments))
 
 
@@ -366,6 +373,11 @@ class TestEveryDisplay:
         if layout is None:
             assert [panel.get_position().bounds for panel in display.ax_] == before
 
+    def test_can_be_pickled(self, display_class, songs, models):
+        display = display_class.from_estimator(models.deep, songs.mixtures, songs.vocals)
+        again = pickle.loads(pickle.dumps(display))
+        assert titles(again) == titles(display)
+
     def test_makes_a_figure_for_each_drawing(self, display_class, songs, models):
         display = display_class.from_estimator(models.deep, songs.mixtures, songs.vocals)
         first, n_panels = display.figure_, len(display.ax_)
@@ -419,6 +431,31 @@ def test_fewer_panels_take_the_place_of_those_before():
     assert list(display.ax_) == [axes]
     assert figure.axes == [axes, display.colorbar_.ax]
     assert axes.axison
+
+
+def test_one_axes_is_emptied_and_forgotten():
+    mask = np.random.default_rng(0).random((50, 40))
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([1, 2])
+    MaskDisplay.from_predictions(mask, mask, ax=axes)
+    assert not axes.lines
+    drawn_on = weakref.ref(figure)
+    del figure, axes
+    gc.collect()
+    assert drawn_on() is None
+
+
+def test_long_tracks_are_drawn_with_fewer_frames():
+    mask = np.random.default_rng(0).random((9001, 3))
+    display = MaskDisplay.from_predictions(None, mask, ax=Figure().subplots())
+    short = drawn(display.ax_[0])
+    assert len(short) == 3001
+    np.testing.assert_allclose(short[:3000], mask[:9000].reshape(3000, 3, 3).mean(1), atol=1e-6)
+    np.testing.assert_allclose(short[3000], mask[9000], atol=1e-6)
+    edges = display.ax_[0].collections[0].get_coordinates()[0, :, 0]
+    hop = MelChunker(n_mels=3).fit(None).front_end_.hop_length / 16000
+    np.testing.assert_allclose(edges[[1, -1]], [2.5 * hop, 9000.5 * hop])
 
 
 def test_the_mel_axis_of_few_hertz_has_ticks():

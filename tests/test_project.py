@@ -141,10 +141,11 @@ def test_no_file_names_a_path_of_a_machine() -> None:
         pytest.skip("not a git checkout")
     folders = "|".join(["home", "root", "work", "tmp", "Users"])
     machine_path = re.compile(rf"(?<![\w./:>~*)}}\]-])/(?:{folders})/[\w.]")
+    binary = {".npz", ".npy", ".png", ".wav", ".flac", ".ogg", ".safetensors"}
     found = []
     for name in filter(None, run.stdout.split("\0")):
         path = _ROOT / name
-        if path.suffix in {".npz", ".npy", ".png", ".wav", ".flac", ".ogg", ".safetensors"} or not path.is_file():
+        if path.suffix in binary or not path.is_file():
             continue
         for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), start=1):
             if machine_path.search(line):

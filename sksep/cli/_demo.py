@@ -40,8 +40,8 @@ sksep demo -o somewhere-else --model small
 def demo(output: Path, model: str, device: str) -> None:
     """Make a song, separate it, and say how well that went.
 
-    The song is synthetic, so that its vocals are known and nothing has to be downloaded. Models
-    are trained on real music: a synthetic voice is hard for them, and yours should sound better.
+    The song is synthetic, so that its vocals are known and nothing has to be downloaded. It is
+    simpler than recorded music: the SDR says that all works, not how well your songs will do.
     """
     if output.is_dir() and any(output.iterdir()) and not (output / _MARK).is_file():
         raise FileExistsError(

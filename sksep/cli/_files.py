@@ -31,6 +31,7 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
         If a folder holds no audio files.
     """
     from sksep.datasets import load_files
+    from sksep.datasets._bunch import AUDIO_SUFFIXES
 
     songs: dict[Path, Path] = {}
     results = output.resolve()
@@ -46,7 +47,11 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
                 found = [file for file in found if results not in file.resolve().parents]
             if not found:
                 hint = "" if recursive else " --recursive searches the folders inside it, too."
-                raise click.UsageError(f"The folder {path} holds no audio files.{hint}")
+                kinds = ", ".join(sorted(AUDIO_SUFFIXES))
+                raise click.UsageError(
+                    f"The folder {path} holds no audio files of a kind that can be read ({kinds})."
+                    f"{hint}"
+                )
         for song in found:
             songs.setdefault(song.resolve(), song)
     return list(songs.values())

@@ -43,7 +43,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.Choice(list(MODELS)),
     default="uhnet",
     show_default=True,
-    help="What to train; unet takes about half of the time of uhnet.",
+    help="What to train; unet takes less time.",
 )
 @click.option(
     "--preset",

@@ -14,11 +14,12 @@ import soundfile
 
 from sksep._parameters import check_integer, check_number
 from sksep._tracks import FloatArray, check_track
-from sksep.plotting._models import by_title, named_estimates, named_estimators, pick_track
+from sksep.plotting._models import by_name, by_title, named_estimates, named_estimators, pick_track
 
-# Full scale of signed 16-bit samples, and the most channels that FLAC has.
+# Full scale of signed 16-bit samples, and the most channels and Hz that FLAC has.
 _FULL_SCALE = 32768
 _MAX_CHANNELS = 8
+_MAX_RATE = 655350
 # Quiet recordings are played up to 20 dB louder; beyond that their noise would be what one hears.
 _MAX_GAIN = 10.0
 
@@ -67,8 +68,8 @@ class AudioDisplay:
     Raises
     ------
     TypeError, ValueError
-        Naming the waveform: if it cannot be read, holds NaN or infinity, is empty or has more than
-        eight channels; or if there is none.
+        Naming the waveform: if it cannot be read, holds NaN or infinity, is empty, has more than
+        eight channels or more than 655350 Hz; or if there is none.
 
     Examples
     --------
@@ -99,21 +100,26 @@ class AudioDisplay:
         self.waveforms_: dict[str, FloatArray] = {}
         self.sample_rates_: dict[str, int] = {}
         self._durations: dict[str, float] = {}
-        for name, source in waveforms.items():
+        for name, source in by_name(waveforms).items():
             track = check_track(source, sample_rate, f"the waveform {name!r}")
             if track.n_channels > _MAX_CHANNELS:
                 raise ValueError(
                     f"{track.name} has {track.n_channels} channels; FLAC holds {_MAX_CHANNELS} at "
                     "most. Mix them down first."
                 )
+            if track.sample_rate > _MAX_RATE:
+                raise ValueError(
+                    f"{track.name} has a sample rate of {track.sample_rate} Hz; FLAC has "
+                    f"{_MAX_RATE} at most. Resample it first."
+                )
             n_samples = track.n_samples
             if max_duration is not None:
                 n_samples = min(n_samples, max(1, round(max_duration * track.sample_rate)))
             # Of a long file only the beginning is read.
             samples = next(iter(track.read_blocks(n_samples)))[:, :n_samples].astype(np.float32)
-            self.waveforms_[str(name)] = samples[0] if len(track.shape) == 1 else samples
-            self.sample_rates_[str(name)] = track.sample_rate
-            self._durations[str(name)] = track.n_samples / track.sample_rate
+            self.waveforms_[name] = samples[0] if len(track.shape) == 1 else samples
+            self.sample_rates_[name] = track.sample_rate
+            self._durations[name] = track.n_samples / track.sample_rate
         peak = max(float(np.abs(samples).max()) for samples in self.waveforms_.values())
         highest = (_FULL_SCALE - 1) / _FULL_SCALE
         self.gain_ = min(_MAX_GAIN, highest / peak) if peak > 0.0 else 1.0
@@ -237,7 +243,7 @@ class AudioDisplay:
         seconds = samples.shape[-1] / rate
         notes = []
         if seconds < self._durations[name]:
-            notes.append(f"first {seconds:.3g} s of {self._durations[name]:.3g} s")
+            notes.append(f"first {round(seconds, 2):g} s of {round(self._durations[name], 2):g} s")
         if not samples.any():
             notes.append("silent")
         caption = html.escape(name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -15,23 +15,18 @@ Axes = Any  # of matplotlib, which is optional
 # Octaves that are marked on mel axes in Hz, and how close two marks may be, in points.
 _OCTAVES = 1000.0 * 2.0 ** np.arange(-4, 6)
 _LEAST_DISTANCE = 8.0
-# Panels by the Axes that were divided to make room for them, so that they can be drawn again.
-_PANELS_WITHIN: WeakKeyDictionary[Axes, list[Axes]] = WeakKeyDictionary()
-
-
-def import_pyplot() -> Any:
-    """matplotlib.pyplot, or an ImportError that says how to install it."""
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError(
-            "Displays are drawn by matplotlib, which is not installed: pip install 'sksep[plot]'."
-        ) from error
-    return pyplot
+# An image has more columns than a page has pixels; those of long tracks would take minutes to draw.
+_MAX_COLUMNS = 4000
+# Attribute of Axes that were divided: the panels in their place, so that they can be drawn again.
+_PANELS = "_sksep_panels"
 
 
 def make_panels(
-    ax: Any, n_panels: int, *, panel_size: tuple[float, float] = (8.0, 2.0), n_columns: int = 1
+    ax: Any,
+    n_panels: int,
+    *,
+    panel_size: tuple[float, float] = (6.4, 1.8),
+    side_by_side: bool = False,
 ) -> tuple[Any, npt.NDArray[np.object_]]:
     """Axes to draw on, emptied.
 
@@ -43,8 +38,8 @@ def make_panels(
         Panels that are needed.
     panel_size : (float, float)
         Width and height of a panel of a new figure in inches.
-    n_columns : int
-        Panels side by side.
+    side_by_side : bool
+        Whether panels stand in a row, where there is room, rather than in a column.
 
     Returns
     -------
@@ -53,11 +48,18 @@ def make_panels(
 
     Raises
     ------
-    ValueError
-        Where an array holds another number of Axes.
+    ImportError
+        Where matplotlib is not installed.
+    TypeError, ValueError
+        Where `ax` is something else, or an array of another number of Axes.
     """
-    pyplot = import_pyplot()
-    shape = (-(-n_panels // n_columns), n_columns)
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError(
+            "Displays are drawn by matplotlib, which is not installed: pip install 'sksep[plot]'."
+        ) from error
+    shape = (1, n_panels) if side_by_side else (n_panels, 1)
     if ax is None:
         size = (panel_size[0] * shape[1], panel_size[1] * shape[0] + 0.4)
         figure = pyplot.figure(figsize=size, layout="constrained")
@@ -66,26 +68,36 @@ def make_panels(
         given = np.ravel(np.asarray(ax, dtype=object))
         if not all(hasattr(axes, "pcolormesh") for axes in given):
             raise TypeError(f"ax must be None, Axes or an array of Axes, got {ax!r}.")
+        if len(given) not in (1, n_panels):
+            raise ValueError(
+                f"ax holds {len(given)} Axes, but {n_panels} panels are drawn. Pass as many, or a "
+                "single one, whose place is divided."
+            )
         for axes in given:
-            earlier = _PANELS_WITHIN.pop(axes, [])
-            _clear(np.array(earlier, dtype=object))
+            earlier = axes.__dict__.pop(_PANELS, [])
+            _clear(earlier)
             for panel in earlier:
                 panel.remove()
+        _clear(given)
+        panels = given
         if len(given) == 1 and n_panels > 1:
             extent = given[0].get_window_extent()
             panels = _divide(given[0], shape if extent.width > extent.height else (n_panels, 1))
-        else:
-            panels = given
-            if len(panels) != n_panels:
-                raise ValueError(
-                    f"ax holds {len(panels)} Axes, but {n_panels} panels are drawn. Pass as many, "
-                    "or a single one, whose place is divided."
-                )
-            _clear(panels)
-        figure = given[0].figure
-    for axes in panels[n_panels:]:
-        axes.set_axis_off()
-    return figure, panels[:n_panels]
+        figure = panels[0].figure
+    return figure, panels
+
+
+def check_image(image: npt.ArrayLike, front_end: FrontEnd, name: str) -> npt.NDArray[Any]:
+    """A spectrogram or mask as an array, if it is one of this front end."""
+    array = np.asarray(image)
+    if array.ndim != 2 or not len(array) or array.shape[1] != front_end.n_bands:
+        raise ValueError(
+            f"The {name} has shape {array.shape}; those of its front end are (n_total_frames, "
+            f"{front_end.n_bands})."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"The {name} contains NaN or infinity.")
+    return array
 
 
 def draw_bands(
@@ -94,10 +106,15 @@ def draw_bands(
     """Draw (n_frames, n_bands) over seconds and Hz; return the mesh.
 
     Bands are equally high: the axis follows the mel scale, or is linear where the bands are bins.
+    Of long tracks, neighbouring frames are drawn as one, their mean.
     """
     from librosa import hz_to_mel, mel_to_hz
 
-    seconds, hertz = frame_edges(len(image), front_end), band_edges(front_end)
+    seconds, hertz = _frame_edges(len(image), front_end), band_edges(front_end)
+    starts = np.arange(0, len(image), -(-len(image) // _MAX_COLUMNS))
+    lengths = np.diff([*starts, len(image)])
+    image = np.add.reduceat(image, starts, axis=0) / lengths[:, None].astype(image.dtype)
+    seconds = seconds[[*starts, -1]]
     mesh = axes.pcolormesh(seconds, hertz, image.T, rasterized=True, **style)
     if front_end.n_mels is not None:
         axes.set_yscale("function", functions=(hz_to_mel, mel_to_hz))
@@ -106,7 +123,7 @@ def draw_bands(
         if len(octaves) > 1:  # else the band is so narrow that matplotlib's own ticks are better
             axes.set_yticks(octaves)
             axes.minorticks_off()
-    axes.yaxis.set_major_formatter(lambda tick, _: format_hertz(tick))
+    axes.yaxis.set_major_formatter(_format_hertz)
     axes.tick_params(labelsize="small")
     axes.set(
         title=title,
@@ -118,7 +135,7 @@ def draw_bands(
     return mesh
 
 
-def frame_edges(n_frames: int, front_end: FrontEnd) -> npt.NDArray[np.float64]:
+def _frame_edges(n_frames: int, front_end: FrontEnd) -> npt.NDArray[np.float64]:
     """Times in s, (n_frames + 1,), between which the centred frames are drawn."""
     edges = (np.arange(n_frames + 1) - 0.5) * front_end.hop_length / front_end.sample_rate
     return np.maximum(edges, 0.0)
@@ -138,7 +155,7 @@ def band_edges(front_end: FrontEnd) -> npt.NDArray[np.float64]:
     return np.concatenate([[front_end.f_min], steps[3:-2:2], [front_end.f_max]])
 
 
-def format_hertz(hertz: float) -> str:
+def _format_hertz(hertz: float, _: int) -> str:
     """125, 1k, 2.5k: short enough for the ticks of an axis."""
     return f"{hertz / 1000:g}k" if hertz >= 1000 else f"{hertz:g}"
 
@@ -184,12 +201,12 @@ def _divide(axes: Axes, shape: tuple[int, int]) -> npt.NDArray[np.object_]:
     else:
         grid = place.subgridspec(*shape, hspace=gap)
     axes.set_axis_off()
-    panels = np.ravel(np.array(grid.subplots(squeeze=False), dtype=object))
-    _PANELS_WITHIN[axes] = list(panels)
+    panels = np.ravel(grid.subplots(squeeze=False))
+    setattr(axes, _PANELS, list(panels))
     return panels
 
 
-def _clear(panels: npt.NDArray[np.object_]) -> None:
+def _clear(panels: Iterable[Axes]) -> None:
     """Remove what an earlier drawing left, its colour bar included."""
     drawn = [part for axes in panels for part in (*axes.collections, *axes.images)]
     colour_bars = [part.colorbar for part in drawn if part.colorbar is not None]

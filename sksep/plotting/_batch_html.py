@@ -9,6 +9,7 @@ from typing import Any
 
 from sksep._batch import TrackBatch, TrackRecord
 from sksep.nn.chunks import count_chunks
+from sksep.plotting._axes import band_edges
 
 _N_ROWS = 5
 _DYNAMIC_RANGE = 80.0
@@ -19,7 +20,8 @@ _COLUMNS = ("track", "length (s)", "rate (Hz)", "channels", "chunks", "targets",
 
 def batch_html(batch: TrackBatch) -> str:
     """A table of the first tracks, and a picture of the first one where matplotlib is installed."""
-    heading = f"<p><strong>TrackBatch</strong> of {_count(len(batch))}</p>"
+    n_tracks = f"{len(batch)} track" + ("" if len(batch) == 1 else "s")
+    heading = f"<p><strong>TrackBatch</strong> of {n_tracks}</p>"
     if not len(batch):
         return f"<div>{heading}</div>"
     head = "".join(f'<th scope="col">{column}</th>' for column in _COLUMNS)
@@ -72,7 +74,7 @@ def _picture(record: TrackRecord) -> str:
     figure.savefig(file, format="png")
     front_end = record.front_end
     scale = "linear" if front_end.n_mels is None else "mel"
-    low, high = (0.0, front_end.sample_rate / 2) if scale == "linear" else _limits(record)
+    low, *_, high = band_edges(front_end)
     seconds = len(record.waveform) / front_end.sample_rate
     caption = html.escape(
         f"Spectrogram of {record.name}: 0 to {seconds:.2f} s from left to right, {low:g} to "
@@ -84,11 +86,3 @@ def _picture(record: TrackRecord) -> str:
         f'alt="{caption}" style="width: 100%; max-width: 50em; height: auto">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
-
-
-def _limits(record: TrackRecord) -> tuple[float, float]:
-    return record.front_end.f_min, record.front_end.f_max
-
-
-def _count(n_tracks: int) -> str:
-    return f"{n_tracks} track" + ("" if n_tracks == 1 else "s")

@@ -82,8 +82,11 @@ class EmbeddingDisplay:
         explained_variance_ratio: tuple[float, float] | None = None,
     ) -> None:
         self.points_ = np.asarray(points)
-        self.clusters_ = np.asarray(clusters)
-        self.truth_ = None if truth is None else np.asarray(truth)
+        if self.points_.ndim != 2 or self.points_.shape[1] != 2:
+            raise ValueError(f"points has shape {self.points_.shape}; (n_samples, 2) is needed.")
+        shape = self.points_.shape[:1]
+        self.clusters_ = _labels(clusters, shape, "clusters")
+        self.truth_ = None if truth is None else _labels(truth, shape, "truth")
         self.explained_variance_ratio_ = explained_variance_ratio
 
     @classmethod
@@ -115,7 +118,7 @@ class EmbeddingDisplay:
         random_state : int, RandomState instance or None, default=None
             Of the pick.
         ax : Axes or array of Axes, default=None
-            Where to draw; None makes a figure, one Axes is divided.
+            Where to draw, in place of what is there; None makes a figure, one Axes is divided.
 
         Returns
         -------
@@ -211,7 +214,7 @@ class EmbeddingDisplay:
         Parameters
         ----------
         ax : Axes or array of Axes, default=None
-            Where to draw; None makes a figure, one Axes is divided.
+            Where to draw, in place of what is there; None makes a figure, one Axes is divided.
 
         Returns
         -------
@@ -222,7 +225,7 @@ class EmbeddingDisplay:
         if self.truth_ is not None:
             panels.append(("Truth", self.truth_.astype(str)))
         self.figure_, self.ax_ = make_panels(
-            ax, len(panels), panel_size=(4.5, 4.2), n_columns=len(panels)
+            ax, len(panels), panel_size=(4.5, 4.2), side_by_side=True
         )
         names = np.unique(np.concatenate([labels for _, labels in panels]))
         shares = self.explained_variance_ratio_ or (None, None)
@@ -245,8 +248,7 @@ def _labels(labels: npt.ArrayLike, shape: tuple[int, ...], name: str) -> npt.NDA
     array = np.asarray(labels)
     if array.shape != shape:
         raise ValueError(
-            f"{name} has shape {array.shape}, the embeddings {shape} without their last axis; "
-            "each embedding needs a label."
+            f"{name} has shape {array.shape}, but {shape} is needed: a label for each embedding."
         )
     if array.dtype == bool:
         array = _ROLES[array.astype(int)]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from sksep.plotting._axes import make_panels
-from sksep.plotting._models import named_estimators, separator_of
+from sksep.plotting._models import by_name, named_estimators, separator_of
 
 Curve = npt.NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class LossCurveDisplay:
         estimator : Pipeline, or dict of str to Pipeline
             Fitted model with a network, or several by name.
         ax : Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, in place of what is there; None makes a figure.
         name : str, default=None
             Of a single model, in the legend; None is the class of its separator.
 
@@ -123,7 +123,7 @@ class LossCurveDisplay:
         validation : dict of str to sequence of float, or one sequence, default=None
             Validation losses; models without any may be missing.
         ax : Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, in place of what is there; None makes a figure.
         name : str, default=None
             Of a single sequence, in the legend; None is "Model".
 
@@ -153,7 +153,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, in place of what is there; None makes a figure.
 
         Returns
         -------
@@ -164,7 +164,7 @@ class LossCurveDisplay:
         from matplotlib.ticker import MaxNLocator  # after make_panels said what to install
 
         for index, (name, curve) in enumerate(self.training_.items()):
-            style = {"color": f"C{index % 10}", "marker": "."}
+            style = {"color": f"C{index}", "marker": "."}
             epochs = np.arange(1, len(curve) + 1)
             self.ax_.plot(epochs, curve, label=f"{name}, training", **style)
             if name in self.validation_:
@@ -173,7 +173,7 @@ class LossCurveDisplay:
                 self.ax_.plot(epochs, curve, "--", label=f"{name}, validation", **style)
         self.ax_.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         self.ax_.set(xlabel="Epoch", ylabel="Loss")
-        self.ax_.legend()
+        self.ax_.legend().set_in_layout(False)  # the panel must not shrink for it
         return self
 
 
@@ -188,7 +188,7 @@ def _check_curves(curves: Any, name: str) -> dict[str, Curve]:
             f"{name} must be a dict of names to losses here, got {type(curves).__name__}."
         )
     checked = {}
-    for key, curve in curves.items():
+    for key, curve in by_name(curves).items():
         try:
             values = np.asarray(curve, dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -197,5 +197,5 @@ def _check_curves(curves: Any, name: str) -> dict[str, Curve]:
             raise ValueError(
                 f"{name}[{key!r}] has shape {values.shape}; give one loss for each epoch."
             )
-        checked[str(key)] = values
+        checked[key] = values
     return checked

@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sksep.nn.front_end import FrontEnd
-from sksep.plotting._axes import add_colour_bar, draw_bands, label_outer, make_panels
+from sksep.plotting._axes import (
+    add_colour_bar,
+    check_image,
+    draw_bands,
+    label_outer,
+    make_panels,
+)
 from sksep.plotting._models import (
     by_title,
     mask_steps,
@@ -22,12 +28,15 @@ from sksep.transformers import MelChunker
 
 # Share of the vocals above which they are the louder part of a bin.
 _HALF = 0.5
+# By which rounding may take a mask below 0 or above 1.
+_TOLERANCE = 1e-3
 
 
 class MaskDisplay:
     """True masks of the vocals, binary and proportional, and each estimate, from 0 to 1.
 
-    Build it with `from_estimator` or `from_predictions`.
+    Of tracks of more than 4000 frames, neighbouring ones are drawn as their mean. Build it with
+    `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
@@ -74,18 +83,20 @@ class MaskDisplay:
     ) -> None:
         if not masks:
             raise ValueError("masks is empty; give at least one.")
-        self.masks_ = {title: np.asarray(mask) for title, mask in masks.items()}
         if isinstance(front_ends, FrontEnd):
             front_ends = dict.fromkeys(masks, front_ends)
         if missing := set(masks) - set(front_ends):
             raise ValueError(f"front_ends lacks those of {sorted(missing)}.")
         self.front_ends_ = {title: front_ends[title] for title in masks}
+        self.masks_ = {
+            title: check_image(mask, self.front_ends_[title], f"mask {title!r}")
+            for title, mask in masks.items()
+        }
         for title, mask in self.masks_.items():
-            n_bands = self.front_ends_[title].n_bands
-            if mask.ndim != 2 or not len(mask) or mask.shape[1] != n_bands:
+            if mask.min() < -_TOLERANCE or mask.max() > 1.0 + _TOLERANCE:
                 raise ValueError(
-                    f"The mask {title!r} has shape {mask.shape}; those of its front end are "
-                    f"(n_total_frames, {n_bands})."
+                    f"The mask {title!r} reaches from {mask.min():.3g} to {mask.max():.3g}; masks "
+                    "are shares of the vocals, from 0 to 1."
                 )
 
     @classmethod
@@ -114,7 +125,7 @@ class MaskDisplay:
         track : int, default=0
             Which track is drawn; no other is read.
         ax : Axes or array of Axes, default=None
-            Where to draw; None makes a figure, one Axes is divided.
+            Where to draw, in place of what is there; None makes a figure, one Axes is divided.
         name : str, default=None
             Title of the mask of a single pipeline; None is the class of its separator.
         cmap : str or Colormap, default="gray"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sksep._tracks import AudioSource, Track, check_pair, check_same_length, check_track
+from sksep._tracks import Track, check_collection, check_pair, check_same_length, check_track
 from sksep.nn.front_end import FrontEnd
 from sksep.separators._base import BaseSeparator
 from sksep.transformers import MaskBuilder, MelChunker
@@ -37,10 +35,10 @@ def named_estimators(estimator: Any, name: str | None = None) -> dict[str, Pipel
             raise ValueError("estimator is an empty dict; give at least one pipeline.")
         if name is not None:
             raise ValueError("name is for a single estimator; the keys of the dict are the names.")
-        models = {str(key): getattr(m, "best_estimator_", m) for key, m in estimator.items()}
+        models = by_name(estimator)
     else:
-        model = getattr(estimator, "best_estimator_", estimator)
-        models = {name or type(separator_of(model)).__name__: model}
+        models = {name or type(separator_of(_best(estimator))).__name__: estimator}
+    models = {key: _best(model) for key, model in models.items()}
     for model in models.values():
         separator_of(model)
         check_is_fitted(model)
@@ -87,8 +85,8 @@ def pick_track(pipelines: Mapping[str, Pipeline], X: Any, y: Any, track: int) ->
     """One mixture and its vocals, checked; no other track is read."""
     rates = {name: front_end_of(pipeline).sample_rate for name, pipeline in pipelines.items()}
     sample_rate = next(iter(rates.values()))
-    mixtures = _collection(X, "X")
-    targets = None if y is None else _collection(y, "y")
+    mixtures = check_collection(X, "X")
+    targets = None if y is None else check_collection(y, "y")
     if targets is not None:
         check_same_length(mixtures, targets, "X", "y")
     try:
@@ -112,13 +110,18 @@ def pick_track(pipelines: Mapping[str, Pipeline], X: Any, y: Any, track: int) ->
 
 
 def by_title(pairs: Iterable[tuple[str, Panel]]) -> dict[str, Panel]:
-    """Panels by title; a ValueError where two share one."""
+    """Panels or models by title; a ValueError where two share one."""
     panels: dict[str, Panel] = {}
     for title, panel in pairs:
         if title in panels:
-            raise ValueError(f"Two panels are called {title!r}; give the models other names.")
+            raise ValueError(f"Two are called {title!r}; give the models other names.")
         panels[title] = panel
     return panels
+
+
+def by_name(named: Mapping[Any, Panel]) -> dict[str, Panel]:
+    """The same with names that are text; a ValueError where 1 and "1" become one."""
+    return by_title((str(name), value) for name, value in named.items())
 
 
 def named_estimates(y_pred: Any, name: str | None) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def named_estimates(y_pred: Any, name: str | None) -> dict[str, Any]:
         raise ValueError("y_pred is an empty dict; give at least one estimate.")
     if name is not None:
         raise ValueError("name is for a single estimate; the keys of the dict are the names.")
-    return {str(key): estimate for key, estimate in y_pred.items()}
+    return by_name(y_pred)
 
 
 def titled_tracks(
@@ -161,19 +164,8 @@ def true_masks(
     return targets.binary_mask, targets.proportion_mask
 
 
-def _collection(X: Any, name: str) -> list[Any]:
-    is_waveform = isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "fiubc"
-    if is_waveform or isinstance(X, (str, os.PathLike, AudioSource)):
-        raise TypeError(f"{name} is one track; pass a list of tracks, [{name}].")
-    try:
-        items = list(X)
-    except TypeError:
-        raise TypeError(
-            f"{name} must be a sequence of tracks (arrays or paths), got {type(X).__name__}."
-        ) from None
-    if not items:
-        raise ValueError(f"{name} holds no tracks; at least one is needed.")
-    return items
+def _best(estimator: Any) -> Any:
+    return getattr(estimator, "best_estimator_", estimator)
 
 
 def _separator_index(pipeline: Any) -> int:

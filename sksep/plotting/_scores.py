@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from sksep._parameters import check_choice
 from sksep._tracks import Track, check_same_length, check_tracks, to_mono
 from sksep.metrics import sdr
 from sksep.plotting._axes import make_panels
-from sksep.plotting._models import by_title, named_estimates, named_estimators
+from sksep.plotting._models import by_name, by_title, named_estimates, named_estimators
 
 Scores = npt.NDArray[np.float64]
 
@@ -24,6 +25,8 @@ _NAMES = {"sdr": "SDR", "si_sdr": "SI-SDR", "nsdr": "NSDR"}
 # Points stand beside each other by multiples of the golden ratio: evenly, the same each time.
 _GOLDEN = (5**0.5 - 1) / 2
 _SPREAD = 0.3
+# Characters of a name that stand in a line below its box.
+_MAX_LINE = 16
 
 
 class ScoreDisplay:
@@ -81,7 +84,9 @@ class ScoreDisplay:
             )
         if not scores:
             raise ValueError("scores is empty; give the scores of at least one model.")
-        self.scores_ = {str(name): _check_scores(values, name) for name, values in scores.items()}
+        self.scores_ = {
+            name: _check_scores(values, name) for name, values in by_name(scores).items()
+        }
         self.label = label
         self.unit = unit
 
@@ -94,7 +99,7 @@ class ScoreDisplay:
         *,
         score: Callable[..., float] = sdr,
         kind: str = "box",
-        mixture: bool = False,
+        score_mixture: bool = False,
         ax: Any = None,
         name: str | None = None,
     ) -> ScoreDisplay:
@@ -113,10 +118,10 @@ class ScoreDisplay:
             `sksep.metrics.nsdr`. It is given mono downmixes.
         kind : {"box", "paired"}, default="box"
             What to draw.
-        mixture : bool, default=False
+        score_mixture : bool, default=False
             Also score the mixture itself: the floor, which a model must beat.
         ax : Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, in place of what is there; None makes a figure.
         name : str, default=None
             Of a single model; None is the class of its separator.
 
@@ -138,16 +143,21 @@ class ScoreDisplay:
         >>> songs = make_songs(2, duration=2.0, random_state=0)
         >>> model = make_pipeline(MelChunker(), HPSSSeparator()).fit(songs.mixtures)
         >>> display = ScoreDisplay.from_estimator(
-        ...     model, songs.mixtures, songs.vocals, mixture=True, kind="paired"
+        ...     model, songs.mixtures, songs.vocals, score_mixture=True, kind="paired"
         ... )
         >>> list(display.scores_)
         ['Mixture', 'HPSSSeparator']
         """
         _check_kind(kind)
+        if not isinstance(score_mixture, (bool, np.bool_)):
+            raise TypeError(
+                f"score_mixture must be True or False, got {type(score_mixture).__name__}; the "
+                "mixtures are X."
+            )
         models = named_estimators(estimator, name)
         mixtures, truth = check_tracks(X, 0, "X"), check_tracks(y, 0, "y")
         check_same_length(mixtures, truth, "X", "y")
-        scores = [("Mixture", _score(score, truth, mixtures, mixtures))] if mixture else []
+        scores = [("Mixture", _score(score, truth, mixtures, mixtures))] if score_mixture else []
         for label, model in models.items():
             estimates = check_tracks(model.predict(X), 0, f"the estimates of {label}, ")
             scores.append((label, _score(score, truth, estimates, mixtures)))
@@ -180,7 +190,7 @@ class ScoreDisplay:
         kind : {"box", "paired"}, default="box"
             What to draw.
         ax : Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, in place of what is there; None makes a figure.
         name : str, default=None
             Of a single model; None is "Estimate".
 
@@ -236,7 +246,7 @@ class ScoreDisplay:
         kind : {"box", "paired"}, default="box"
             What to draw; "paired" takes the scores of all models in the same order of tracks.
         ax : Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, in place of what is there; None makes a figure.
 
         Returns
         -------
@@ -258,7 +268,7 @@ class ScoreDisplay:
         Parameters
         ----------
         ax : Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, in place of what is there; None makes a figure.
         kind : {"box", "paired"}, default="box"
             What to draw.
 
@@ -270,7 +280,12 @@ class ScoreDisplay:
         _check_kind(kind)
         if kind == "paired":
             self._check_pairs()
-        width = max(4.0, 1.2 + 1.3 * len(self.scores_))
+        names = [
+            textwrap.fill(name, _MAX_LINE, break_long_words=False, break_on_hyphens=False)
+            for name in self.scores_
+        ]
+        longest = max(len(line) for name in names for line in name.splitlines() or [""])
+        width = max(4.0, 1.2 + max(1.3, 0.09 * longest) * len(names))
         self.figure_, (self.ax_,) = make_panels(ax, 1, panel_size=(width, 4.0))
         finite: dict[str, Any] = {
             name: np.isfinite(values) for name, values in self.scores_.items()
@@ -280,8 +295,8 @@ class ScoreDisplay:
         drawn = [values[finite[name]] for name, values in self.scores_.items()]
         (self._draw_boxes if kind == "box" else self._draw_pairs)(drawn)
         labels = [
-            f"{name}\n{_n_tracks(len(values), len(finite[name]))}"
-            for name, values in zip(self.scores_, drawn, strict=True)
+            f"{name}\n{_n_tracks(len(values), len(usable))}"
+            for name, values, usable in zip(names, drawn, finite.values(), strict=True)
         ]
         self.ax_.set_xticks(np.arange(len(labels)), labels)
         self.ax_.set(
@@ -292,7 +307,7 @@ class ScoreDisplay:
 
     def _draw_boxes(self, drawn: list[Scores]) -> None:
         for index, values in enumerate(drawn):
-            colour = f"C{index % 10}"
+            colour = f"C{index}"
             if not len(values):
                 continue
             boxes = self.ax_.boxplot(
@@ -324,8 +339,8 @@ class ScoreDisplay:
     def _check_pairs(self) -> None:
         if len(self.scores_) < 2:
             raise ValueError(
-                'kind="paired" compares models; give two or more in a dict, or mixture=True (in '
-                "from_predictions, mixtures)."
+                'kind="paired" compares models; give two or more in a dict, or score_mixture=True '
+                "(in from_predictions, mixtures)."
             )
         lengths = {name: len(values) for name, values in self.scores_.items()}
         if len(set(lengths.values())) > 1:

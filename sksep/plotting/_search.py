@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -18,6 +19,8 @@ Scores = npt.NDArray[np.float64]
 # Values that still fit as rows or columns of a heat map with numbers, and as ticks of an axis.
 _MAX_CELLS = 16
 _MAX_TICKS = 8
+# Characters of a value that stand in a line beside its tick.
+_MAX_LINE = 24
 
 
 class SearchDisplay:
@@ -94,6 +97,10 @@ class SearchDisplay:
             )
         self.mean_: Scores = scores.mean(axis=-1)
         self.std_: Scores = scores.std(axis=-1)
+        if not np.isfinite(self.mean_).any():
+            raise ValueError(
+                "No candidate has a finite score on every fold, so there is nothing to draw."
+            )
         self.label = label
 
     @classmethod
@@ -112,7 +119,7 @@ class SearchDisplay:
         metric : str, default=None
             Which of several metrics; None is the only one, or the one that the search refits by.
         ax : Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, in place of what is there; None makes a figure.
 
         Returns
         -------
@@ -169,7 +176,7 @@ class SearchDisplay:
         metric : str, default=None
             Which of several metrics; None is the only one.
         ax : Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, in place of what is there; None makes a figure.
 
         Returns
         -------
@@ -202,7 +209,7 @@ class SearchDisplay:
         Parameters
         ----------
         ax : Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, in place of what is there; None makes a figure.
 
         Returns
         -------
@@ -228,7 +235,7 @@ class SearchDisplay:
         if numeric:
             _set_scale(self.ax_, "x", places)
         else:
-            self.ax_.set_xticks(places, [_text(value) for value in values])
+            self.ax_.set_xticks(places, _texts(values))
             self.ax_.set_xlim(-0.5, len(values) - 0.5)
         self.ax_.set(
             xlabel=self.params_[0],
@@ -251,7 +258,7 @@ class SearchDisplay:
                 color="white" if dark else "black",
             )
         for axis, values in zip((self.ax_.xaxis, self.ax_.yaxis), self.values_, strict=True):
-            axis.set_ticks(np.arange(len(values)), [_text(value) for value in values])
+            axis.set_ticks(np.arange(len(values)), _texts(values))
         self._finish_map(image)
 
     def _draw_points(self) -> None:
@@ -294,14 +301,19 @@ def _candidates(cv_results: Any, metric: str | None) -> tuple[list[Mapping[str, 
         metric = metrics[0]
     if metric not in metrics:
         raise ValueError(f"The search has no metric {metric!r}, but {metrics}.")
-    folds = []
-    for fold in itertools.count():
-        if f"split{fold}_test_{metric}" not in cv_results:
-            break
-        folds.append(np.asarray(cv_results[f"split{fold}_test_{metric}"], dtype=np.float64))
+    columns = (f"split{fold}_test_{metric}" for fold in itertools.count())
+    folds = [
+        np.asarray(cv_results[column], dtype=np.float64)
+        for column in itertools.takewhile(cv_results.__contains__, columns)
+    ]
     candidates = list(cv_results["params"])
     if not candidates or not all(isinstance(each, Mapping) for each in candidates):
         raise ValueError("cv_results['params'] must hold a dict for each candidate.")
+    if any(len(fold) != len(candidates) for fold in folds):
+        raise ValueError(
+            f"cv_results has {len(candidates)} params, but other numbers of scores: "
+            f"{[len(fold) for fold in folds]}."
+        )
     return candidates, np.stack(folds, axis=1), metric
 
 
@@ -372,9 +384,16 @@ def _set_scale(ax: Any, axis: str, values: Scores) -> None:
         place.set_ticks([], minor=True)
 
 
-def _text(value: Any) -> str:
-    """A value as a tick: estimators and the like by their class, so that they fit."""
-    if isinstance(value, Real) and not isinstance(value, bool):
-        return f"{value:g}"
-    text = str(value)
-    return text if len(text) <= 24 and "\n" not in text else type(value).__name__
+def _texts(values: Sequence[Any]) -> list[str]:
+    """Values as ticks: long ones, such as estimators, by class where that tells them apart."""
+    texts = [
+        f"{value:g}" if isinstance(value, Real) and not isinstance(value, bool) else str(value)
+        for value in values
+    ]
+    short = [
+        text if len(text) <= _MAX_LINE and "\n" not in text else type(value).__name__
+        for text, value in zip(texts, values, strict=True)
+    ]
+    if len(set(short)) == len(short):
+        return short
+    return [textwrap.fill(text, _MAX_LINE) for text in texts]

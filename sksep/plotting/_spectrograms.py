@@ -11,7 +11,13 @@ import torch
 from sksep._parameters import check_integer, check_number
 from sksep._tracks import FloatArray, Track, check_track
 from sksep.nn.front_end import FrontEnd
-from sksep.plotting._axes import add_colour_bar, draw_bands, label_outer, make_panels
+from sksep.plotting._axes import (
+    add_colour_bar,
+    check_image,
+    draw_bands,
+    label_outer,
+    make_panels,
+)
 from sksep.plotting._models import (
     front_end_of,
     named_estimates,
@@ -28,7 +34,8 @@ _WINDOW = 0.064
 class SpectrogramDisplay:
     """Spectrograms of the mixture, the true vocals and each estimate, on one colour scale.
 
-    Build it with `from_estimator` or `from_predictions`.
+    Of tracks of more than 4000 frames, neighbouring ones are drawn as their mean. Build it with
+    `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
@@ -70,13 +77,10 @@ class SpectrogramDisplay:
     def __init__(self, spectrograms: Mapping[str, FloatArray], *, front_end: FrontEnd) -> None:
         if not spectrograms:
             raise ValueError("spectrograms is empty; give at least one.")
-        for title, spectrogram in spectrograms.items():
-            if np.ndim(spectrogram) != 2 or np.shape(spectrogram)[1] != front_end.n_bands:
-                raise ValueError(
-                    f"The spectrogram {title!r} has shape {np.shape(spectrogram)}; those of this "
-                    f"front end are (n_total_frames, {front_end.n_bands})."
-                )
-        self.spectrograms_ = {title: np.asarray(image) for title, image in spectrograms.items()}
+        self.spectrograms_ = {
+            title: check_image(image, front_end, f"spectrogram {title!r}")
+            for title, image in spectrograms.items()
+        }
         self.front_end_ = front_end
 
     @classmethod
@@ -105,7 +109,7 @@ class SpectrogramDisplay:
         track : int, default=0
             Which track is drawn; no other is read.
         ax : Axes or array of Axes, default=None
-            Where to draw; None makes a figure, one Axes is divided.
+            Where to draw, in place of what is there; None makes a figure, one Axes is divided.
         name : str, default=None
             Title of the estimate of a single pipeline; None is the class of its separator.
         dynamic_range : float, default=80.0

@@ -27,7 +27,7 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
         Number of iterations; 0 keeps the initial phase.
     init : {"mixture", "random"}, default="mixture"
         Initial phase: the mixture's, or random. Random phases are the source report's literal
-        recipe and cost about 20 dB of SDR (docs/measurements.md).
+        recipe and cost about 20 dB of SDR.
     momentum : float, default=0.0
         Momentum of fast Griffin-Lim [2]_ in [0, 1); 0 is the plain algorithm [1]_. From the
         mixture's phase, momentum was measured to lower the SDR; 0.99 suits random phases.

@@ -1,0 +1,1 @@
+"""What is named in benchmarks/results/*.json: one function for each file (see ../measured.py)."""
