@@ -52,7 +52,7 @@ _SKLEARN_CLASSES: dict[type, tuple[str, ...]] = {
     GaussianMixture: (),
 }
 # Parameters that only training or one machine needs, and that hold code, recordings or folders.
-_LEFT_OUT = ("callbacks", "vocals_pool", "accompaniment_pool", "memory")
+_LEFT_OUT = ("callbacks", "vocals_pool", "accompaniment_pool", "memory", "checkpoint")
 _ROUTED_METHODS = ("fit", "partial_fit", "predict", "score", "transform", "inverse_transform")
 # Marks the JSON objects that stand for something else than a dict.
 _TAG = "$type"
@@ -83,7 +83,8 @@ def save(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = Fals
     Warns
     -----
     UserWarning
-        Where parameters were left out: callbacks, pools of recordings and the folder of a cache.
+        Where parameters were left out: callbacks, pools of recordings, and folders of a cache or of
+        checkpoints.
         Predictions do not depend on them; set them again before training goes on.
 
     See Also
@@ -262,7 +263,7 @@ class _Encoder:
             raise ValueError(
                 f"sksep.save cannot store {_join(path)}={value!r:.100}: a file without pickle "
                 "holds no code. joblib.dump keeps the estimator for machines that have the code, "
-                "too; a loss can be set to a name, such as 'snr', before saving."
+                "too; where the parameter can also be a name, as loss can, set that before saving."
             )
         raise ValueError(
             f"sksep.save cannot store {_join(path)}={value!r:.100}: a file without pickle holds "

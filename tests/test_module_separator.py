@@ -135,15 +135,31 @@ def test_clone_keeps_the_class_and_fit_changes_nothing(batch: Any) -> None:
         ("unet", TypeError, "class or function"),
         (None, TypeError, "class or function"),
         (lambda: {}, TypeError, "must return a torch module"),
+        (nn.Identity, ValueError, "no parameters to train"),
         (lambda: Returns(lambda x: x[:, :, 1:]), ValueError, r"shape \(4, 1, 20, 24\).*returned"),
         (lambda: Returns(lambda x: x.expand(-1, 2, -1, -1)), ValueError, "Returns returned"),
         (lambda: Returns(lambda x: x.squeeze(1)), ValueError, "Returns returned"),
         (lambda: Returns(lambda x: (x, x)), ValueError, "Returns returned tuple"),
     ],
-    ids=["instance", "text", "none", "no module", "short", "two channels", "flat", "tuple"],
+    ids=[
+        "instance",
+        "text",
+        "none",
+        "no module",
+        "no parameters",
+        "short",
+        "two channels",
+        "flat",
+        "tuple",
+    ],
 )
 def test_bad_modules(batch: Any, module: Any, error: type[Exception], message: str) -> None:
     separator = ModuleSeparator(module, **{**_SMALL, "excerpts_per_epoch": 4})
     with pytest.raises(error, match=message):
         separator.fit(batch)
     assert not hasattr(separator, "net_")
+
+
+def test_bad_parameters_of_modules(batch: Any) -> None:
+    with pytest.raises(TypeError, match="module_params must be a dict"):
+        ModuleSeparator(PerBand, [4], **_SMALL).fit(batch)

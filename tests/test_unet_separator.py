@@ -5,6 +5,7 @@ import inspect
 import io
 import pickle
 import re
+import threading
 from dataclasses import replace
 
 import joblib
@@ -571,6 +572,34 @@ def test_interruption_within_the_first_epoch(batch):
     assert separator.n_epochs_ == 0 and separator.loss_curve_ == []
     assert np.isfinite(separator.predict(batch)[0]).all()
     pickle.loads(pickle.dumps(separator)).predict(batch)
+
+
+class Logger(Callback):
+    """Writes to what cannot be copied."""
+
+    def __init__(self, writer):
+        self.writer = writer
+
+    def on_epoch_end(self, net, **kwargs):
+        self.n_epochs_ = len(net.history)
+        self.writer.lines.append(self.n_epochs_)
+
+
+class Writer:
+    """Like an open file of a log."""
+
+    def __init__(self):
+        self.lock, self.lines = threading.Lock(), []
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_loggers_that_cannot_be_copied_share_what_they_write_to(batch, named):
+    logger = Logger(Writer())
+    callbacks = [("logger", logger) if named else logger]
+    separator = make(max_epochs=2, callbacks=callbacks).fit(batch)
+    assert logger.writer.lines == [1, 2]
+    assert not hasattr(logger, "n_epochs_")
+    assert separator.callbacks is callbacks
 
 
 def test_a_callback_of_ones_own_may_stop_early(batch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -81,7 +82,8 @@ class DeepClusteringSeparator(NetSeparator):
         Loud bins that the clusterer is fitted on, at most; the others follow from it. Spectral
         clustering and others that compare all pairs want about 1000.
     soft_masks : bool, default=False
-        Whether masks follow the distances to the clusters, instead of being 0 or 1.
+        Whether masks follow the distances to the clusters, instead of being 0 or 1 in each chunk
+        (where overlapping chunks disagree, masks are in between).
     TRAINING_PARAMETERS
 
     Attributes
@@ -149,6 +151,7 @@ class DeepClusteringSeparator(NetSeparator):
         augmentation: Any = True,
         callbacks: list[Any] | None = None,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         precision: str = "auto",
         net_params: dict[str, Any] | None = None,
@@ -182,6 +185,7 @@ class DeepClusteringSeparator(NetSeparator):
             augmentation=augmentation,
             callbacks=callbacks,
             warm_start=warm_start,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             net_params=net_params,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,8 @@ class HybridClusteringSeparator(DeepClusteringSeparator):
     max_samples : int, default=10000
         Loud bins that the clusterer is fitted on, at most.
     soft_masks : bool, default=False
-        Whether masks of clusters follow the distances to them, instead of being 0 or 1.
+        Whether masks of clusters follow the distances to them, instead of being 0 or 1 in each
+        chunk (where overlapping chunks disagree, masks are in between).
     TRAINING_PARAMETERS
 
     Attributes
@@ -126,6 +128,7 @@ class HybridClusteringSeparator(DeepClusteringSeparator):
         augmentation: Any = True,
         callbacks: list[Any] | None = None,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         precision: str = "auto",
         net_params: dict[str, Any] | None = None,
@@ -162,6 +165,7 @@ class HybridClusteringSeparator(DeepClusteringSeparator):
             augmentation=augmentation,
             callbacks=callbacks,
             warm_start=warm_start,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             net_params=net_params,

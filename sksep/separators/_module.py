@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -46,7 +47,7 @@ class ModuleSeparator(NetSeparator):
 
     Notes
     -----
-    `sksep.save` holds no code, so it refuses a module of your own; `joblib.dump` keeps the pipeline
+    `sksep.save` holds no code, so it refuses this separator; `joblib.dump` keeps the pipeline
     where the code of the module can be imported when it is loaded. The weights alone are in
     ``net_.module_.state_dict()``. Searches vary whole values of `module_params`, as in
     ``{"separate__module_params": [{"width": 16}, {"width": 32}]}``.
@@ -88,6 +89,7 @@ class ModuleSeparator(NetSeparator):
         augmentation: Any = True,
         callbacks: list[Any] | None = None,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         precision: str = "auto",
         net_params: dict[str, Any] | None = None,
@@ -112,6 +114,7 @@ class ModuleSeparator(NetSeparator):
             augmentation=augmentation,
             callbacks=callbacks,
             warm_start=warm_start,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             net_params=net_params,
@@ -126,12 +129,19 @@ class ModuleSeparator(NetSeparator):
                 f"{self.module!r:.200}. A module that is already built would be changed by fit: "
                 "give its class, and its arguments as module_params."
             )
+        parameters = {} if self.module_params is None else self.module_params
+        if not isinstance(parameters, Mapping):
+            raise TypeError(
+                f"module_params must be a dict of arguments of module, got {parameters!r:.200}."
+            )
         known = {"n_bands": front_end.n_bands, "n_frames": front_end.n_frames}
         wanted = inspect.signature(self.module).parameters
         sizes = {name: size for name, size in known.items() if name in wanted}
-        network = self.module(**{**sizes, **(self.module_params or {})})
+        network = self.module(**{**sizes, **parameters})
         if not isinstance(network, nn.Module):
             raise TypeError(f"module must return a torch module, got {network!r:.200}.")
+        if not any(weights.requires_grad for weights in network.parameters()):
+            raise ValueError(f"The network has no parameters to train: {network!r:.200}.")
         return network
 
     def _objective(self) -> Callable[..., Any]:

@@ -8,6 +8,9 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
+from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -33,6 +36,7 @@ from sksep.nn.mask_estimator import (
 )
 from sksep.separators._base import BaseSeparator, training_batch
 from sksep.training._augmentation import Augmentation
+from sksep.training._checkpoint import Checkpoint, training_key
 from sksep.training._dataset import ExcerptDataset, keep_batch
 from sksep.training._net import SeparationNet
 from sksep.training._options import (
@@ -43,10 +47,15 @@ from sksep.training._options import (
 )
 from sksep.training._split import split_tracks
 
+# Torch has one random state per process. Trainings on several threads, as in a search on joblib's
+# threads or on a Dask worker with more than one, would draw from it in an order of chance.
+_RANDOM_STATE_LOCK = RLock()
 # Patience that never runs out: the best weights are wanted, an early stop is not.
 _FOREVER = 10**9
 # Options of an optimizer that may change while its running averages stay valid.
 _RATES = ("lr", "weight_decay")
+# Parameters that do not change what a training arrives at, or that its first weights tell.
+_IRRELEVANT = ("callbacks", "checkpoint", "clusterer", "clustering", "verbose", "warm_start")
 # Parameters of the net that `net_params` must leave alone.
 _RESERVED = {
     "augmentation",
@@ -100,6 +109,7 @@ class NetSeparator(BaseSeparator):
         augmentation: Any,
         callbacks: Any,
         warm_start: bool,
+        checkpoint: Any,
         device: str,
         precision: str,
         net_params: dict[str, Any] | None,
@@ -120,6 +130,7 @@ class NetSeparator(BaseSeparator):
         self.augmentation = augmentation
         self.callbacks = callbacks
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.device = device
         self.precision = precision
         self.net_params = net_params
@@ -239,6 +250,7 @@ class NetSeparator(BaseSeparator):
         seeds = random_state.randint(np.iinfo(np.int32).max, size=2) + n_before
         train_set = ExcerptDataset(train, augmentation, self._n_excerpts(), seed=int(seeds[0]))
         n_batches = n_epochs * -(-len(train_set) // self._batch_size())
+        validation_set = ExcerptDataset(validation) if validation else None
         callbacks = self._callbacks(schedule, n_batches, bool(validation))
         with _seeded(int(seeds[1]), device):
             if previous is None:
@@ -248,6 +260,12 @@ class NetSeparator(BaseSeparator):
                 # A copy, so that a training that fails leaves the separator as it was; rebuilt, so
                 # that parameters that were set since then are heeded, or refused.
                 module = self._rebuild(previous.module_.state_dict())
+            checkpoint = None
+            if self.checkpoint is not None and hold_back:
+                n_in_all = n_epochs + (0 if previous is None else len(previous.history))
+                checkpoint = self._checkpoint(module, train_set, validation_set, n_in_all)
+                # The last one: it restores what the others begin with.
+                callbacks.append(("checkpoint", checkpoint))
             targets = batch[0].targets
             assert targets is not None
             net = self._make_net(
@@ -260,8 +278,8 @@ class NetSeparator(BaseSeparator):
                 callbacks=callbacks,
             )
             net.max_epochs = n_epochs
-            if validation:
-                net.train_split = predefined_split(ExcerptDataset(validation))
+            if validation_set is not None:
+                net.train_split = predefined_split(validation_set)
             net.initialize()
             if previous is not None:
                 net.history = copy.deepcopy(previous.history)
@@ -270,13 +288,23 @@ class NetSeparator(BaseSeparator):
         # The validation set would travel along with every pickle of the net.
         net.train_split = None
         net.module_.eval()
+        interrupted = _was_interrupted(net, n_before + n_epochs)
+        if checkpoint is not None and not interrupted:
+            checkpoint.path.unlink(missing_ok=True)
         _check_finite(net)
         learned = self._learned_after(net, train, keep)
         self.__dict__.update(learned)
         self.front_end_ = front_end
         self.net_ = net
         self.n_epochs_ = len(self.loss_curve_)
-        self._warn_where_interrupted(n_before, n_epochs)
+        if interrupted:
+            kept = "best weights so far" if self.validation_loss_curve_ else "last weights"
+            warnings.warn(
+                f"Training was interrupted after {self.n_epochs_ - n_before} of {n_epochs} epochs; "
+                f"the {kept} are kept.",
+                UserWarning,
+                stacklevel=3,
+            )
         return self
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
@@ -381,8 +409,7 @@ class NetSeparator(BaseSeparator):
             callbacks.append(("schedule", scheduler))
         if self.verbose:
             callbacks.append(("progress", ProgressBar()))
-        # Copies: skorch and callbacks keep state, and a parameter must not change in fit.
-        return callbacks + copy.deepcopy(list(self.callbacks or []))
+        return callbacks + [_copy_of(callback) for callback in self.callbacks or []]
 
     def _split(
         self, batch: TrackBatch, random_state: np.random.RandomState, hold_back: bool
@@ -506,20 +533,24 @@ class NetSeparator(BaseSeparator):
         # Complex numbers are not complete on MPS.
         return device if device.type == "cuda" else torch.device("cpu")
 
-    def _warn_where_interrupted(self, n_before: int, n_epochs: int) -> None:
-        n_trained = len(self.loss_curve_) - n_before
-        stopped_early = any(
-            isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
-            for _, callback in self.net_.callbacks_
-        )
-        if n_trained < n_epochs and not stopped_early:
-            kept = "best weights so far" if self.validation_loss_curve_ else "last weights"
-            warnings.warn(
-                f"Training was interrupted after {n_trained} of {n_epochs} epochs; the {kept} are "
-                "kept.",
-                UserWarning,
-                stacklevel=4,
+    def _checkpoint(
+        self,
+        module: nn.Module,
+        train_set: ExcerptDataset,
+        validation_set: ExcerptDataset | None,
+        n_epochs: int,
+    ) -> Checkpoint:
+        """The callback that keeps the state of a training and restores it."""
+        if isinstance(self.random_state, bool) or not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"checkpoint needs an integer as random_state, got {self.random_state!r}: a "
+                "training that goes on elsewhere would not be the same."
             )
+        parameters = self.get_params(deep=False)
+        relevant = {name: parameters[name] for name in parameters if name not in _IRRELEVANT}
+        validation = None if validation_set is None else validation_set.content
+        begin = [relevant, train_set.content, validation, n_epochs]
+        return Checkpoint(Path(self.checkpoint) / f"{training_key(module, begin)}.pt", n_epochs)
 
 
 def mask_loss(loss: str | Callable[..., Any]) -> Callable[..., Any]:
@@ -544,6 +575,28 @@ def _check_finite(net: SeparationNet) -> None:
         )
 
 
+def _copy_of(callback: Any) -> Any:
+    """A copy, as skorch and callbacks keep state and a parameter must not change in fit.
+
+    What a logger writes to, such as an open file, often cannot be copied; copies then share it.
+    """
+    if isinstance(callback, tuple):  # of a name and a callback
+        return tuple(_copy_of(part) for part in callback)
+    try:
+        return copy.deepcopy(callback)
+    except TypeError:
+        return copy.copy(callback)
+
+
+def _was_interrupted(net: SeparationNet, n_epochs: int) -> bool:
+    """Whether there are fewer complete epochs, and no early stop is why."""
+    stopped_early = any(
+        isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
+        for _, callback in net.callbacks_
+    )
+    return sum("train_loss" in row for row in net.history) < n_epochs and not stopped_early
+
+
 def _silent(_: str) -> None:
     """Where early stopping may print to: the table of epochs says enough."""
 
@@ -563,10 +616,10 @@ def _resume_optimizer(optimizer: Any, previous: Any) -> None:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's random state, seeded inside and as before outside."""
+    """Torch's random state, seeded inside and as before outside; one thread at a time has it."""
     devices = []
     if device.type == "cuda":
         devices.append(torch.cuda.current_device() if device.index is None else device.index)
-    with torch.random.fork_rng(devices=devices):
+    with _RANDOM_STATE_LOCK, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield

@@ -35,9 +35,17 @@ _PARAMETERS = """\
         Random excerpts, remixes and variations; False trains on the chunks as they are. Searches
         reach ``augmentation__*`` where an `Augmentation` is given.
     callbacks : list, default=None
-        Further skorch callbacks.
+        Further skorch callbacks. Training uses copies of them. Searches, which clone, and pickle
+        need callbacks that can be copied and pickled: a logger that opens its file when training
+        begins, say.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights that it finds.
+    checkpoint : str or os.PathLike, default=None
+        Folder in which `fit` writes the state of its training after each epoch. Where a training
+        was interrupted, the same `fit` (the same tracks and parameters, again, in this or another
+        process) goes on from the last complete epoch and ends where it would have ended. Needs an
+        integer as `random_state`; the state of further `callbacks` is not kept. A training that
+        ends deletes its file.
     device : {"auto", "cpu", "cuda", "mps"}, default="auto"
         Where to compute.
     precision : {"auto", "float32", "bfloat16"}, default="auto"

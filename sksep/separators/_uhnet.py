@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -132,6 +133,7 @@ class UHNetSeparator(NetSeparator):
         augmentation: Any = True,
         callbacks: list[Any] | None = None,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         precision: str = "auto",
         net_params: dict[str, Any] | None = None,
@@ -170,6 +172,7 @@ class UHNetSeparator(NetSeparator):
             augmentation=augmentation,
             callbacks=callbacks,
             warm_start=warm_start,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             net_params=net_params,

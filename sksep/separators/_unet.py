@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -99,6 +100,7 @@ class UNetSeparator(NetSeparator):
         augmentation: Any = True,
         callbacks: list[Any] | None = None,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         precision: str = "auto",
         net_params: dict[str, Any] | None = None,
@@ -126,6 +128,7 @@ class UNetSeparator(NetSeparator):
             augmentation=augmentation,
             callbacks=callbacks,
             warm_start=warm_start,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             net_params=net_params,

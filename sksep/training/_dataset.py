@@ -144,6 +144,22 @@ class ExcerptDataset(Dataset[Any]):
     def __len__(self) -> int:
         return self._n_excerpts
 
+    @property
+    def random_state(self) -> dict[str, Any]:
+        """State of the generator that draws the excerpts; set to go on from it."""
+        return dict(self._random.bit_generator.state)
+
+    @random_state.setter
+    def random_state(self, state: dict[str, Any]) -> None:
+        self._random.bit_generator.state = state
+
+    @property
+    def content(self) -> list[Any]:
+        """What tells the data set from others: samples, starts, and the state of the draws."""
+        parts = [self._pairs, self._vocals_pool, self._accompaniment_pool]
+        stems = [(part.samples, part.starts) for part in parts if part is not None]
+        return [*stems, self._singing, len(self), self.random_state]
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         stems, gains = self.__getitems__([index])
         return stems[0], gains[0]

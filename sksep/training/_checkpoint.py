@@ -1,0 +1,132 @@
+"""Checkpoints: a training that was interrupted goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import uuid
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from skorch.history import History
+from torch import Tensor
+
+# Callbacks that belong to a training. What those of the user remember, only they know.
+_STATEFUL = ("best_weights", "schedule")
+# What they remember from epoch to epoch, beside the scheduler itself.
+_REMEMBERED = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_", "batch_idx_")
+
+
+class Checkpoint(Callback):  # type: ignore[misc]
+    """Write the state of a training after each epoch, and restore it when a training begins.
+
+    It has to be the last callback: others must not overwrite what it restores, and what they did
+    in an epoch belongs to the state.
+
+    Parameters
+    ----------
+    path : Path
+        File of this training, which may be there or not.
+    n_epochs : int
+        Epochs in the history when the training is complete.
+    """
+
+    def __init__(self, path: Path, n_epochs: int) -> None:
+        self.path = path
+        self.n_epochs = n_epochs
+
+    def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
+        """Restore the training where there is a file of it."""
+        if not self.path.exists():
+            return
+        state = _read(self.path)
+        net.module_.load_state_dict(state["module"])
+        net.optimizer_.load_state_dict(state["optimizer"])
+        for name, remembered in state["callbacks"].items():
+            callback = dict(net.callbacks_)[name]
+            if "lr_scheduler_" in remembered:
+                callback.lr_scheduler_.load_state_dict(remembered.pop("lr_scheduler_"))
+            callback.__dict__.update(remembered)
+        net.history = History(state["history"])
+        net.max_epochs = self.n_epochs - len(net.history)
+        X.random_state = state["excerpts"]
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"], net.device)
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
+        """Write the file; that of the epoch before stays until it is complete."""
+        on_cuda = torch.device(net.device).type == "cuda"
+        callbacks = {name: part for name, part in net.callbacks_ if name in _STATEFUL}
+        state = {
+            "module": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "callbacks": {name: _remembered(part) for name, part in callbacks.items()},
+            "history": [_plain(row) for row in net.history],
+            "excerpts": dataset_train.random_state,
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(net.device) if on_cuda else None,
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
+        try:
+            torch.save(state, temporary)
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def training_key(module: torch.nn.Module, begin: Any) -> str:
+    """A name for a training: equal for equal weights, tracks and parameters to begin with.
+
+    Raises
+    ------
+    ValueError
+        Where a parameter has no name in other processes, such as a lambda.
+    """
+    weights = {name: tensor.cpu().numpy() for name, tensor in module.state_dict().items()}
+    try:
+        return str(joblib.hash([weights, begin]))
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise ValueError(
+            f"checkpoint needs parameters that can be pickled ({error}): give functions of a "
+            "module in place of lambdas."
+        ) from error
+
+
+def _remembered(callback: Any) -> dict[str, Any]:
+    state = {name: _plain(value) for name, value in vars(callback).items() if name in _REMEMBERED}
+    scheduler = getattr(callback, "lr_scheduler_", None)
+    return state if scheduler is None else {**state, "lr_scheduler_": scheduler.state_dict()}
+
+
+def _plain(value: Any) -> Any:
+    """The parts that a file without code can hold; callbacks may record anything."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items() if _is_plain(part)}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(
+        value, (bool, int, float, str, list, dict, np.generic, Tensor)
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"The checkpoint {path} cannot be read ({error}). Delete it, and the training begins "
+            "anew."
+        ) from error
+    return state

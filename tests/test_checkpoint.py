@@ -1,0 +1,236 @@
+"""Checkpoints: a training that was interrupted ends where it would have ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+
+import sksep
+from sksep import (
+    Augmentation,
+    DeepClusteringSeparator,
+    HybridClusteringSeparator,
+    MaskBuilder,
+    MelChunker,
+    ModuleSeparator,
+    UHNetSeparator,
+    UNetSeparator,
+)
+from sksep.datasets import make_songs
+
+_TRAINING: dict[str, Any] = {
+    "max_epochs": 4,
+    "batch_size": 4,
+    "excerpts_per_epoch": 12,
+    "validation_fraction": 0.25,
+    "device": "cpu",
+    "random_state": 0,
+}
+_SMALL: dict[type, dict[str, Any]] = {
+    UNetSeparator: {"n_filters": 2, "n_levels": 2},
+    UHNetSeparator: {"n_filters": 2, "depth": 2, "hidden_size": 4, "n_layers": 1},
+    DeepClusteringSeparator: {"hidden_size": 4, "n_layers": 1},
+    HybridClusteringSeparator: {"hidden_size": 4, "n_layers": 1},
+    ModuleSeparator: {"module_params": {"n_filters": 2, "n_levels": 2}},
+}
+
+
+class Crash(Exception):
+    """As if the power had failed."""
+
+
+class Stop(Callback):
+    """Ends the training by an error, in the first batch after some epochs."""
+
+    def __init__(self, after: int, error: type[BaseException] = Crash) -> None:
+        self.after = after
+        self.error = error
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        if training and len(net.history) > self.after:
+            raise self.error
+
+
+class Epochs(Callback):
+    """Writes down which epochs are trained, in a list that copies share."""
+
+    def __init__(self, seen: list[int]) -> None:
+        self.seen = seen
+
+    def __deepcopy__(self, memo: Any) -> Epochs:
+        return self
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        self.seen.append(net.history[-1, "epoch"])
+
+
+@pytest.fixture(scope="module")
+def batch() -> Any:
+    songs = make_songs(4, duration=1.5, random_state=0)
+    chunks = MelChunker(n_fft=512, n_mels=24, n_frames=20).fit_transform(songs.mixtures)
+    return MaskBuilder().fit_transform(chunks, songs.vocals)
+
+
+def _make(kind: type = UNetSeparator, **parameters: Any) -> Any:
+    return kind(**{**_SMALL[kind], **_TRAINING, **parameters})
+
+
+def _weights(separator: Any) -> dict[str, torch.Tensor]:
+    return separator.net_.module_.state_dict()
+
+
+def _assert_same(separator: Any, expected: Any, batch: Any) -> None:
+    assert separator.loss_curve_ == expected.loss_curve_
+    assert separator.validation_loss_curve_ == expected.validation_loss_curve_
+    assert separator.n_epochs_ == expected.n_epochs_
+    weights = _weights(separator)
+    for name, tensor in _weights(expected).items():
+        assert torch.equal(weights[name], tensor), name
+    for mask, other in zip(
+        separator.predict_mask(batch), expected.predict_mask(batch), strict=True
+    ):
+        np.testing.assert_array_equal(mask, other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        (UNetSeparator, {"dropout": 0.5}),
+        (UNetSeparator, {"optimizer": "adamw", "schedule": "one_cycle", "gradient_clipping": 1.0}),
+        (UNetSeparator, {"optimizer": "adam", "schedule": "cosine", "validation_fraction": 0.0}),
+        (UNetSeparator, {"augmentation": False, "loss": "snr"}),
+        (UNetSeparator, {"augmentation": Augmentation(speed_range=(0.9, 1.1), true_pairs=0.5)}),
+        (UHNetSeparator, {}),
+        (DeepClusteringSeparator, {}),
+        (HybridClusteringSeparator, {"output": "mask"}),
+        (ModuleSeparator, {}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "-".join(value) or "default",
+)
+def test_the_training_ends_where_it_would_have_ended(
+    batch: Any, tmp_path: Path, kind: type, parameters: dict[str, Any]
+) -> None:
+    expected = _make(kind, **parameters).fit(batch)
+    folder = tmp_path / "checkpoints"
+    with pytest.raises(Crash):
+        _make(kind, checkpoint=folder, callbacks=[Stop(2)], **parameters).fit(batch)
+    assert len(list(folder.iterdir())) == 1
+    seen: list[int] = []
+    separator = _make(kind, checkpoint=folder, callbacks=[Epochs(seen)], **parameters).fit(batch)
+    assert seen == [3, 4]
+    _assert_same(separator, expected, batch)
+    assert list(folder.iterdir()) == []
+
+
+def test_early_stopping_goes_on_counting(batch: Any, tmp_path: Path) -> None:
+    # At this rate nothing improves after the first epochs by more than rounding.
+    parameters = {"early_stopping": True, "n_iter_no_change": 3, "lr": 1.0, "max_epochs": 30}
+    expected = _make(**parameters).fit(batch)
+    assert expected.n_epochs_ < 30
+    with pytest.raises(Crash):
+        _make(checkpoint=tmp_path, callbacks=[Stop(expected.n_epochs_ - 1)], **parameters).fit(
+            batch
+        )
+    _assert_same(_make(checkpoint=tmp_path, **parameters).fit(batch), expected, batch)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_change_nothing(batch: Any, tmp_path: Path) -> None:
+    separator = _make(checkpoint=str(tmp_path)).fit(batch)
+    _assert_same(separator, _make().fit(batch), batch)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_keeps_the_file_and_fit_goes_on(batch: Any, tmp_path: Path) -> None:
+    stopped = _make(checkpoint=tmp_path, callbacks=[Stop(2, KeyboardInterrupt)])
+    with pytest.warns(UserWarning, match="interrupted after 2 of 4 epochs"):
+        stopped.fit(batch)
+    assert stopped.n_epochs_ == 2
+    _assert_same(stopped.set_params(callbacks=None).fit(batch), _make().fit(batch), batch)
+
+
+def test_a_warm_start_goes_on(batch: Any, tmp_path: Path) -> None:
+    def warm() -> Any:
+        return _make(max_epochs=2).fit(batch).set_params(warm_start=True, max_epochs=4)
+
+    interrupted = warm().set_params(checkpoint=tmp_path, callbacks=[Stop(4)])
+    with pytest.raises(Crash):
+        interrupted.fit(batch)
+    assert interrupted.n_epochs_ == 2
+    expected = warm().fit(batch)
+    assert expected.n_epochs_ == 6
+    _assert_same(interrupted.set_params(callbacks=None).fit(batch), expected, batch)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"lr": 1e-4}, {"random_state": 1}, {"max_epochs": 5}, {"n_filters": 3}, {"loss": "l1"}],
+    ids=lambda other: next(iter(other)),
+)
+def test_another_training_has_another_file(
+    batch: Any, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    with pytest.raises(Crash):
+        _make(checkpoint=tmp_path, callbacks=[Stop(1)]).fit(batch)
+    (file,) = tmp_path.iterdir()
+    _assert_same(_make(checkpoint=tmp_path, **other).fit(batch), _make(**other).fit(batch), batch)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_other_tracks_have_another_file(batch: Any, tmp_path: Path) -> None:
+    for part in (batch, batch[:3]):
+        with pytest.raises(Crash):
+            _make(checkpoint=tmp_path, callbacks=[Stop(1)]).fit(part)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_damaged_files_are_named(batch: Any, tmp_path: Path) -> None:
+    with pytest.raises(Crash):
+        _make(checkpoint=tmp_path, callbacks=[Stop(1)]).fit(batch)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=f"{file.name} cannot be read.*Delete it"):
+        _make(checkpoint=tmp_path).fit(batch)
+
+
+def test_an_interrupted_write_keeps_the_last_file(
+    batch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Crash):
+        _make(checkpoint=tmp_path, callbacks=[Stop(1)]).fit(batch)
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+
+    def fails(state: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fails)
+    with pytest.raises(OSError, match="disk full"):
+        _make(checkpoint=tmp_path).fit(batch)
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(0), True])
+def test_an_integer_random_state_is_needed(batch: Any, tmp_path: Path, random_state: Any) -> None:
+    with pytest.raises(ValueError, match="integer as random_state"):
+        _make(checkpoint=tmp_path, random_state=random_state).fit(batch)
+
+
+def test_lambdas_are_refused(batch: Any, tmp_path: Path) -> None:
+    separator = _make(checkpoint=tmp_path, loss=lambda logits, excerpts: logits.square().mean())
+    with pytest.raises(ValueError, match="can be pickled"):
+        separator.fit(batch)
+
+
+def test_saved_separators_name_no_folder(batch: Any, tmp_path: Path) -> None:
+    separator = _make(checkpoint=tmp_path, max_epochs=1).fit(batch)
+    with pytest.warns(UserWarning, match="checkpoint"):
+        sksep.save(separator, tmp_path / "separator.safetensors")
+    assert sksep.load(tmp_path / "separator.safetensors").checkpoint is None
