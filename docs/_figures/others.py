@@ -73,6 +73,17 @@ def _memory(result: dict[str, Any]) -> Named:
     yield "memory_recommended_loaded_gb", f"{find(rows, preset='recommended')['loaded']:.2f}"
 
 
+def _peers(result: dict[str, Any]) -> Named:
+    """Speed of separation beside other projects' models of random weights."""
+    columns = {
+        "model": "{model}",
+        "times real time": "{times real time:.1f}",
+        "times as fast as Open-Unmix's vocals": "{times as fast as Open-Unmix, vocals:.2f}",
+        "as HTDemucs": "{times as fast as HTDemucs:.2f}",
+    }
+    yield "peers", table(result["rows"], columns)
+
+
 def _separate(result: dict[str, Any]) -> Named:
     """The models that ship: time, memory, and how long the command takes to start."""
     lengths = {4: "four minutes", 15: "a quarter of an hour", 30: "half an hour", 60: "an hour"}
@@ -180,6 +191,7 @@ COLLECTORS: Collectors = {
     ("oracle",): _oracle,
     ("speed",): _speed,
     ("memory",): _memory,
+    ("peers",): _peers,
     ("separate",): _separate,
     ("activity",): _activity,
     ("mask_exponent-mir1k", "mask_exponent-musdb18"): _mask_exponent,
