@@ -189,6 +189,28 @@ def test_other_tracks_have_another_file(batch: Any, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize("builder", [{"ratio": "magnitude"}, {"weighting": "log_magnitude"}])
+def test_other_targets_have_another_file(
+    batch: Any, tmp_path: Path, builder: dict[str, str]
+) -> None:
+    vocals = [record.targets.vocals for record in batch]
+    for part in (batch, MaskBuilder(**builder).fit_transform(batch, vocals)):
+        with pytest.raises(Crash):
+            _make(checkpoint=tmp_path, callbacks=[Stop(1)]).fit(part)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_crash_after_the_last_epoch(batch: Any, tmp_path: Path) -> None:
+    class Last(Callback):
+        def on_train_end(self, net: Any, **kwargs: Any) -> None:
+            raise Crash
+
+    with pytest.raises(Crash):
+        _make(checkpoint=tmp_path, callbacks=[Last()]).fit(batch)
+    _assert_same(_make(checkpoint=tmp_path).fit(batch), _make().fit(batch), batch)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_damaged_files_are_named(batch: Any, tmp_path: Path) -> None:
     with pytest.raises(Crash):
         _make(checkpoint=tmp_path, callbacks=[Stop(1)]).fit(batch)

@@ -260,14 +260,19 @@ class NetSeparator(BaseSeparator):
                 # A copy, so that a training that fails leaves the separator as it was; rebuilt, so
                 # that parameters that were set since then are heeded, or refused.
                 module = self._rebuild(previous.module_.state_dict())
-            checkpoint = None
-            if self.checkpoint is not None and hold_back:
-                n_in_all = n_epochs + (0 if previous is None else len(previous.history))
-                checkpoint = self._checkpoint(module, train_set, validation_set, n_in_all)
-                # The last one: it restores what the others begin with.
-                callbacks.append(("checkpoint", checkpoint))
             targets = batch[0].targets
             assert targets is not None
+            checkpoint = None
+            if self.checkpoint is not None and hold_back:
+                data = [
+                    (targets.front_end, targets.ratio, targets.weighting),
+                    train_set.content,
+                    None if validation_set is None else validation_set.content,
+                ]
+                n_in_all = n_epochs + (0 if previous is None else len(previous.history))
+                checkpoint = self._checkpoint(module, data, n_in_all)
+                # The last one: it restores what the others begin with.
+                callbacks.append(("checkpoint", checkpoint))
             net = self._make_net(
                 module,
                 front_end,
@@ -533,13 +538,7 @@ class NetSeparator(BaseSeparator):
         # Complex numbers are not complete on MPS.
         return device if device.type == "cuda" else torch.device("cpu")
 
-    def _checkpoint(
-        self,
-        module: nn.Module,
-        train_set: ExcerptDataset,
-        validation_set: ExcerptDataset | None,
-        n_epochs: int,
-    ) -> Checkpoint:
+    def _checkpoint(self, module: nn.Module, data: list[Any], n_epochs: int) -> Checkpoint:
         """The callback that keeps the state of a training and restores it."""
         if isinstance(self.random_state, bool) or not isinstance(self.random_state, Integral):
             raise ValueError(
@@ -548,9 +547,8 @@ class NetSeparator(BaseSeparator):
             )
         parameters = self.get_params(deep=False)
         relevant = {name: parameters[name] for name in parameters if name not in _IRRELEVANT}
-        validation = None if validation_set is None else validation_set.content
-        begin = [relevant, train_set.content, validation, n_epochs]
-        return Checkpoint(Path(self.checkpoint) / f"{training_key(module, begin)}.pt", n_epochs)
+        key = training_key(module, [relevant, data, n_epochs])
+        return Checkpoint(Path(self.checkpoint) / f"{key}.pt", n_epochs)
 
 
 def mask_loss(loss: str | Callable[..., Any]) -> Callable[..., Any]:
