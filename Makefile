@@ -50,6 +50,7 @@ figures: $(STAMP)
 	$(BIN)/python docs/measured.py --write
 
 $(DOCS_STAMP): $(STAMP)
+	@$(BIN)/python -c "import sys; sys.version_info >= (3, 11) or sys.exit('The pages need Python 3.11 or newer: make docs VENV=.venv-docs PYTHON=python3.11')"
 	$(PIP) install -qq --constraint constraints.txt --editable ".[docs]"
 	@touch $@
 
