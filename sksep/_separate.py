@@ -175,6 +175,11 @@ def vocal_activity(
     VocalActivity
         Intervals in seconds, the probability of each frame, and a label of the whole song.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As in `separate`, naming the song or the model.
+
     Examples
     --------
     >>> import numpy as np, sksep

@@ -230,8 +230,7 @@ class DeepClusteringSeparator(NetSeparator):
         Notes
         -----
         An embedding takes ``4 * embedding_dim`` bytes: with the default parameters and front end,
-        a minute of audio takes 77 MB, and twice that while it is computed. Embed one track at a
-        time where they are long.
+        a minute of audio makes 77 MB. Embed one track at a time where they are long.
 
         Examples
         --------

@@ -7,10 +7,8 @@ import inspect
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -45,15 +43,17 @@ from sksep.training._options import (
     resolve_precision,
     schedule_callback,
 )
+from sksep.training._run import (
+    check_finite,
+    copy_of,
+    resume_optimizer,
+    seeded,
+    was_interrupted,
+)
 from sksep.training._split import split_tracks
 
-# Torch has one random state per process. Trainings on several threads, as in a search on joblib's
-# threads or on a Dask worker with more than one, would draw from it in an order of chance.
-_RANDOM_STATE_LOCK = RLock()
 # Patience that never runs out: the best weights are wanted, an early stop is not.
 _FOREVER = 10**9
-# Options of an optimizer that may change while its running averages stay valid.
-_RATES = ("lr", "weight_decay")
 # Parameters that do not change what a training arrives at, or that its first weights tell.
 _IRRELEVANT = ("callbacks", "checkpoint", "clusterer", "clustering", "verbose", "warm_start")
 # Parameters of the net that `net_params` must leave alone.
@@ -252,7 +252,7 @@ class NetSeparator(BaseSeparator):
         n_batches = n_epochs * -(-len(train_set) // self._batch_size())
         validation_set = ExcerptDataset(validation) if validation else None
         callbacks = self._callbacks(schedule, n_batches, bool(validation))
-        with _seeded(int(seeds[1]), device):
+        with seeded(int(seeds[1]), device):
             if previous is None:
                 statistics = self._statistics(train)
                 module: nn.Module = self._module_class(self._network(front_end), *statistics)
@@ -288,15 +288,15 @@ class NetSeparator(BaseSeparator):
             net.initialize()
             if previous is not None:
                 net.history = copy.deepcopy(previous.history)
-                _resume_optimizer(net.optimizer_, getattr(previous, "optimizer_", None))
+                resume_optimizer(net.optimizer_, getattr(previous, "optimizer_", None))
             net.partial_fit(train_set, None)
         # The validation set would travel along with every pickle of the net.
         net.train_split = None
         net.module_.eval()
-        interrupted = _was_interrupted(net, n_before + n_epochs)
+        interrupted = was_interrupted(net, n_before + n_epochs)
         if checkpoint is not None and not interrupted:
             checkpoint.path.unlink(missing_ok=True)
-        _check_finite(net)
+        check_finite(net)
         learned = self._learned_after(net, train, keep)
         self.__dict__.update(learned)
         self.front_end_ = front_end
@@ -414,7 +414,7 @@ class NetSeparator(BaseSeparator):
             callbacks.append(("schedule", scheduler))
         if self.verbose:
             callbacks.append(("progress", ProgressBar()))
-        return callbacks + [_copy_of(callback) for callback in self.callbacks or []]
+        return callbacks + [copy_of(callback) for callback in self.callbacks or []]
 
     def _split(
         self, batch: TrackBatch, random_state: np.random.RandomState, hold_back: bool
@@ -562,62 +562,5 @@ def _n_trainable_chunks(record: TrackRecord) -> int:
     return 0 if record.targets is None else int(record.targets.chunk_is_kept.sum())
 
 
-def _check_finite(net: SeparationNet) -> None:
-    """Raise where training diverged: in its last loss, or in the weights that it left."""
-    losses = [row["train_loss"] for row in net.history if "train_loss" in row]
-    finite = all(bool(weights.isfinite().all()) for weights in net.module_.state_dict().values())
-    if not finite or (losses and not np.isfinite(losses[-1])):
-        raise ValueError(
-            "Training diverged: the loss or the weights became NaN or infinite. Lower lr, set "
-            "gradient_clipping, or use precision='float32'."
-        )
-
-
-def _copy_of(callback: Any) -> Any:
-    """A copy, as skorch and callbacks keep state and a parameter must not change in fit.
-
-    What a logger writes to, such as an open file, often cannot be copied; copies then share it.
-    """
-    if isinstance(callback, tuple):  # of a name and a callback
-        return tuple(_copy_of(part) for part in callback)
-    try:
-        return copy.deepcopy(callback)
-    except TypeError:
-        return copy.copy(callback)
-
-
-def _was_interrupted(net: SeparationNet, n_epochs: int) -> bool:
-    """Whether there are fewer complete epochs, and no early stop is why."""
-    stopped_early = any(
-        isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
-        for _, callback in net.callbacks_
-    )
-    return sum("train_loss" in row for row in net.history) < n_epochs and not stopped_early
-
-
 def _silent(_: str) -> None:
     """Where early stopping may print to: the table of epochs says enough."""
-
-
-def _resume_optimizer(optimizer: Any, previous: Any) -> None:
-    """Go on with the running averages of another optimizer of the same kind and options."""
-    if type(optimizer) is not type(previous):
-        return
-    options = [
-        {name: value for name, value in each.defaults.items() if name not in _RATES}
-        for each in (optimizer, previous)
-    ]
-    if options[0] == options[1]:
-        state = previous.state_dict()["state"]
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's random state, seeded inside and as before outside; one thread at a time has it."""
-    devices = []
-    if device.type == "cuda":
-        devices.append(torch.cuda.current_device() if device.index is None else device.index)
-    with _RANDOM_STATE_LOCK, torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

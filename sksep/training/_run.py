@@ -1,0 +1,78 @@
+"""What a training needs around skorch's loop: random states, copies, and how it ended."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import EarlyStopping
+
+from sksep.training._net import SeparationNet
+
+# Torch has one random state per process. Trainings on several threads, as in a search on joblib's
+# threads or on a Dask worker with more than one, would draw from it in an order of chance.
+_RANDOM_STATE_LOCK = RLock()
+# Options of an optimizer that may change while its running averages stay valid.
+_RATES = ("lr", "weight_decay")
+
+
+def check_finite(net: SeparationNet) -> None:
+    """Raise where training diverged: in its last loss, or in the weights that it left."""
+    losses = [row["train_loss"] for row in net.history if "train_loss" in row]
+    finite = all(bool(weights.isfinite().all()) for weights in net.module_.state_dict().values())
+    if not finite or (losses and not np.isfinite(losses[-1])):
+        raise ValueError(
+            "Training diverged: the loss or the weights became NaN or infinite. Lower lr, set "
+            "gradient_clipping, or use precision='float32'."
+        )
+
+
+def copy_of(callback: Any) -> Any:
+    """A copy, as skorch and callbacks keep state and a parameter must not change in fit.
+
+    What a logger writes to, such as an open file, often cannot be copied; copies then share it.
+    """
+    if isinstance(callback, tuple):  # of a name and a callback
+        return tuple(copy_of(part) for part in callback)
+    try:
+        return copy.deepcopy(callback)
+    except TypeError:
+        return copy.copy(callback)
+
+
+def was_interrupted(net: SeparationNet, n_epochs: int) -> bool:
+    """Whether there are fewer complete epochs, and no early stop is why."""
+    stopped_early = any(
+        isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
+        for _, callback in net.callbacks_
+    )
+    return sum("train_loss" in row for row in net.history) < n_epochs and not stopped_early
+
+
+def resume_optimizer(optimizer: Any, previous: Any) -> None:
+    """Go on with the running averages of another optimizer of the same kind and options."""
+    if type(optimizer) is not type(previous):
+        return
+    options = [
+        {name: value for name, value in each.defaults.items() if name not in _RATES}
+        for each in (optimizer, previous)
+    ]
+    if options[0] == options[1]:
+        state = previous.state_dict()["state"]
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's random state, seeded inside and as before outside; one thread at a time has it."""
+    devices = []
+    if device.type == "cuda":
+        devices.append(torch.cuda.current_device() if device.index is None else device.index)
+    with _RANDOM_STATE_LOCK, torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
