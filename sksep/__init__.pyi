@@ -17,6 +17,7 @@ from ._separate import vocal_activity as vocal_activity
 from ._streaming import StreamingSeparator as StreamingSeparator
 from ._tracks import AudioSource as AudioSource
 from ._tracks import load_audio as load_audio
+from ._waveform_cache import WaveformCache as WaveformCache
 from .persistence import load as load
 from .persistence import save as save
 from .pretrained import load_pretrained as load_pretrained

@@ -10,12 +10,10 @@ from sksep.nn.chunks import count_chunks
 from sksep.nn.front_end import FrontEnd
 
 
-def chunk_power(
-    waveform: FloatArray, n_total_frames: int, front_end: FrontEnd
-) -> npt.NDArray[np.float64]:
+def chunk_power(waveform: FloatArray, front_end: FrontEnd) -> npt.NDArray[np.float64]:
     """Mean square of a waveform under each chunk of its spectrogram, shape (n_chunks,)."""
     step = front_end.chunk_step
-    n_chunks = count_chunks(n_total_frames, front_end.n_frames, step)
+    n_chunks = count_chunks(front_end.count_frames(len(waveform)), front_end.n_frames, step)
     starts = np.arange(n_chunks) * step * front_end.hop_length
     stops = np.minimum(starts + front_end.n_frames * front_end.hop_length, len(waveform))
     starts = np.minimum(starts, stops)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from sksep._tracks import FloatArray, Track
+from sksep._waveform_cache import Waveform, WaveformCache
 from sksep.nn import chunks, masks
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 
@@ -46,10 +47,8 @@ class Targets(_ReadOnlyArrays):
     ----------
     track : Track
         The vocals as given.
-    vocals : ndarray of shape (n_samples,)
-        Mono vocals at the sample rate of the front end.
-    mixture : ndarray of shape (n_samples,)
-        The mono mixture they belong to.
+    vocal_samples, mixture_samples : ndarray of shape (n_samples,) or CachedWaveform
+        Mono vocals at the sample rate of the front end, and the mono mixture they belong to.
     chunk_sings : ndarray of bool, shape (n_chunks,)
         Chunks in which the vocals sound.
     chunk_is_kept : ndarray of bool, shape (n_chunks,)
@@ -59,13 +58,23 @@ class Targets(_ReadOnlyArrays):
     """
 
     track: Track
-    vocals: FloatArray
-    mixture: FloatArray
+    vocal_samples: Waveform
+    mixture_samples: Waveform
     chunk_sings: npt.NDArray[np.bool_]
     chunk_is_kept: npt.NDArray[np.bool_]
     front_end: FrontEnd
     ratio: str
     weighting: str
+
+    @property
+    def vocals(self) -> FloatArray:
+        """Mono vocals, (n_samples,); read at each call where they are in a cache."""
+        return read_only(self.vocal_samples[:])
+
+    @property
+    def mixture(self) -> FloatArray:
+        """Mono mixture, (n_samples,); read at each call where it is in a cache."""
+        return read_only(self.mixture_samples[:])
 
     @property
     def proportion_mask(self) -> FloatArray:
@@ -102,10 +111,12 @@ class TrackRecord(_ReadOnlyArrays):
         The mixture as given: rate, channels, length, and where its samples are.
     front_end : FrontEnd
         The settings of `MelChunker`.
-    waveform : ndarray of shape (n_samples,)
+    samples : ndarray of shape (n_samples,) or CachedWaveform
         Mono mixture at the sample rate of the front end.
-    spectrogram : ndarray of shape (n_total_frames, n_bands)
-        Log power in dB.
+    levels : ndarray of shape (n_total_frames, n_bands) or None
+        Log power in dB; None where it is computed when it is asked for.
+    cache : WaveformCache or None
+        Where waveforms that belong to this track are kept.
     targets : Targets or None
         Present while fitting only.
     mask : ndarray of shape (n_total_frames, n_bands) or None
@@ -114,8 +125,9 @@ class TrackRecord(_ReadOnlyArrays):
 
     track: Track
     front_end: FrontEnd
-    waveform: FloatArray
-    spectrogram: FloatArray
+    samples: Waveform
+    levels: FloatArray | None = None
+    cache: WaveformCache | None = None
     targets: Targets | None = None
     mask: FloatArray | None = None
 
@@ -123,6 +135,23 @@ class TrackRecord(_ReadOnlyArrays):
     def name(self) -> str:
         """How messages name the track."""
         return self.track.name
+
+    @property
+    def waveform(self) -> FloatArray:
+        """Mono mixture, (n_samples,); read at each call where it is in a cache."""
+        return read_only(self.samples[:])
+
+    @property
+    def spectrogram(self) -> FloatArray:
+        """Log power in dB, (n_total_frames, n_bands); computed where it is not kept."""
+        if self.levels is not None:
+            return self.levels
+        return read_only(self.front_end.log_power(as_tensor(self.waveform)).numpy())
+
+    @property
+    def n_total_frames(self) -> int:
+        """Frames of the spectrogram."""
+        return self.front_end.count_frames(len(self.samples))
 
     @property
     def chunks(self) -> FloatArray:
@@ -138,10 +167,11 @@ class TrackRecord(_ReadOnlyArrays):
     def with_mask(self, mask: npt.ArrayLike) -> TrackRecord:
         """The same track with another estimated mask, checked."""
         mask = np.asarray(mask, dtype=np.float32)
-        if mask.shape != self.spectrogram.shape:
+        shape = (self.n_total_frames, self.front_end.n_bands)
+        if mask.shape != shape:
             raise ValueError(
-                f"The mask of {self.name} has shape {mask.shape}, its spectrogram "
-                f"{self.spectrogram.shape}; they must agree."
+                f"The mask of {self.name} has shape {mask.shape}, its spectrogram {shape}; they "
+                "must agree."
             )
         if not np.isfinite(mask.sum(dtype=np.float64)):
             raise ValueError(f"The mask of {self.name} contains NaN or infinity.")
@@ -149,9 +179,10 @@ class TrackRecord(_ReadOnlyArrays):
 
     def __repr__(self) -> str:
         extras = [name for name in ("targets", "mask") if getattr(self, name) is not None]
+        shape = (self.n_total_frames, self.front_end.n_bands)
         return (
             f"<TrackRecord {self.name}: {self.track.n_samples / self.track.sample_rate:.2f} s, "
-            f"spectrogram {self.spectrogram.shape}{''.join(', ' + name for name in extras)}>"
+            f"spectrogram {shape}{''.join(', ' + name for name in extras)}>"
         )
 
 

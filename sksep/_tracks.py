@@ -116,6 +116,13 @@ class Track:
         return self._source
 
     @property
+    def version(self) -> tuple[Any, ...]:
+        """What tells a file from others, and from what it was before it changed."""
+        assert self._source is not None
+        paths = tuple(os.path.abspath(path) for path in self._source.paths)
+        return paths, self._source.channel_gains, self._file_versions
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of what the user sees: (n_samples,) or (n_channels, n_samples)."""
         if self._one_dimensional:

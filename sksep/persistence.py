@@ -52,7 +52,7 @@ _SKLEARN_CLASSES: dict[type, tuple[str, ...]] = {
     GaussianMixture: (),
 }
 # Parameters that only training or one machine needs, and that hold code, recordings or folders.
-_LEFT_OUT = ("callbacks", "vocals_pool", "accompaniment_pool", "memory", "checkpoint")
+_LEFT_OUT = ("callbacks", "vocals_pool", "accompaniment_pool", "memory", "cache", "checkpoint")
 _ROUTED_METHODS = ("fit", "partial_fit", "predict", "score", "transform", "inverse_transform")
 # Marks the JSON objects that stand for something else than a dict.
 _TAG = "$type"

@@ -75,9 +75,14 @@ def check_arrays(batch):
         with pytest.raises(ValueError, match="read-only"):
             array[:] = 0
     assert names == {
-        *("record.waveform", "record.spectrogram", "record.mask", "track._array"),
-        *("targets.vocals", "targets.mixture", "targets.chunk_sings", "targets.chunk_is_kept"),
+        *("record.samples", "record.levels", "record.mask", "track._array"),
+        *("targets.vocal_samples", "targets.mixture_samples"),
+        *("targets.chunk_sings", "targets.chunk_is_kept"),
     }
+    for record in batch:
+        targets = record.targets
+        for array in (record.waveform, record.spectrogram, targets.vocals, targets.mixture):
+            assert array.flags.c_contiguous and not array.flags.writeable
 
 
 @pytest.mark.parametrize("copies", [0, 1, 2])

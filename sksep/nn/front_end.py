@@ -75,6 +75,21 @@ class FrontEnd:
         """Samples whose uncentred STFT has exactly `n_frames` frames."""
         return (self.n_frames - 1) * self.hop_length + self.n_fft
 
+    def count_frames(self, n_samples: int) -> int:
+        """Frames of the spectrogram of a whole waveform.
+
+        Parameters
+        ----------
+        n_samples : int
+            Length of the waveform.
+
+        Returns
+        -------
+        int
+            Those of a centred STFT.
+        """
+        return spectral.count_frames(n_samples, self.n_fft, self.hop_length)
+
     def same_spectra(self, other: FrontEnd) -> bool:
         """Whether chunks are alike; how far they overlap does not matter to a network.
 

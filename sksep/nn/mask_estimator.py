@@ -61,15 +61,27 @@ class MaskEstimator(NormalisedNetwork):
         return logits.squeeze(1)
 
 
-def band_statistics(spectrograms: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per band in dB, over all frames that are not silent."""
-    frames = torch.cat([part[part.amax(dim=1) > FLOOR_DECIBELS] for part in spectrograms])
-    if len(frames) < 2:
-        n_bands = spectrograms[0].shape[1]
-        return torch.full((n_bands,), FLOOR_DECIBELS), torch.ones(n_bands)
-    deviation, mean = torch.std_mean(frames, dim=0)
+def band_statistics(spectrograms: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per band in dB, over all frames that are not silent.
+
+    Spectrograms (n_total_frames, n_bands) are taken one by one, so that they may be more than
+    memory holds.
+    """
+    count = 0
+    total = squares = torch.zeros(1, dtype=torch.float64)
+    for spectrogram in spectrograms:
+        # Counted from the floor, silence adds nothing to the sums.
+        levels = spectrogram.double() - FLOOR_DECIBELS
+        count += int((levels.amax(dim=1) > 0.0).sum())
+        total = total + levels.sum(dim=0)
+        squares = squares + levels.square().sum(dim=0)
+    if count < 2:
+        return torch.full((len(total),), FLOOR_DECIBELS), torch.ones(len(total))
+    mean = total / count
+    variance = (squares - count * mean.square()) / (count - 1)
     # A band without variation (nothing above its cut-off, say) must not be blown up.
-    return mean, deviation.clamp_min(1.0)
+    deviation = variance.clamp_min(1.0).sqrt()
+    return (mean + FLOOR_DECIBELS).float(), deviation.float()
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:

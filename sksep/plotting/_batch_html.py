@@ -37,7 +37,7 @@ def batch_html(batch: TrackBatch) -> str:
 
 def _row(record: TrackRecord) -> str:
     track, front_end = record.track, record.front_end
-    n_chunks = count_chunks(len(record.spectrogram), front_end.n_frames, front_end.chunk_step)
+    n_chunks = count_chunks(record.n_total_frames, front_end.n_frames, front_end.chunk_step)
     cells = (
         html.escape(record.name),
         f"{track.n_samples / track.sample_rate:.2f}",

@@ -256,7 +256,7 @@ class DeepClusteringSeparator(NetSeparator):
             output[..., :embedding_dim].flatten(1)[None]
             for output in self._outputs(chunks, np.arange(len(chunks)))
         )
-        joined = join_batches(flat, record.front_end.chunk_step, len(record.spectrogram))
+        joined = join_batches(flat, record.front_end.chunk_step, record.n_total_frames)
         embeddings = joined.unflatten(1, (record.front_end.n_bands, embedding_dim))
         return nn.functional.normalize(embeddings, dim=-1).numpy()
 
@@ -335,7 +335,7 @@ class DeepClusteringSeparator(NetSeparator):
             masks = self._masks_by_chunk(chunks)
         else:
             masks = self._masks_by_track(chunks, loudest)
-        return join_batches(masks, record.front_end.chunk_step, len(record.spectrogram)).numpy()
+        return join_batches(masks, record.front_end.chunk_step, record.n_total_frames).numpy()
 
     def _separates_chunks(self) -> bool:
         return False

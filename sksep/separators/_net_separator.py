@@ -33,6 +33,7 @@ from sksep.nn.mask_estimator import (
     join_batches,
 )
 from sksep.separators._base import BaseSeparator, training_batch
+from sksep.separators._clusters import evenly_spaced
 from sksep.training._augmentation import Augmentation
 from sksep.training._checkpoint import Checkpoint, training_key
 from sksep.training._dataset import ExcerptDataset, keep_batch
@@ -54,6 +55,8 @@ from sksep.training._split import split_tracks
 
 # Patience that never runs out: the best weights are wanted, an early stop is not.
 _FOREVER = 10**9
+# Tracks, evenly spread, that tell the levels of the bands.
+_STATISTICS_TRACKS = 1000
 # Parameters that do not change what a training arrives at, or that its first weights tell.
 _IRRELEVANT = ("callbacks", "checkpoint", "clusterer", "clustering", "verbose", "warm_start")
 # Parameters of the net that `net_params` must leave alone.
@@ -147,7 +150,8 @@ class NetSeparator(BaseSeparator):
 
     def _statistics(self, train: Sequence[TrackRecord]) -> tuple[Tensor, Tensor]:
         """Mean and scale of each band, by which features are normalised."""
-        return band_statistics([torch.tensor(record.spectrogram) for record in train])
+        picks = evenly_spaced(len(train), _STATISTICS_TRACKS)
+        return band_statistics(as_tensor(train[int(pick)].spectrogram) for pick in picks)
 
     def _learned_after(
         self, net: SeparationNet, train: Sequence[TrackRecord], keep: bool = False
@@ -314,7 +318,7 @@ class NetSeparator(BaseSeparator):
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         masks = self._estimate_chunks(self._cut(record))
-        return join_batches(masks, record.front_end.chunk_step, len(record.spectrogram)).numpy()
+        return join_batches(masks, record.front_end.chunk_step, record.n_total_frames).numpy()
 
     def _separates_chunks(self) -> bool:
         return True

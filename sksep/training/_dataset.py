@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, get_worker_info
 from sksep._activity import chunk_power
 from sksep._batch import TrackRecord
 from sksep._tracks import FloatArray, check_tracks
+from sksep._waveform_cache import CachedWaveform, Waveform, mono_waveforms
 from sksep.nn.front_end import FrontEnd
 from sksep.training._augmentation import Augmentation
 
@@ -26,66 +27,71 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class _Stems:
-    """Waveforms of tracks end to end, with the positions at which excerpts may start.
+class _Grid:
+    """Where excerpts of tracks may start.
 
     Attributes
     ----------
-    samples : ndarray of shape (n_stems, n_samples)
-        Each track begins with half a window of zeros (the padding of a centred STFT) and ends
-        with room for one excerpt.
-    starts, lowest, highest : ndarray of shape (n_excerpts,)
-        Start of each chunk, and the range of starts within its track.
+    tracks, starts, last : ndarray of shape (n_excerpts,)
+        Of each chunk: index of its track, first sample, and the last sample at which an excerpt of
+        the track may start. The first is half a window before the track: the padding of a centred
+        STFT.
+    first : int
+        That first sample.
     """
 
-    samples: FloatArray
+    tracks: IntArray
     starts: IntArray
-    lowest: IntArray
-    highest: IntArray
+    last: IntArray
+    first: int
 
     @classmethod
-    def of_tracks(
-        cls,
-        waveforms: Iterable[FloatArray],
-        kept: Iterable[BoolArray],
-        front_end: FrontEnd,
-        length: int,
-    ) -> _Stems:
-        """From (n_stems, n_samples) per track and the chunks of its grid that are kept."""
-        parts, starts, lowest, highest, offset = [], [], [], [], 0
+    def of_tracks(cls, kept: Sequence[BoolArray], front_end: FrontEnd) -> _Grid:
+        """From the chunks of each track that are kept."""
+        first = -(front_end.n_fft // 2)
         step = front_end.chunk_step * front_end.hop_length
-        for waveform, chunks in zip(waveforms, kept, strict=True):
-            part = np.pad(waveform, ((0, 0), (front_end.n_fft // 2, length)))
-            grid = offset + np.arange(len(chunks)) * step
-            starts.append(grid[chunks])
-            lowest.append(np.full(chunks.sum(), offset))
-            highest.append(np.full(chunks.sum(), grid[-1]))
-            offset += part.shape[1]
-            # The grid may reach beyond the end of a track by almost a chunk.
-            missing = int(grid[-1]) + length - offset
-            if missing > 0:
-                part = np.pad(part, ((0, 0), (0, missing)))
-                offset += missing
-            parts.append(part)
+        counts = [int(chunks.sum()) for chunks in kept]
+        last = [first + (len(chunks) - 1) * step for chunks in kept]
         return cls(
-            np.concatenate(parts, axis=1),
-            np.concatenate(starts),
-            np.concatenate(lowest),
-            np.concatenate(highest),
+            np.repeat(np.arange(len(kept)), counts),
+            first + step * np.concatenate([np.flatnonzero(chunks) for chunks in kept]),
+            np.repeat(last, counts),
+            first,
         )
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def gather(self, starts: IntArray, length: int) -> FloatArray:
-        """Excerpts of shape (len(starts), n_stems, length)."""
-        windows = np.lib.stride_tricks.sliding_window_view(self.samples, length, axis=1)
-        return windows[:, starts].swapaxes(0, 1)
-
     def draw(self, picks: IntArray, jitter: int, generator: np.random.Generator) -> IntArray:
         """Starts of the picked chunks, each moved at random by up to half of `jitter` samples."""
         shift = generator.integers(-(jitter // 2), jitter // 2 + 1, size=len(picks))
-        return np.clip(self.starts[picks] + shift, self.lowest[picks], self.highest[picks])
+        return np.clip(self.starts[picks] + shift, self.first, self.last[picks])
+
+
+@dataclass(frozen=True, eq=False)
+class _Stem:
+    """Waveforms of tracks, less others of equal lengths where there are any."""
+
+    waveforms: Sequence[Waveform]
+    subtracted: Sequence[Waveform] = ()
+
+    def read(self, tracks: IntArray, starts: IntArray, length: int) -> FloatArray:
+        """Excerpts (n_excerpts, length) of tracks; beyond their ends is silence."""
+        excerpts = np.zeros((len(tracks), length), np.float32)
+        for excerpt, track, start in zip(excerpts, tracks, starts, strict=True):
+            samples = slice(max(0, start), max(0, start + length))
+            part = self.waveforms[track][samples]
+            if self.subtracted:
+                part = part - self.subtracted[track][samples]
+            offset = max(0, -start)
+            excerpt[offset : offset + len(part)] = part
+        return excerpts
+
+    @property
+    def content(self) -> list[Any]:
+        """What tells the samples from others."""
+        waveforms = [*self.waveforms, *self.subtracted]
+        return [part.path.name if isinstance(part, CachedWaveform) else part for part in waveforms]
 
 
 class ExcerptDataset(Dataset[Any]):
@@ -121,12 +127,11 @@ class ExcerptDataset(Dataset[Any]):
         length = front_end.excerpt_length
         self._length = length if augmentation is None else augmentation.source_length(length)
         self._jitter = front_end.chunk_step * front_end.hop_length
-        self._pairs = _Stems.of_tracks(
-            (np.stack([part.vocals, part.mixture - part.vocals]) for part in targets),
-            (part.chunk_is_kept for part in targets),
-            front_end,
-            self._length,
-        )
+        self._cache = records[0].cache
+        self._pairs = _Grid.of_tracks([part.chunk_is_kept for part in targets], front_end)
+        vocals = [part.vocal_samples for part in targets]
+        self._vocals = _Stem(vocals)
+        self._accompaniment = _Stem([part.mixture_samples for part in targets], vocals)
         sings = np.concatenate([part.chunk_sings[part.chunk_is_kept] for part in targets])
         self._singing = np.flatnonzero(sings)
         self._vocals_pool = self._accompaniment_pool = None
@@ -156,9 +161,16 @@ class ExcerptDataset(Dataset[Any]):
     @property
     def content(self) -> list[Any]:
         """What tells the data set from others: samples, starts, and the state of the draws."""
-        parts = [self._pairs, self._vocals_pool, self._accompaniment_pool]
-        stems = [(part.samples, part.starts) for part in parts if part is not None]
-        return [*stems, self._singing, len(self), self.random_state]
+        pools = [pool for pool in (self._vocals_pool, self._accompaniment_pool) if pool is not None]
+        grids = [self._pairs, *(grid for grid, _ in pools)]
+        stems = [self._vocals, self._accompaniment, *(stem for _, stem in pools)]
+        return [
+            *[(grid.tracks, grid.starts) for grid in grids],
+            *[stem.content for stem in stems],
+            self._singing,
+            len(self),
+            self.random_state,
+        ]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         stems, gains = self.__getitems__([index])
@@ -167,24 +179,30 @@ class ExcerptDataset(Dataset[Any]):
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Stems (batch, 2, source length), vocals first, and their gains (batch, 2)."""
         if self.augmentation is None:
-            stems = self._pairs.gather(self._pairs.starts[np.asarray(indices)], self._length)
-            return torch.from_numpy(stems.copy()), torch.ones(len(indices), 2)
+            picks = np.asarray(indices)
+            stems = self._read_pairs(picks, self._pairs.starts[picks])
+            return torch.from_numpy(stems), torch.ones(len(indices), 2)
         return self._draw(len(indices), self.augmentation)
 
     def _draw(self, count: int, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
         self._seed_worker()
         random = self._random
         picks = random.integers(len(self._pairs), size=count)
-        starts = self._pairs.draw(picks, self._jitter, random)
-        stems = self._pairs.gather(starts, self._length).copy()
+        stems = self._read_pairs(picks, self._pairs.draw(picks, self._jitter, random))
         remixed = random.random(count) >= augmentation.true_pairs
-        self._replace(stems[:, 0], remixed, 0, self._singing, self._vocals_pool)
+        everywhere = np.arange(len(self._pairs))
+        self._replace(stems[:, 0], remixed, self._vocals, self._singing, self._vocals_pool)
         self._replace(
-            stems[:, 1], remixed, 1, np.arange(len(self._pairs)), self._accompaniment_pool
+            stems[:, 1], remixed, self._accompaniment, everywhere, self._accompaniment_pool
         )
         stems[random.random(count) < augmentation.vocal_free, 0] = 0.0
         gains = augmentation.draw_gains(remixed, random)
         return torch.from_numpy(stems), torch.from_numpy(gains)
+
+    def _read_pairs(self, picks: IntArray, starts: IntArray) -> FloatArray:
+        tracks = self._pairs.tracks[picks]
+        pair = (self._vocals, self._accompaniment)
+        return np.stack([stem.read(tracks, starts, self._length) for stem in pair], axis=1)
 
     def _seed_worker(self) -> None:
         # Each worker process of a loader starts every epoch with a copy of the same generator.
@@ -194,39 +212,39 @@ class ExcerptDataset(Dataset[Any]):
             self._random = np.random.default_rng(worker.seed)
 
     def _replace(
-        self, stem: FloatArray, remixed: BoolArray, row: int, own: IntArray, pool: _Stems | None
+        self,
+        excerpts: FloatArray,
+        remixed: BoolArray,
+        stem: _Stem,
+        own: IntArray,
+        pool: tuple[_Grid, _Stem] | None,
     ) -> None:
         """Overwrite the remixed excerpts of one stem by others, of the pairs or of a pool."""
-        n_choices = len(own) + (0 if pool is None else len(pool))
+        n_choices = len(own) + (0 if pool is None else len(pool[0]))
         if n_choices == 0:
             return
-        picks = self._random.integers(n_choices, size=len(stem))
+        picks = self._random.integers(n_choices, size=len(excerpts))
         from_pairs = remixed & (picks < len(own))
-        from_pool = remixed & (picks >= len(own))
-        if from_pairs.any():
-            starts = self._pairs.draw(own[picks[from_pairs]], self._jitter, self._random)
-            stem[from_pairs] = self._pairs.gather(starts, self._length)[:, row]
-        if pool is not None and from_pool.any():
-            starts = pool.draw(picks[from_pool] - len(own), self._jitter, self._random)
-            stem[from_pool] = pool.gather(starts, self._length)[:, 0]
+        excerpts[from_pairs] = self._read_drawn(self._pairs, stem, own[picks[from_pairs]])
+        if pool is not None:
+            from_pool = remixed & (picks >= len(own))
+            excerpts[from_pool] = self._read_drawn(*pool, picks[from_pool] - len(own))
 
-    def _pool(self, tracks: Any, name: str) -> _Stems | None:
+    def _read_drawn(self, grid: _Grid, stem: _Stem, picks: IntArray) -> FloatArray:
+        starts = grid.draw(picks, self._jitter, self._random)
+        return stem.read(grid.tracks[picks], starts, self._length)
+
+    def _pool(self, tracks: Any, name: str) -> tuple[_Grid, _Stem] | None:
         if tracks is None:
             return None
-        waveforms = [
-            track.mono(self.front_end.sample_rate)
-            for track in check_tracks(tracks, self.front_end.sample_rate, name)
-        ]
-        kept = [self._sounding_chunks(waveform) for waveform in waveforms]
+        sample_rate = self.front_end.sample_rate
+        waveforms = mono_waveforms(
+            check_tracks(tracks, sample_rate, name), sample_rate, self._cache
+        )
+        kept = [chunk_power(waveform[:], self.front_end) > _POOL_SILENCE for waveform in waveforms]
         if not any(chunks.any() for chunks in kept):
             raise ValueError(f"All tracks of {name} are silent; leave it out.")
-        return _Stems.of_tracks(
-            (waveform[None] for waveform in waveforms), kept, self.front_end, self._length
-        )
-
-    def _sounding_chunks(self, waveform: FloatArray) -> BoolArray:
-        n_total_frames = 1 + len(waveform) // self.front_end.hop_length
-        return chunk_power(waveform, n_total_frames, self.front_end) > _POOL_SILENCE
+        return _Grid.of_tracks(kept, self.front_end), _Stem(waveforms)
 
 
 def keep_batch(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -12,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sksep._batch import TrackBatch, TrackRecord, as_batch
 from sksep._parameters import check_integer, check_number
 from sksep._tracks import Track, check_tracks
+from sksep._waveform_cache import WaveformCache, as_cache
 from sksep.nn.chunks import unchunk
 from sksep.nn.front_end import FrontEnd
 
@@ -41,6 +43,10 @@ class MelChunker(TransformerMixin, BaseEstimator):
         Lowest frequency of the mel bands in Hz.
     f_max : float, default=None
         Highest frequency of the mel bands in Hz; None is half of the sample rate.
+    cache : str, os.PathLike or WaveformCache, default=None
+        Folder for the mono waveforms of the files that a pipeline is fitted on, in place of memory,
+        see `sksep.WaveformCache`. It is used by `fit_transform`, and by the steps that fit on its
+        output: for `transform`, files are read as they are.
 
     Notes
     -----
@@ -70,6 +76,7 @@ class MelChunker(TransformerMixin, BaseEstimator):
         overlap: float = 0.5,
         f_min: float = 0.0,
         f_max: float | None = None,
+        cache: str | os.PathLike[str] | WaveformCache | None = None,
     ) -> None:
         self.sample_rate = sample_rate
         self.n_fft = n_fft
@@ -79,6 +86,7 @@ class MelChunker(TransformerMixin, BaseEstimator):
         self.overlap = overlap
         self.f_min = f_min
         self.f_max = f_max
+        self.cache = cache
 
     def fit(self, X: Any, y: Any = None) -> MelChunker:
         """Validate the parameters; nothing is learned.
@@ -100,7 +108,41 @@ class MelChunker(TransformerMixin, BaseEstimator):
             Naming the parameter that is no number or out of its range.
         """
         self.front_end_ = self._front_end()
+        as_cache(self.cache)
         return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
+        """Chunk the tracks that the next steps are fitted on; what a pipeline calls in fit.
+
+        Parameters
+        ----------
+        X : sequence of arrays, paths or AudioSource
+            As in `transform`.
+        y : Ignored
+
+        Returns
+        -------
+        TrackBatch
+            One record per track; that of a file reads its waveform from the `cache`, if there is
+            one, and computes its spectrogram, each time that they are asked for.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming the track or the parameter, and the remedy.
+        """
+        self.fit(X)
+        cache = as_cache(self.cache)
+        if cache is None:
+            return self.transform(X)
+        front_end = self.front_end_
+        tracks = check_tracks(X, front_end.sample_rate)
+        return TrackBatch(
+            TrackRecord(track, front_end, waveform, cache=cache)
+            for track, waveform in zip(
+                tracks, cache.waveforms(tracks, front_end.sample_rate), strict=True
+            )
+        )
 
     def transform(self, X: Any) -> TrackBatch:
         """Chunk tracks.
@@ -151,7 +193,7 @@ class MelChunker(TransformerMixin, BaseEstimator):
         return [
             unchunk(
                 torch.as_tensor(np.asarray(part, np.float32)),
-                len(record.spectrogram),
+                record.n_total_frames,
                 record.front_end.chunk_step,
             ).numpy()
             for record, part in zip(batch, chunks, strict=True)

@@ -12,7 +12,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sksep._activity import chunk_power, keep_share
 from sksep._batch import Targets, TrackBatch, TrackRecord, as_batch
 from sksep._parameters import check_choice, check_number
-from sksep._tracks import FloatArray, check_pair, check_same_length, check_tracks
+from sksep._tracks import check_pair, check_same_length, check_tracks
+from sksep._waveform_cache import Waveform, mono_waveforms
 from sksep.nn.masks import RATIOS, WEIGHTINGS
 
 # Mean square below which a chunk is silent whatever the threshold: digital silence and dither.
@@ -135,7 +136,7 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         check_same_length(batch, vocals, "X", "y")
         for record, track in zip(batch, vocals, strict=True):
             check_pair(record.track, track)
-        waveforms = [track.mono(front_end.sample_rate) for track in vocals]
+        waveforms = mono_waveforms(vocals, front_end.sample_rate, batch[0].cache)
         sounds, sings = zip(
             *(
                 self._chunk_activity(record, waveform)
@@ -149,8 +150,8 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
                 record,
                 targets=Targets(
                     track=track,
-                    vocals=waveform,
-                    mixture=record.waveform,
+                    vocal_samples=waveform,
+                    mixture_samples=record.samples,
                     chunk_sings=chunk_sings,
                     chunk_is_kept=chunk_is_kept,
                     front_end=front_end,
@@ -187,10 +188,10 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         return as_batch(X, user="MaskBuilder")
 
     def _chunk_activity(
-        self, record: TrackRecord, vocals: FloatArray
+        self, record: TrackRecord, vocals: Waveform
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        mixture_power = chunk_power(record.waveform, len(record.spectrogram), record.front_end)
-        vocal_power = chunk_power(vocals, len(record.spectrogram), record.front_end)
+        mixture_power = chunk_power(record.waveform, record.front_end)
+        vocal_power = chunk_power(vocals[:], record.front_end)
         loudest = mixture_power.max()
         silence = max(_SILENCE_POWER, loudest * 10.0 ** (self.silence_threshold / 10.0))
         vocal_free = max(_SILENCE_POWER, loudest * 10.0 ** (self.vocal_threshold / 10.0))

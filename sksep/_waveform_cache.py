@@ -1,0 +1,294 @@
+"""Mono waveforms of tracks on disk, for training sets that are larger than memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import joblib
+import numpy as np
+import safetensors
+import safetensors.numpy
+from sklearn.base import BaseEstimator
+from tqdm import tqdm
+
+from sksep._parameters import check_number
+from sksep._tracks import FloatArray, Track, resampled_length
+
+# Names of the files begin with it, so that nothing else in the folder is counted or removed.
+_PREFIX = "waveform-"
+_FULL_SCALE = 32767.0
+_BYTES_PER_SAMPLE = 2
+# Unfinished files that are older were left by a process that was killed.
+_SECONDS_TO_FINISH = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class CachedWaveform:
+    """A mono waveform in a file of a cache; slices of it are read when they are asked for.
+
+    Attributes
+    ----------
+    name : str
+        How messages name the track.
+    path : Path
+        The file.
+    n_samples : int
+        Its length.
+    scale : float
+        What the stored integers are multiplied by.
+    """
+
+    name: str
+    path: Path
+    n_samples: int
+    scale: float
+
+    def __len__(self) -> int:
+        return self.n_samples
+
+    def __getitem__(self, key: slice) -> FloatArray:
+        start, stop, _ = key.indices(self.n_samples)
+        if stop <= start:
+            return np.zeros(0, np.float32)
+        try:
+            with safetensors.safe_open(self.path, framework="numpy") as file:
+                samples = file.get_slice("samples")[start:stop]
+        except (OSError, safetensors.SafetensorError) as error:
+            raise ValueError(
+                f"The cached waveform of {self.name} cannot be read ({error}). Fit again: what "
+                "is missing from the cache is written anew."
+            ) from error
+        return samples * np.float32(self.scale)
+
+
+# What stands for a mono waveform: an array, or a file of a cache, with a length and slices.
+Waveform: TypeAlias = FloatArray | CachedWaveform
+
+
+class WaveformCache(BaseEstimator):
+    """A folder of mono waveforms at the rate of the model, for training on more than memory holds.
+
+    Files are decoded, mixed down and resampled once, and written as 16-bit samples: 1.9 MB per
+    minute at 16 kHz. Training then reads the excerpts that it draws, and nothing else. What is
+    written belongs to the file, its size and its time of change: a file that has changed is read
+    again. Several processes can use one folder at the same time, and a preparation that was
+    interrupted goes on where it was.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Where; it is made if it is not there.
+    max_gigabytes : float, default=None
+        Largest size of the folder's waveforms in 10^9 bytes, above 0. Nothing is removed to stay
+        below it: where there is no room, fitting raises. None is what the disk has room for.
+    n_jobs : int, default=None
+        Files that are prepared at a time, by joblib; None is 1, unless
+        ``joblib.parallel_config`` says otherwise, and -1 all cores.
+    verbose : int, default=1
+        Whether a progress bar is shown while files are prepared, in a terminal.
+
+    See Also
+    --------
+    sksep.MelChunker : Takes it as `cache`.
+
+    Examples
+    --------
+    >>> import soundfile
+    >>> from sksep import MaskBuilder, MelChunker, UNetSeparator, WaveformCache
+    >>> from sksep.datasets import make_songs
+    >>> from sklearn.pipeline import make_pipeline
+    >>> song = make_songs(1, duration=2.0, random_state=0)
+    >>> soundfile.write("mixture.wav", song.mixtures[0], 16000)
+    >>> soundfile.write("vocals.wav", song.vocals[0], 16000)
+    >>> cache = WaveformCache("waveforms", max_gigabytes=50)
+    >>> separator = UNetSeparator(n_filters=2, max_epochs=1, random_state=0)
+    >>> pipeline = make_pipeline(MelChunker(cache=cache), MaskBuilder(), separator)
+    >>> pipeline = pipeline.fit(["mixture.wav"], ["vocals.wav"])
+    >>> round(cache.size / 1000)  # kilobytes
+    128
+    >>> cache.clear()
+    >>> cache.size
+    0
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        max_gigabytes: float | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 1,
+    ) -> None:
+        self.folder = folder
+        self.max_gigabytes = max_gigabytes
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @property
+    def size(self) -> int:
+        """Bytes of the waveforms in the folder."""
+        total = 0
+        for path in self._files():
+            with suppress(FileNotFoundError):  # another process has finished or removed it
+                total += path.stat().st_size
+        return total
+
+    def clear(self) -> None:
+        """Remove all waveforms from the folder, and nothing else.
+
+        Trainings that read them fail; fit again.
+        """
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
+    def waveforms(self, tracks: Sequence[Track], sample_rate: int) -> list[Waveform]:
+        """Mono waveforms of tracks, prepared where they are not in the folder yet.
+
+        Parameters
+        ----------
+        tracks : sequence of Track
+            What is in memory already stays there.
+        sample_rate : int
+            Of the waveforms in Hz.
+
+        Returns
+        -------
+        list of ndarray or CachedWaveform
+            Each of a length of its own.
+
+        Raises
+        ------
+        TypeError
+            Where a parameter has the wrong type.
+        ValueError
+            Where there is no room, or a file cannot be decoded or has changed; it is named.
+        """
+        folder = self._folder()
+        paths = [_path(folder, track, sample_rate) for track in tracks]
+        missing = {
+            path: track
+            for path, track in zip(paths, tracks, strict=True)
+            if path is not None and _open(path, track) is None
+        }
+        if missing:
+            self._check_room(folder, missing.values(), sample_rate)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._remove_unfinished()
+            # Threads suffice, since decoding and resampling do without Python.
+            written = joblib.Parallel(
+                n_jobs=self.n_jobs, prefer="threads", return_as="generator_unordered"
+            )(joblib.delayed(_write)(path, track, sample_rate) for path, track in missing.items())
+            quiet = None if self.verbose else True  # None: quiet where there is no terminal
+            for _ in tqdm(written, "Preparing", len(missing), unit="file", disable=quiet):
+                pass
+        return [
+            track.mono(sample_rate) if path is None else _opened(path, track)
+            for path, track in zip(paths, tracks, strict=True)
+        ]
+
+    def _folder(self) -> Path:
+        if not isinstance(self.folder, (str, os.PathLike)):
+            raise TypeError(f"folder must be a path, got {self.folder!r}.")
+        folder = Path(self.folder)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"folder: {folder} is a file; choose another name for the cache.")
+        return folder
+
+    def _files(self) -> list[Path]:
+        return [*self._folder().glob(f"{_PREFIX}*")]
+
+    def _remove_unfinished(self) -> None:
+        for path in self._folder().glob(f"{_PREFIX}*.unfinished"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _SECONDS_TO_FINISH:
+                    path.unlink()
+
+    def _check_room(self, folder: Path, tracks: Any, sample_rate: int) -> None:
+        needed = _BYTES_PER_SAMPLE * sum(
+            resampled_length(track.n_samples, track.sample_rate, sample_rate) for track in tracks
+        )
+        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+        free = shutil.disk_usage(there).free
+        if needed > free:
+            raise ValueError(
+                f"The waveforms of {len(tracks)} files take {needed / 1e9:.2f} GB, but the disk of "
+                f"{folder} has {free / 1e9:.2f} GB left. Make room, or choose another folder for "
+                "the cache."
+            )
+        if self.max_gigabytes is None:
+            return
+        limit = check_number("max_gigabytes", self.max_gigabytes, 0.0, include_low=False)
+        size = self.size
+        if size + needed > limit * 1e9:
+            raise ValueError(
+                f"The waveforms of {len(tracks)} files take {needed / 1e9:.2f} GB, and the cache "
+                f"{folder} holds {size / 1e9:.2f} GB of at most {limit:g} GB. Raise max_gigabytes, "
+                "or remove what is there with clear()."
+            )
+
+
+def as_cache(cache: Any) -> WaveformCache | None:
+    """A cache from what a user gives: a cache, a folder or None."""
+    if cache is None or isinstance(cache, WaveformCache):
+        return cache
+    if isinstance(cache, (str, os.PathLike)):
+        return WaveformCache(cache)
+    raise TypeError(f"cache must be a folder, a WaveformCache or None; got {cache!r}.")
+
+
+def mono_waveforms(
+    tracks: Sequence[Track], sample_rate: int, cache: WaveformCache | None
+) -> list[Waveform]:
+    """Mono waveforms of tracks, in memory where there is no cache."""
+    if cache is None:
+        return [track.mono(sample_rate) for track in tracks]
+    return cache.waveforms(tracks, sample_rate)
+
+
+def _path(folder: Path, track: Track, sample_rate: int) -> Path | None:
+    """The file of a track; None where the track is an array."""
+    if not track.is_file:
+        return None
+    return folder / f"{_PREFIX}{joblib.hash([track.version, sample_rate])}.safetensors"
+
+
+def _open(path: Path, track: Track) -> CachedWaveform | None:
+    """What is in a file; None where there is none, or a damaged one."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            (n_samples,) = file.get_slice("samples").get_shape()
+            return CachedWaveform(track.name, path, n_samples, float(file.metadata()["scale"]))
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _opened(path: Path, track: Track) -> CachedWaveform:
+    waveform = _open(path, track)
+    if waveform is None:
+        raise ValueError(
+            f"The cached waveform of {track.name} is gone: {path} was removed or damaged by "
+            "another process. Fit again. On several machines, all of them have to reach the folder "
+            "under the same path."
+        )
+    return waveform
+
+
+def _write(path: Path, track: Track, sample_rate: int) -> None:
+    """Prepare a track; the file is there as a whole, or not at all."""
+    samples = track.mono(sample_rate)
+    peak = max(1.0, float(np.abs(samples).max()))  # nothing is clipped
+    integers = np.rint(samples * np.float32(_FULL_SCALE / peak)).astype(np.int16)
+    metadata = {"scale": repr(peak / _FULL_SCALE), "source": str(track.source)}
+    unfinished = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.unfinished")
+    try:
+        safetensors.numpy.save_file({"samples": integers}, unfinished, metadata)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
