@@ -244,3 +244,18 @@ def test_folds_of_the_models_that_ship_leave_groups_out(helpers):
 def test_every_model_that_ships_has_a_recipe_and_a_card(helpers):
     names = {card.name for card in sksep.pretrained.list_pretrained()}
     assert names == set(helpers["pretrained"].RECIPES) == set(helpers["package_models"].MODELS)
+
+
+@pytest.mark.slow
+def test_large_sets(tmp_path):
+    options = ["--hours", "0.05", "--in-memory", "--steps", "1", "--data", tmp_path]
+    options += ["--n-filters", "2", "--results", tmp_path]
+    command = [sys.executable, BENCHMARKS / "large_sets.py", *options]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    rows = json.loads((tmp_path / "large_sets.json").read_text())["rows"]
+    assert [row["waveforms"] for row in rows] == ["cache, first fit", "cache, second fit"]
+    assert all(row["peak, MB"] > row["after import, MB"] > 0 for row in rows)
+    # Two waveforms of three minutes at 16 kHz, of 16 bits.
+    assert [round(row["on disk, MB"]) for row in rows] == [12, 12]
+    assert (tmp_path / "large_sets.md").read_text().count("| 0.05 |") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large_sets.json", "large_sets.md"]

@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 from skorch.callbacks import Callback, LRScheduler
 
-from sksep import GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator
+from sksep import GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator, WaveformCache
 from sksep.datasets import make_songs
 from sksep.metrics import nsdr_scorer, sdr_scorer
 
@@ -176,6 +176,30 @@ def test_cross_validation_on_dask(client: Any, songs: Bunch) -> None:
     for one, other in zip(sequential["estimator"], distributed["estimator"], strict=True):
         assert_same_estimates(one, other, songs.mixtures)
         assert one["separate"].loss_curve_ == other["separate"].loss_curve_
+
+
+@pytest.mark.slow
+def test_waveforms_are_prepared_on_dask(
+    client: Any, songs: Bunch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(tmp_path / f"{index}.wav") for index in range(len(songs.mixtures))]
+    for path, samples in zip(paths, songs.mixtures, strict=True):
+        soundfile.write(path, samples, 11025, subtype="FLOAT")
+    time_of_change = Path(paths[4]).stat().st_mtime_ns
+    cache = WaveformCache(tmp_path / "waveforms")
+    chunker = MelChunker(_RATE, cache=cache)
+    # Whoever reads a file here is not a worker.
+    with monkeypatch.context() as here, joblib.parallel_config(backend="dask"):
+        here.setattr("sksep._tracks.Track.mono", lambda *_: pytest.fail("prepared here"))
+        cached = chunker.fit_transform(paths)
+        with pytest.raises(ValueError, match=r"4.wav.*changed"):
+            os.utime(paths[4], ns=(1, 1))
+            tracks = [record.track for record in cached]
+            cache.set_params(folder=tmp_path / "others").waveforms(tracks, _RATE)
+    assert len(list((tmp_path / "waveforms").iterdir())) == len(paths)
+    os.utime(paths[4], ns=(time_of_change, time_of_change))
+    for record, expected in zip(cached, MelChunker(_RATE).transform(paths), strict=True):
+        np.testing.assert_allclose(record.waveform, expected.waveform, atol=0.51 / 32767)
 
 
 @pytest.mark.slow

@@ -343,7 +343,9 @@ def test_searches_and_clones_share_a_folder(files, cache):
     assert len(written(cache)) == 6
 
 
-@pytest.mark.parametrize("separator", [OracleMaskSeparator(), NMFSeparator(max_iter=3)])
+@pytest.mark.parametrize(
+    "separator", [OracleMaskSeparator(), NMFSeparator(max_iter=3, random_state=0)]
+)
 def test_separators_without_a_network_fit_on_it(files, cache, separator):
     pipeline = make_pipeline(
         MelChunker(n_fft=512, n_mels=24, cache=cache), MaskBuilder(), separator
