@@ -116,6 +116,8 @@ class ExcerptDataset(Dataset[Any]):
         targets = [record.targets for record in records if record.targets is not None]
         self.front_end = front_end = records[0].front_end
         self.augmentation = augmentation
+        # Index and number of the processes that divide each batch among them.
+        self.share = (0, 1)
         self._random = np.random.default_rng(seed)
         self._worker_seed: int | None = None
         length = front_end.excerpt_length
@@ -167,23 +169,30 @@ class ExcerptDataset(Dataset[Any]):
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Stems (batch, 2, source length), vocals first, and their gains (batch, 2)."""
         if self.augmentation is None:
-            stems = self._pairs.gather(self._pairs.starts[np.asarray(indices)], self._length)
-            return torch.from_numpy(stems.copy()), torch.ones(len(indices), 2)
+            taken = np.asarray(indices)[self._taken(len(indices))]
+            stems = self._pairs.gather(self._pairs.starts[taken], self._length)
+            return torch.from_numpy(stems.copy()), torch.ones(len(taken), 2)
         return self._draw(len(indices), self.augmentation)
+
+    def _taken(self, count: int) -> IntArray:
+        """Which excerpts of a batch are this share; some are in two where there are too few."""
+        index, n_processes = self.share
+        return np.arange(index, max(count, n_processes), n_processes) % count
 
     def _draw(self, count: int, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
         self._seed_worker()
         random = self._random
         picks = random.integers(len(self._pairs), size=count)
         starts = self._pairs.draw(picks, self._jitter, random)
-        stems = self._pairs.gather(starts, self._length).copy()
+        taken = self._taken(count)  # what is drawn is for all, what is gathered for these
+        stems = self._pairs.gather(starts[taken], self._length).copy()
         remixed = random.random(count) >= augmentation.true_pairs
-        self._replace(stems[:, 0], remixed, 0, self._singing, self._vocals_pool)
+        self._replace(stems[:, 0], taken, remixed, 0, self._singing, self._vocals_pool)
         self._replace(
-            stems[:, 1], remixed, 1, np.arange(len(self._pairs)), self._accompaniment_pool
+            stems[:, 1], taken, remixed, 1, np.arange(len(self._pairs)), self._accompaniment_pool
         )
-        stems[random.random(count) < augmentation.vocal_free, 0] = 0.0
-        gains = augmentation.draw_gains(remixed, random)
+        stems[(random.random(count) < augmentation.vocal_free)[taken], 0] = 0.0
+        gains = augmentation.draw_gains(remixed, random)[taken]
         return torch.from_numpy(stems), torch.from_numpy(gains)
 
     def _seed_worker(self) -> None:
@@ -194,21 +203,32 @@ class ExcerptDataset(Dataset[Any]):
             self._random = np.random.default_rng(worker.seed)
 
     def _replace(
-        self, stem: FloatArray, remixed: BoolArray, row: int, own: IntArray, pool: _Stems | None
+        self,
+        stem: FloatArray,
+        taken: IntArray,
+        remixed: BoolArray,
+        row: int,
+        own: IntArray,
+        pool: _Stems | None,
     ) -> None:
         """Overwrite the remixed excerpts of one stem by others, of the pairs or of a pool."""
         n_choices = len(own) + (0 if pool is None else len(pool))
         if n_choices == 0:
             return
-        picks = self._random.integers(n_choices, size=len(stem))
+        picks = self._random.integers(n_choices, size=len(remixed))
         from_pairs = remixed & (picks < len(own))
         from_pool = remixed & (picks >= len(own))
+        starts = np.empty_like(picks)
         if from_pairs.any():
-            starts = self._pairs.draw(own[picks[from_pairs]], self._jitter, self._random)
-            stem[from_pairs] = self._pairs.gather(starts, self._length)[:, row]
+            starts[from_pairs] = self._pairs.draw(
+                own[picks[from_pairs]], self._jitter, self._random
+            )
+            here = from_pairs[taken]
+            stem[here] = self._pairs.gather(starts[taken[here]], self._length)[:, row]
         if pool is not None and from_pool.any():
-            starts = pool.draw(picks[from_pool] - len(own), self._jitter, self._random)
-            stem[from_pool] = pool.gather(starts, self._length)[:, 0]
+            starts[from_pool] = pool.draw(picks[from_pool] - len(own), self._jitter, self._random)
+            here = from_pool[taken]
+            stem[here] = pool.gather(starts[taken[here]], self._length)[:, 0]
 
     def _pool(self, tracks: Any, name: str) -> _Stems | None:
         if tracks is None:
