@@ -34,6 +34,7 @@ from sksep.nn.mask_estimator import (
 )
 from sksep.separators._base import BaseSeparator, training_batch
 from sksep.separators._clusters import evenly_spaced
+from sksep.training._accelerated import fit_on_all_processes, join_processes
 from sksep.training._augmentation import Augmentation
 from sksep.training._checkpoint import Checkpoint, training_key
 from sksep.training._dataset import ExcerptDataset, keep_batch
@@ -58,7 +59,15 @@ _FOREVER = 10**9
 # Tracks, evenly spread, that tell the levels of the bands.
 _STATISTICS_TRACKS = 1000
 # Parameters that do not change what a training arrives at, or that its first weights tell.
-_IRRELEVANT = ("callbacks", "checkpoint", "clusterer", "clustering", "verbose", "warm_start")
+_IRRELEVANT = (
+    "accelerate",
+    "callbacks",
+    "checkpoint",
+    "clusterer",
+    "clustering",
+    "verbose",
+    "warm_start",
+)
 # Parameters of the net that `net_params` must leave alone.
 _RESERVED = {
     "augmentation",
@@ -113,6 +122,7 @@ class NetSeparator(BaseSeparator):
         callbacks: Any,
         warm_start: bool,
         checkpoint: Any,
+        accelerate: bool,
         device: str,
         precision: str,
         net_params: dict[str, Any] | None,
@@ -134,6 +144,7 @@ class NetSeparator(BaseSeparator):
         self.callbacks = callbacks
         self.warm_start = warm_start
         self.checkpoint = checkpoint
+        self.accelerate = accelerate
         self.device = device
         self.precision = precision
         self.net_params = net_params
@@ -247,6 +258,9 @@ class NetSeparator(BaseSeparator):
         augmentation = self._augmentation()
         random_state = check_random_state(self.random_state)
         device = resolve_device(self.device)
+        accelerator = self._accelerator(device)
+        if accelerator is not None:
+            device = accelerator.device
         train, validation = self._split(batch, random_state, hold_back)
         previous = self.net_ if keep else None
         n_before = len(self.loss_curve_) if keep else 0
@@ -274,7 +288,8 @@ class NetSeparator(BaseSeparator):
                     None if validation_set is None else validation_set.content,
                 ]
                 n_in_all = n_epochs + (0 if previous is None else len(previous.history))
-                checkpoint = self._checkpoint(module, data, n_in_all)
+                process = None if accelerator is None else accelerator.process_index
+                checkpoint = self._checkpoint(module, data, n_in_all, process)
                 # The last one: it restores what the others begin with.
                 callbacks.append(("checkpoint", checkpoint))
             net = self._make_net(
@@ -293,13 +308,16 @@ class NetSeparator(BaseSeparator):
             if previous is not None:
                 net.history = copy.deepcopy(previous.history)
                 resume_optimizer(net.optimizer_, getattr(previous, "optimizer_", None))
-            net.partial_fit(train_set, None)
+            if accelerator is None:
+                net.partial_fit(train_set, None)
+            else:
+                fit_on_all_processes(net, train_set, accelerator)
         # The validation set would travel along with every pickle of the net.
         net.train_split = None
         net.module_.eval()
         interrupted = was_interrupted(net, n_before + n_epochs)
         if checkpoint is not None and not interrupted:
-            checkpoint.path.unlink(missing_ok=True)
+            checkpoint.delete()
         check_finite(net)
         learned = self._learned_after(net, train, keep)
         self.__dict__.update(learned)
@@ -542,17 +560,29 @@ class NetSeparator(BaseSeparator):
         # Complex numbers are not complete on MPS.
         return device if device.type == "cuda" else torch.device("cpu")
 
-    def _checkpoint(self, module: nn.Module, data: list[Any], n_epochs: int) -> Checkpoint:
-        """The callback that keeps the state of a training and restores it."""
+    def _accelerator(self, device: torch.device) -> Any:
+        """What connects this process to the others of a training; None where it trains alone."""
+        accelerator = join_processes(device) if self.accelerate else None
+        if accelerator is not None:
+            self._check_seed("accelerate", "each process would draw other numbers")
+        return accelerator
+
+    def _check_seed(self, parameter: str, otherwise: str) -> None:
         if isinstance(self.random_state, bool) or not isinstance(self.random_state, Integral):
             raise ValueError(
-                f"checkpoint needs an integer as random_state, got {self.random_state!r}: a "
-                "training that goes on elsewhere would not be the same."
+                f"{parameter} needs an integer as random_state, got {self.random_state!r}: "
+                f"{otherwise}."
             )
+
+    def _checkpoint(
+        self, module: nn.Module, data: list[Any], n_epochs: int, process: int | None
+    ) -> Checkpoint:
+        """The callback that keeps the state of a training and restores it."""
+        self._check_seed("checkpoint", "a training that goes on elsewhere would not be the same")
         parameters = self.get_params(deep=False)
         relevant = {name: parameters[name] for name in parameters if name not in _IRRELEVANT}
         key = training_key(module, [relevant, data, n_epochs])
-        return Checkpoint(Path(self.checkpoint) / f"{key}.pt", n_epochs)
+        return Checkpoint(Path(self.checkpoint) / f"{key}.pt", n_epochs, process)
 
 
 def mask_loss(loss: str | Callable[..., Any]) -> Callable[..., Any]:

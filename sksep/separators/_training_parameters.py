@@ -46,6 +46,11 @@ _PARAMETERS = """\
         process) goes on from the last complete epoch and ends where it would have ended. Needs an
         integer as `random_state`; the state of further `callbacks` is not kept. A training that
         ends deletes its file.
+    accelerate : bool, default=False
+        Train on all processes that ``accelerate launch`` or ``torchrun`` started, each with its
+        share of every batch: `batch_size` counts the excerpts of all. They need the same tracks and
+        parameters and an integer as `random_state`, and end with the same weights. In a process
+        that runs alone it changes nothing. Needs ``pip install 'sksep[accelerate]'``.
     device : {"auto", "cpu", "cuda", "mps"}, default="auto"
         Where to compute.
     precision : {"auto", "float32", "bfloat16"}, default="auto"

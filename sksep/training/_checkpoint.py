@@ -15,6 +15,8 @@ from skorch.callbacks import Callback
 from skorch.history import History
 from torch import Tensor
 
+from sksep.training._accelerated import of_main_process
+
 # Callbacks that belong to a training. What those of the user remember, only they know.
 _STATEFUL = ("best_weights", "schedule")
 # What they remember from epoch to epoch, beside the scheduler itself.
@@ -33,17 +35,28 @@ class Checkpoint(Callback):  # type: ignore[misc]
         File of this training, which may be there or not.
     n_epochs : int
         Epochs in the history when the training is complete.
+    process : int or None
+        Index of this process among those of the training, of which the first reads and writes for
+        all; None where there is only one.
     """
 
-    def __init__(self, path: Path, n_epochs: int) -> None:
+    def __init__(self, path: Path, n_epochs: int, process: int | None = None) -> None:
         self.path = path
         self.n_epochs = n_epochs
+        self.process = process
+
+    def delete(self) -> None:
+        """Delete the file, where there is one."""
+        if not self.process:
+            self.path.unlink(missing_ok=True)
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         """Restore the training where there is a file of it."""
-        if not self.path.exists():
+        state = _read(self.path) if not self.process and self.path.exists() else None
+        if self.process is not None:
+            state = of_main_process(state)
+        if state is None:
             return
-        state = _read(self.path)
         net.module_.load_state_dict(state["module"])
         net.optimizer_.load_state_dict(state["optimizer"])
         for name, remembered in state["callbacks"].items():
@@ -60,6 +73,8 @@ class Checkpoint(Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         """Write the file; that of the epoch before stays until it is complete."""
+        if self.process:
+            return
         on_cuda = torch.device(net.device).type == "cuda"
         callbacks = {name: part for name, part in net.callbacks_ if name in _STATEFUL}
         state = {

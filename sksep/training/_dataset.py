@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -70,28 +70,39 @@ class _Grid:
 
 @dataclass(frozen=True, eq=False)
 class _Stem:
-    """Waveforms of tracks, less others of equal lengths where there are any."""
+    """Waveforms of tracks, less others of equal lengths where there are any, and their grid."""
 
+    grid: _Grid
     waveforms: Sequence[Waveform]
     subtracted: Sequence[Waveform] = ()
 
-    def read(self, tracks: IntArray, starts: IntArray, length: int) -> FloatArray:
-        """Excerpts (n_excerpts, length) of tracks; beyond their ends is silence."""
-        excerpts = np.zeros((len(tracks), length), np.float32)
-        for excerpt, track, start in zip(excerpts, tracks, starts, strict=True):
-            samples = slice(max(0, start), max(0, start + length))
-            part = self.waveforms[track][samples]
-            if self.subtracted:
-                part = part - self.subtracted[track][samples]
-            offset = max(0, -start)
-            excerpt[offset : offset + len(part)] = part
-        return excerpts
+    def excerpts(self, picks: IntArray, starts: IntArray) -> list[_Excerpt]:
+        """Excerpts of the tracks of picked chunks."""
+        tracks = self.grid.tracks[picks].tolist()
+        return [_Excerpt(self, *place) for place in zip(tracks, starts.tolist(), strict=True)]
 
     @property
     def content(self) -> list[Any]:
         """What tells the samples from others."""
         waveforms = [*self.waveforms, *self.subtracted]
         return [part.path.name if isinstance(part, CachedWaveform) else part for part in waveforms]
+
+
+class _Excerpt(NamedTuple):
+    """Where an excerpt lies: its stem, the index of its track, and its first sample."""
+
+    stem: _Stem
+    track: int
+    start: int
+
+    def read(self, length: int) -> FloatArray:
+        """Its samples; beyond the ends of the track is silence."""
+        samples = slice(max(0, self.start), max(0, self.start + length))
+        part = self.stem.waveforms[self.track][samples]
+        if self.stem.subtracted:
+            part = part - self.stem.subtracted[self.track][samples]
+        offset = max(0, -self.start)
+        return np.pad(part, (offset, length - offset - len(part)))
 
 
 class ExcerptDataset(Dataset[Any]):
@@ -127,11 +138,13 @@ class ExcerptDataset(Dataset[Any]):
         length = front_end.excerpt_length
         self._length = length if augmentation is None else augmentation.source_length(length)
         self._jitter = front_end.chunk_step * front_end.hop_length
+        # Index and number of the processes that divide each batch among them.
+        self.share = (0, 1)
         self._cache = records[0].cache
-        self._pairs = _Grid.of_tracks([part.chunk_is_kept for part in targets], front_end)
+        self._pairs = grid = _Grid.of_tracks([part.chunk_is_kept for part in targets], front_end)
         vocals = [part.vocal_samples for part in targets]
-        self._vocals = _Stem(vocals)
-        self._accompaniment = _Stem([part.mixture_samples for part in targets], vocals)
+        mixtures = [part.mixture_samples for part in targets]
+        self._vocals, self._accompaniment = _Stem(grid, vocals), _Stem(grid, mixtures, vocals)
         sings = np.concatenate([part.chunk_sings[part.chunk_is_kept] for part in targets])
         self._singing = np.flatnonzero(sings)
         self._vocals_pool = self._accompaniment_pool = None
@@ -161,12 +174,18 @@ class ExcerptDataset(Dataset[Any]):
     @property
     def content(self) -> list[Any]:
         """What tells the data set from others: samples, starts, and the state of the draws."""
-        pools = [pool for pool in (self._vocals_pool, self._accompaniment_pool) if pool is not None]
-        grids = [self._pairs, *(grid for grid, _ in pools)]
-        stems = [self._vocals, self._accompaniment, *(stem for _, stem in pools)]
+        stems = (
+            self._vocals,
+            self._accompaniment,
+            self._vocals_pool,
+            self._accompaniment_pool,
+        )
         return [
-            *[(grid.tracks, grid.starts) for grid in grids],
-            *[stem.content for stem in stems],
+            *[
+                (stem.grid.tracks, stem.grid.starts, stem.content)
+                for stem in stems
+                if stem is not None
+            ],
             self._singing,
             len(self),
             self.random_state,
@@ -180,29 +199,40 @@ class ExcerptDataset(Dataset[Any]):
         """Stems (batch, 2, source length), vocals first, and their gains (batch, 2)."""
         if self.augmentation is None:
             picks = np.asarray(indices)
-            stems = self._read_pairs(picks, self._pairs.starts[picks])
-            return torch.from_numpy(stems), torch.ones(len(indices), 2)
+            stems = self._read(*self._pairs_at(picks, self._pairs.starts[picks]))
+            return stems, torch.ones(len(stems), 2)
         return self._draw(len(indices), self.augmentation)
 
     def _draw(self, count: int, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
         self._seed_worker()
         random = self._random
         picks = random.integers(len(self._pairs), size=count)
-        stems = self._read_pairs(picks, self._pairs.draw(picks, self._jitter, random))
+        vocals, others = self._pairs_at(picks, self._pairs.draw(picks, self._jitter, random))
         remixed = random.random(count) >= augmentation.true_pairs
         everywhere = np.arange(len(self._pairs))
-        self._replace(stems[:, 0], remixed, self._vocals, self._singing, self._vocals_pool)
-        self._replace(
-            stems[:, 1], remixed, self._accompaniment, everywhere, self._accompaniment_pool
-        )
-        stems[random.random(count) < augmentation.vocal_free, 0] = 0.0
+        self._replace(vocals, remixed, self._vocals, self._singing, self._vocals_pool)
+        self._replace(others, remixed, self._accompaniment, everywhere, self._accompaniment_pool)
+        vocal_free = random.random(count) < augmentation.vocal_free
         gains = augmentation.draw_gains(remixed, random)
-        return torch.from_numpy(stems), torch.from_numpy(gains)
+        # What is drawn is for all processes, what is read for this one.
+        taken = self._taken(count)
+        stems = self._read(vocals, others)
+        stems[vocal_free[taken], 0] = 0.0
+        return stems, torch.from_numpy(gains[taken])
 
-    def _read_pairs(self, picks: IntArray, starts: IntArray) -> FloatArray:
-        tracks = self._pairs.tracks[picks]
-        pair = (self._vocals, self._accompaniment)
-        return np.stack([stem.read(tracks, starts, self._length) for stem in pair], axis=1)
+    def _pairs_at(self, picks: IntArray, starts: IntArray) -> tuple[list[_Excerpt], ...]:
+        return self._vocals.excerpts(picks, starts), self._accompaniment.excerpts(picks, starts)
+
+    def _taken(self, count: int) -> IntArray:
+        """Which excerpts of a batch are this share; some are in two where there are too few."""
+        index, n_processes = self.share
+        return np.arange(index, max(count, n_processes), n_processes) % count
+
+    def _read(self, vocals: list[_Excerpt], others: list[_Excerpt]) -> Tensor:
+        """The share of a batch, (share, 2, source length)."""
+        pairs = [(vocals[index], others[index]) for index in self._taken(len(vocals))]
+        stems = [np.stack([excerpt.read(self._length) for excerpt in pair]) for pair in pairs]
+        return torch.from_numpy(np.stack(stems))
 
     def _seed_worker(self) -> None:
         # Each worker process of a loader starts every epoch with a copy of the same generator.
@@ -213,28 +243,29 @@ class ExcerptDataset(Dataset[Any]):
 
     def _replace(
         self,
-        excerpts: FloatArray,
+        excerpts: list[_Excerpt],
         remixed: BoolArray,
         stem: _Stem,
         own: IntArray,
-        pool: tuple[_Grid, _Stem] | None,
+        pool: _Stem | None,
     ) -> None:
-        """Overwrite the remixed excerpts of one stem by others, of the pairs or of a pool."""
-        n_choices = len(own) + (0 if pool is None else len(pool[0]))
+        """Put others in the places of the remixed excerpts: of the pairs, or of a pool."""
+        n_choices = len(own) + (0 if pool is None else len(pool.grid))
         if n_choices == 0:
             return
         picks = self._random.integers(n_choices, size=len(excerpts))
-        from_pairs = remixed & (picks < len(own))
-        excerpts[from_pairs] = self._read_drawn(self._pairs, stem, own[picks[from_pairs]])
+        from_pairs = np.flatnonzero(remixed & (picks < len(own)))
+        self._put(excerpts, from_pairs, stem, own[picks[from_pairs]])
         if pool is not None:
-            from_pool = remixed & (picks >= len(own))
-            excerpts[from_pool] = self._read_drawn(*pool, picks[from_pool] - len(own))
+            from_pool = np.flatnonzero(remixed & (picks >= len(own)))
+            self._put(excerpts, from_pool, pool, picks[from_pool] - len(own))
 
-    def _read_drawn(self, grid: _Grid, stem: _Stem, picks: IntArray) -> FloatArray:
-        starts = grid.draw(picks, self._jitter, self._random)
-        return stem.read(grid.tracks[picks], starts, self._length)
+    def _put(self, excerpts: list[_Excerpt], rows: IntArray, stem: _Stem, picks: IntArray) -> None:
+        starts = stem.grid.draw(picks, self._jitter, self._random)
+        for row, other in zip(rows, stem.excerpts(picks, starts), strict=True):
+            excerpts[row] = other
 
-    def _pool(self, tracks: Any, name: str) -> tuple[_Grid, _Stem] | None:
+    def _pool(self, tracks: Any, name: str) -> _Stem | None:
         if tracks is None:
             return None
         sample_rate = self.front_end.sample_rate
@@ -244,7 +275,7 @@ class ExcerptDataset(Dataset[Any]):
         kept = [chunk_power(waveform[:], self.front_end) > _POOL_SILENCE for waveform in waveforms]
         if not any(chunks.any() for chunks in kept):
             raise ValueError(f"All tracks of {name} are silent; leave it out.")
-        return _Grid.of_tracks(kept, self.front_end), _Stem(waveforms)
+        return _Stem(_Grid.of_tracks(kept, self.front_end), waveforms)
 
 
 def keep_batch(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
