@@ -38,6 +38,7 @@ from sksep.training._checkpoint import Checkpoint, training_key
 from sksep.training._dataset import ExcerptDataset, keep_batch
 from sksep.training._net import SeparationNet
 from sksep.training._options import (
+    device_options,
     resolve_device,
     resolve_optimizer,
     resolve_precision,
@@ -365,8 +366,10 @@ class NetSeparator(BaseSeparator):
     ) -> SeparationNet:
         module.to(device)
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = self._optimizer()
         parameters: dict[str, Any] = {
-            **self._optimizer(),
+            **optimizer,
+            **device_options(optimizer["optimizer"], device),
             "lr": self._lr(),
             "batch_size": self._batch_size(),
             "iterator_train__shuffle": True,
@@ -413,7 +416,10 @@ class NetSeparator(BaseSeparator):
         if scheduler is not None:
             callbacks.append(("schedule", scheduler))
         if self.verbose:
-            callbacks.append(("progress", ProgressBar()))
+            # The losses of the batches stay on other devices than the CPU until an epoch ends.
+            on_cpu = resolve_device(self.device).type == "cpu"
+            shown = None if on_cpu else ["event_lr"]
+            callbacks.append(("progress", ProgressBar(postfix_keys=shown)))
         return callbacks + [copy_of(callback) for callback in self.callbacks or []]
 
     def _split(
