@@ -7,6 +7,7 @@ import inspect
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -322,10 +323,7 @@ class NetSeparator(BaseSeparator):
 
     def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
         """Masks of chunks (n_chunks, n_frames, n_bands), batch by batch."""
-        module = self.net_.module_
-        return self._in_batches(
-            lambda features: self._chunk_masks(module, features), chunks.split(self._batch_size())
-        )
+        return self._in_batches(self._chunk_masks, chunks.split(self._batch_size()))
 
     def _cut(self, record: TrackRecord) -> Tensor:
         """Chunks (n_chunks, n_frames, n_bands) of a track, of the kind that the network knows."""
@@ -342,15 +340,17 @@ class NetSeparator(BaseSeparator):
             )
 
     def _in_batches(
-        self, function: Callable[[Tensor], Tensor], batches: Iterable[Tensor]
+        self, function: Callable[[Any, Tensor], Tensor], batches: Iterable[Tensor]
     ) -> Iterator[Tensor]:
-        """Results of a function of features on the device of the network, batch by batch."""
+        """Results of a function of the module and features on its device, batch by batch."""
         device = torch.device(self.net_.device)
+        module = self.net_.module_
         return in_batches(
-            function,
+            partial(function, module),
             batches,
             device=device,
             precision=resolve_precision(self.precision, device),
+            on_cpu=lambda: partial(function, self._rebuild(module.state_dict()).eval()),
         )
 
     def _make_net(
