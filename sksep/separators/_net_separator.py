@@ -551,6 +551,11 @@ class NetSeparator(BaseSeparator):
                 f"checkpoint needs an integer as random_state, got {self.random_state!r}: a "
                 "training that goes on elsewhere would not be the same."
             )
+        if self._net_params().get("iterator_train__persistent_workers"):
+            raise ValueError(
+                "checkpoint cannot restore what persistent workers draw: leave "
+                "iterator_train__persistent_workers out of net_params."
+            )
         parameters = self.get_params(deep=False)
         relevant = {name: parameters[name] for name in parameters if name not in _IRRELEVANT}
         key = training_key(module, [relevant, data, n_epochs])
