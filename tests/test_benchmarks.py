@@ -1,4 +1,4 @@
-"""The comparison of all separators, end to end on a made-up data set, and its helpers."""
+"""The comparison of all separators on a made-up data set, its helpers, and other scripts."""
 
 import json
 import os
@@ -244,3 +244,28 @@ def test_folds_of_the_models_that_ship_leave_groups_out(helpers):
 def test_every_model_that_ships_has_a_recipe_and_a_card(helpers):
     names = {card.name for card in sksep.pretrained.list_pretrained()}
     assert names == set(helpers["pretrained"].RECIPES) == set(helpers["package_models"].MODELS)
+
+
+@pytest.mark.slow
+def test_gpu_runs_on_a_cpu(tmp_path):
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--seconds", "2"]
+    command += ["--steps", "1", "--batch-size", "2", "--repeats", "1", "--peak-tflops", "1"]
+    result = subprocess.run(
+        list(map(str, [*command, "--results", tmp_path])),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.glob("gpu-*.json")
+    record = json.loads(path.read_text())
+    assert [row["network"] for row in record["training"]] == ["U-Net", "UH-Net"]
+    for row in record["training"]:
+        assert row["excerpts per second"] > 0 and row["share of the peak"] > 0
+    # The recurrent part comes on top of the U-Net.
+    operations = [row["share of the peak"] * row["fit, ms per step"] for row in record["training"]]
+    assert operations[1] > operations[0]
+    (row,) = record["separation"]
+    assert row["song, s"] == 2.0 and row["times real time"] > 0
+    assert path.with_suffix(".md").read_text().count("| U-Net |") == 1
