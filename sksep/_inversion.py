@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,7 @@ class BlockInverter:
     inversion : Inversion
         How masks become waveforms.
     device : torch.device or str
-        Where.
+        Where; blocks go on on the CPU, with a warning, when its memory does not suffice.
 
     Attributes
     ----------
@@ -85,7 +86,7 @@ class BlockInverter:
             front_end.sample_rate / front_end.hop_length
         )
         self._inversion = inversion
-        self._device = device
+        self._device = torch.device(device)
         self._n_margin_frames = -(-(inversion.n_iter + 1) * grid.n_fft // grid.hop_length)
         self.margin = self._n_margin_frames * grid.hop_length + grid.n_fft // 2
         self.length = grid.hop_length * max(
@@ -118,7 +119,7 @@ class BlockInverter:
         start : int
             Of the block within the track.
         mask : Tensor of shape (n_rows, n_bands)
-            On the device. Before its first row and after its last, these are held.
+            On the CPU. Before its first row and after its last, these are held.
         first_row : int
             What row of the track's mask the first one is.
 
@@ -126,12 +127,30 @@ class BlockInverter:
         -------
         ndarray of shape (n_channels, length + 2 * margin)
         """
+        positions = self._positions(start, block.shape[-1]) - first_row
+        bands = interpolate_frames(mask, positions)
+        try:
+            return self._inverted(block, start, bands)
+        except torch.cuda.OutOfMemoryError:
+            if self._device.type == "cpu":
+                raise
+            warnings.warn(
+                f"A block of {_BLOCK_SECONDS:g} s does not fit into the memory of {self._device}: "
+                "the vocals are inverted on the CPU from here on. Free memory there, or set "
+                "device='cpu' and fit or load the separator again.",
+                UserWarning,
+                stacklevel=2,
+            )
+        # Not within the handler, whose traceback holds on to memory of the device.
+        self._device, self._lift = torch.device("cpu"), self._lift.cpu()
+        return self._inverted(block, start, bands)
+
+    def _inverted(self, block: FloatArray, start: int, bands: Tensor) -> FloatArray:
+        """The block under a mask of the bands at each of its frames."""
         samples = torch.tensor(block, device=self._device)
-        positions = self._positions(start, samples.shape[-1]) - first_row
-        block_mask = interpolate_frames(mask, positions.to(self._device)) @ self._lift
+        mask = bands.to(self._device) @ self._lift
         generator = torch.Generator(self._device).manual_seed(self._inversion.seed + start)
-        estimate = _invert_block(samples, block_mask, self._grid, self._inversion, generator)
-        return estimate.cpu().numpy()
+        return _invert_block(samples, mask, self._grid, self._inversion, generator).cpu().numpy()
 
     def faded(
         self, estimate: FloatArray, start: int, length: int, n_samples: int | None
@@ -180,7 +199,7 @@ def invert(
         )
     track = record.track
     inverter = BlockInverter(record.front_end, track.sample_rate, inversion, device)
-    mask = as_tensor(record.mask).to(device)
+    mask = as_tensor(record.mask)
     length = inverter.block_length(track.n_samples)
     vocals = np.zeros((track.n_channels, track.n_samples), np.float32)
     for start, block in track.blocks(length, inverter.margin):

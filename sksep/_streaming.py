@@ -289,11 +289,11 @@ class _MaskStream:
         self._rows = torch.cat([self._rows, rest])[: n_rows - self._first_row]
 
     def rows_from(self, first: int) -> tuple[Tensor, int]:
-        """Complete rows from one on, on the device, and the number of that; others are dropped."""
+        """Complete rows from one on, and the number of that; others are dropped."""
         first = min(first, self.n_rows - 1)
         self._rows = self._rows[first - self._first_row :]
         self._first_row = first
-        return self._rows.to(self._separator._inversion_device()), first
+        return self._rows, first
 
     def _extend(self, samples: FloatArray) -> None:
         front_end = self._front_end

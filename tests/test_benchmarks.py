@@ -1,4 +1,4 @@
-"""The comparison of all separators, end to end on a made-up data set, and its helpers."""
+"""The comparison of all separators on a made-up data set, its helpers, and other scripts."""
 
 import json
 import os
@@ -259,3 +259,28 @@ def test_large_sets(tmp_path):
     assert [round(row["on disk, MB"]) for row in rows] == [12, 12]
     assert (tmp_path / "large_sets.md").read_text().count("| 0.05 |") == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large_sets.json", "large_sets.md"]
+
+
+@pytest.mark.slow
+def test_gpu_runs_on_a_cpu(tmp_path):
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--seconds", "2"]
+    command += ["--steps", "1", "--batch-size", "2", "--repeats", "1", "--peak-tflops", "1"]
+    result = subprocess.run(
+        list(map(str, [*command, "--results", tmp_path])),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.glob("gpu-*.json")
+    record = json.loads(path.read_text())
+    assert [row["network"] for row in record["training"]] == ["U-Net", "UH-Net"]
+    for row in record["training"]:
+        assert row["excerpts per second"] > 0 and row["share of the peak"] > 0
+    # The recurrent part comes on top of the U-Net.
+    operations = [row["share of the peak"] * row["fit, ms per step"] for row in record["training"]]
+    assert operations[1] > operations[0]
+    (row,) = record["separation"]
+    assert row["song, s"] == 2.0 and row["times real time"] > 0
+    assert path.with_suffix(".md").read_text().count("| U-Net |") == 1

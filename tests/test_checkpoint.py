@@ -31,6 +31,7 @@ _TRAINING: dict[str, Any] = {
     "device": "cpu",
     "random_state": 0,
 }
+_WORKERS = {"iterator_train__num_workers": 2, "iterator_train__prefetch_factor": 4}
 _SMALL: dict[type, dict[str, Any]] = {
     UNetSeparator: {"n_filters": 2, "n_levels": 2},
     UHNetSeparator: {"n_filters": 2, "depth": 2, "hidden_size": 4, "n_layers": 1},
@@ -105,6 +106,7 @@ def _assert_same(separator: Any, expected: Any, batch: Any) -> None:
         (UNetSeparator, {"optimizer": "adam", "schedule": "cosine", "validation_fraction": 0.0}),
         (UNetSeparator, {"augmentation": False, "loss": "snr"}),
         (UNetSeparator, {"augmentation": Augmentation(speed_range=(0.9, 1.1), true_pairs=0.5)}),
+        (UNetSeparator, {"net_params": _WORKERS}),
         (UHNetSeparator, {}),
         (DeepClusteringSeparator, {}),
         (HybridClusteringSeparator, {"output": "mask"}),
@@ -243,6 +245,17 @@ def test_an_interrupted_write_keeps_the_last_file(
 def test_an_integer_random_state_is_needed(batch: Any, tmp_path: Path, random_state: Any) -> None:
     with pytest.raises(ValueError, match="integer as random_state"):
         _make(checkpoint=tmp_path, random_state=random_state).fit(batch)
+
+
+def test_trainings_with_workers_are_repeatable(batch: Any) -> None:
+    first, second = (_make(net_params=_WORKERS).fit(batch) for _ in range(2))
+    _assert_same(first, second, batch)
+
+
+def test_persistent_workers_are_refused(batch: Any, tmp_path: Path) -> None:
+    net_params = {**_WORKERS, "iterator_train__persistent_workers": True}
+    with pytest.raises(ValueError, match="leave iterator_train__persistent_workers out"):
+        _make(checkpoint=tmp_path, net_params=net_params).fit(batch)
 
 
 def test_lambdas_are_refused(batch: Any, tmp_path: Path) -> None:

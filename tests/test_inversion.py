@@ -7,7 +7,7 @@ import soundfile
 import torch
 
 from sksep import MelChunker
-from sksep._inversion import Inversion, interpolate_frames, invert, native_grid
+from sksep._inversion import BlockInverter, Inversion, interpolate_frames, invert, native_grid
 
 RATE = 16000
 
@@ -216,3 +216,48 @@ def test_interpolated_frames():
     expected = [[0, 1], [0, 1], [0.25, 0.75], [1, 0], [0.5, 0], [0, 0], [0, 0]]
     np.testing.assert_allclose(rows, expected)
     assert interpolate_frames(mask[:1], positions).shape == (7, 2)
+
+
+class SmallDevice(BlockInverter):
+    """Named CUDA, computes on the CPU, and has memory for a number of blocks."""
+
+    n_blocks = 0
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self._device = torch.device("cuda")
+
+    def _inverted(self, *args):
+        if self._device.type == "cpu":
+            return super()._inverted(*args)
+        if self.n_blocks == 0:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        self.n_blocks -= 1
+        self._device = torch.device("cpu")
+        try:
+            return super()._inverted(*args)
+        finally:
+            self._device = torch.device("cuda")
+
+
+@pytest.mark.parametrize("n_blocks", [0, 2])
+@pytest.mark.parametrize("inversion", [Inversion(), Inversion(n_iter=2, init="random")], ids=str)
+def test_blocks_that_do_not_fit_are_inverted_on_the_cpu(monkeypatch, inversion, n_blocks):
+    monkeypatch.setattr("sksep._inversion._BLOCK_SECONDS", 0.2)
+    record = masked(song(60000))
+    expected = invert(record, inversion)
+    monkeypatch.setattr("sksep._inversion.BlockInverter", SmallDevice)
+    monkeypatch.setattr(SmallDevice, "n_blocks", n_blocks)
+    with pytest.warns(UserWarning, match="memory of cuda.*on the CPU.*set device='cpu'") as warned:
+        vocals = invert(record, inversion)
+    assert len(warned) == 1
+    np.testing.assert_array_equal(vocals, expected)
+
+
+def test_other_errors_pass_through(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("sksep._inversion._invert_block", fails)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        invert(masked(song(4000)), Inversion())

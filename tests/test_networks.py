@@ -13,6 +13,7 @@ from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
 from sksep.nn.mask_estimator import (
     MaskEstimator,
+    _overlapped,
     autocast,
     band_statistics,
     in_batches,
@@ -280,3 +281,95 @@ def test_the_batch_size_does_not_change_masks():
     torch.testing.assert_close(masks[0], masks[1], atol=1e-5, rtol=0.0)
     torch.testing.assert_close(masks[0], masks[2], atol=1e-5, rtol=0.0)
     assert all((mask >= 0).all() and (mask <= 1).all() for mask in masks)
+
+
+# Memory of the device.
+
+CPU = torch.device("cpu")
+
+
+class Device:
+    """A function of features for which only so many chunks fit into memory, and what it was given.
+
+    Its results are the features plus a number, so that they tell which function made them.
+    """
+
+    def __init__(self, fits, offset=0.0):
+        self.fits, self.offset, self.sizes = fits, offset, []
+
+    def __call__(self, part):
+        self.sizes.append(len(part))
+        if len(part) > self.fits:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return part + self.offset
+
+
+@pytest.mark.parametrize(
+    ("n_chunks", "batch_size", "fits", "sizes"),
+    [
+        (10, 4, 4, [4, 4, 2]),
+        (10, 4, 3, [4, 2, 2, 2, 2, 2]),
+        (10, 4, 1, [4, 2, 1, *[1] * 9]),
+        (10, 5, 2, [5, 2, 2, 1, 2, 2, 1]),
+        (7, 100, 2, [7, 3, 1, *[1] * 6]),
+        (1, 4, 1, [1]),
+    ],
+)
+def test_batches_that_do_not_fit_are_halved(n_chunks, batch_size, fits, sizes):
+    chunks = features(n_chunks, 5, 3)
+    function = Device(fits)
+    results = list(in_batches(function, chunks.split(batch_size), device=CPU))
+    assert torch.equal(torch.cat(results), chunks)
+    assert function.sizes == sizes
+
+
+@pytest.mark.parametrize(
+    ("n_chunks", "batch_size", "n_before"), [(10, 4, 0), (10, 4, 3), (3, 1, 1), (1, 8, 0)]
+)
+def test_chunks_that_do_not_fit_are_computed_on_the_cpu(n_chunks, batch_size, n_before):
+    chunks = features(n_chunks, 5, 3)
+    device, cpu, made = Device(2), Device(n_chunks, offset=1.0), []
+
+    def shrinking(part):
+        if sum(device.sizes) >= n_before:
+            device.fits = 0
+        return device(part)
+
+    def on_cpu():
+        made.append(True)
+        return cpu
+
+    results = in_batches(shrinking, chunks.split(batch_size), device=CPU, on_cpu=on_cpu)
+    with pytest.warns(UserWarning, match="Not one chunk fits.*set device='cpu'") as warned:
+        result = torch.cat(list(results))
+    assert len(warned) == len(made) == 1
+    # Some on the device, all the rest on the CPU, in their order.
+    n_on_cpu = sum(cpu.sizes)
+    assert 0 < n_on_cpu <= n_chunks
+    assert torch.equal(result[: n_chunks - n_on_cpu], chunks[: n_chunks - n_on_cpu])
+    assert torch.equal(result[n_chunks - n_on_cpu :], chunks[n_chunks - n_on_cpu :] + 1.0)
+
+
+def test_other_errors_pass_through():
+    def fails(part):
+        raise RuntimeError("out of luck")
+
+    with pytest.raises(RuntimeError, match="out of luck"):
+        list(in_batches(fails, [features(4, 5, 3)], device=CPU, on_cpu=lambda: Device(4)))
+    # Without a way out, or where there is none left.
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        list(in_batches(Device(0), [features(4, 5, 3)], device=CPU))
+    results = in_batches(Device(0), [features(4, 5, 3)], device=CPU, on_cpu=lambda: Device(0))
+    with (
+        pytest.warns(UserWarning, match="Not one chunk"),
+        pytest.raises(torch.cuda.OutOfMemoryError),
+    ):
+        list(results)
+
+
+@pytest.mark.parametrize("n_batches", [0, 1, 2, 5])
+def test_results_that_are_copied_keep_their_order(n_batches):
+    parts = [features(2, 5, 3) + index for index in range(n_batches)]
+    copied = list(_overlapped(iter(parts)))
+    assert len(copied) == n_batches
+    assert all(torch.equal(one, other) for one, other in zip(copied, parts, strict=True))

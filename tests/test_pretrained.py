@@ -97,3 +97,19 @@ def test_unknown_names():
 @pytest.mark.parametrize("name", NAMES)
 def test_detectors_load(name):
     assert 0.0 < load_detector(name).off <= load_detector(name).on < 1.0
+
+
+@pytest.mark.parametrize("name", ["uhnet", "small"])
+def test_bfloat16_is_close_to_float32(name):
+    songs = make_songs(2, duration=5.0, random_state=0)
+    pipeline = load_pretrained(name, device="cpu")
+    masks, scores = [], []
+    for precision in ("float32", "bfloat16"):
+        pipeline.set_params(separate__precision=precision)
+        masks.append([record.mask for record in pipeline[:-1].transform(songs.mixtures)])
+        vocals = pipeline.predict(songs.mixtures)
+        scores.append([float(sdr(*pair)) for pair in zip(songs.vocals, vocals, strict=True)])
+    for expected, mask in zip(*masks, strict=True):
+        difference = np.abs(mask - expected).mean()
+        assert 0.0 < difference < 1e-2 * expected.mean()
+    np.testing.assert_allclose(scores[1], scores[0], atol=0.05)

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from sksep import MaskBuilder, MelChunker
+from sksep import MaskBuilder, MelChunker, UNetSeparator
 from sksep.training._options import (
     OPTIMIZERS,
+    device_options,
     resolve_device,
     resolve_optimizer,
     resolve_precision,
     schedule_callback,
 )
+from sksep.training._run import resume_optimizer
 from sksep.training._split import split_tracks
 
 CPU = torch.device("cpu")
@@ -99,6 +101,61 @@ def test_optimizers():
     for wrong in (None, 3, dict, torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])):
         with pytest.raises(TypeError, match="torch optimizer class"):
             resolve_optimizer(wrong)
+
+
+PINNED = {"iterator_train__pin_memory": True, "iterator_valid__pin_memory": True}
+
+
+class Unfused(torch.optim.Adam):
+    """An optimizer of one's own."""
+
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, lr=lr)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "device", "expected"),
+    [
+        (torch.optim.Adam, "cpu", {}),
+        (torch.optim.Adam, "mps", {}),
+        (torch.optim.Adam, "cuda", {**PINNED, "optimizer__fused": True}),
+        (torch.optim.AdamW, "cuda:1", {**PINNED, "optimizer__fused": True}),
+        (torch.optim.RMSprop, "cuda", PINNED),
+        (torch.optim.Adagrad, "cuda", PINNED),  # has the parameter, but not for CUDA
+        (Unfused, "cuda", PINNED),
+    ],
+)
+def test_options_of_devices(optimizer, device, expected):
+    assert device_options(optimizer, torch.device(device)) == expected
+
+
+def test_net_params_go_before_options_of_devices(monkeypatch):
+    module = "sksep.separators._net_separator"
+    monkeypatch.setattr(f"{module}.device_options", lambda *_: {**PINNED, "optimizer__fused": True})
+    batch = make_batch(1)
+    for net_params, fused in [({}, True), ({"optimizer__fused": False}, False)]:
+        separator = UNetSeparator(
+            n_filters=1,
+            n_levels=1,
+            max_epochs=1,
+            optimizer="adam",
+            net_params={**net_params, "iterator_train__pin_memory": False},
+            device="cpu",
+        )
+        net = separator.fit(batch).net_
+        assert net.optimizer_.defaults["fused"] is fused
+        assert not net.iterator_train__pin_memory and net.iterator_valid__pin_memory
+
+
+def test_averages_go_on_in_fused_steps():
+    weights = torch.nn.Parameter(torch.ones(3))
+    before = torch.optim.Adam([weights], fused=False)
+    weights.sum().backward()
+    before.step()
+    after = torch.optim.Adam([weights], fused=True)
+    resume_optimizer(after, before)
+    assert torch.equal(after.state[weights]["exp_avg"], before.state[weights]["exp_avg"])
+    assert after.param_groups[0]["fused"]
 
 
 def test_no_schedule_is_no_callback():

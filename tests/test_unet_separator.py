@@ -6,6 +6,7 @@ import io
 import pickle
 import re
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 
 import joblib
@@ -874,3 +875,33 @@ def test_overlap_may_change_after_training(batch):
     front_end = batch[0].front_end
     records = [replace(record, front_end=replace(front_end, overlap=0.75)) for record in batch]
     assert separator.predict_mask(records)[0].shape == batch[0].spectrogram.shape
+
+
+class _Full(torch.nn.Module):
+    """A device without memory for more than some chunks, in the place of the network."""
+
+    def __init__(self, module, fits):
+        super().__init__()
+        self.module, self.fits, self.largest = module, fits, 0
+
+    def forward(self, part):
+        if len(part) > self.fits:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        self.largest = max(self.largest, len(part))
+        return self.module(part)
+
+    def state_dict(self, *args, **kwargs):
+        return self.module.state_dict(*args, **kwargs)
+
+
+@pytest.mark.parametrize("fits", [3, 1, 0])
+def test_masks_are_the_same_where_memory_is_short(batch, fits):
+    separator = make(batch_size=8).fit(batch)
+    expected = separator.predict_mask(batch)
+    separator.net_.module_ = full = _Full(separator.net_.module_, fits)
+    context = nullcontext() if fits else pytest.warns(UserWarning, match="Not one chunk fits")
+    with context:
+        result = separator.predict_mask(batch)
+    assert full.largest <= fits and full.module is not None
+    for mask, other in zip(result, expected, strict=True):
+        np.testing.assert_allclose(mask, other, atol=1e-6)

@@ -8,7 +8,7 @@ from functools import cached_property
 from torch import Tensor
 
 from sksep.nn import masks, spectral
-from sksep.nn.front_end import FLOOR, FrontEnd
+from sksep.nn.front_end import FLOOR, FrontEnd, matrix_on
 
 __all__ = ["Excerpts"]
 
@@ -132,9 +132,10 @@ class Excerpts:
         """
         front_end = self.front_end
         lift = front_end.lift_matrix(front_end.sample_rate, front_end.n_fft)
+        lift = matrix_on(lift, mask.dtype, mask.device)
         n_samples = self.vocals.shape[-1]
         estimate = spectral.istft(
-            (mask @ lift.to(mask)) * self.mixture_spectra,
+            (mask @ lift) * self.mixture_spectra,
             front_end.n_fft,
             front_end.hop_length,
             n_samples=n_samples,

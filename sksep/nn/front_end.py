@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -155,7 +156,9 @@ class FrontEnd:
             Weighted sums of the bins in each mel band; the bins themselves where there are none.
         """
         filter_bank = self.filter_bank()
-        return power if filter_bank is None else power @ filter_bank.T.to(power)
+        if filter_bank is None:
+            return power
+        return power @ matrix_on(filter_bank, power.dtype, power.device).T
 
     def log_power(self, waveform: Tensor) -> Tensor:
         """Log-power spectrogram of whole waveforms, centred, without gradients.
@@ -203,3 +206,11 @@ class FrontEnd:
             sample_rate,
             n_fft,
         )
+
+
+@lru_cache(maxsize=64)
+def matrix_on(matrix: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A shared matrix on a device; copied there for every batch, it would be waited for."""
+    # A tensor made within inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        return matrix.to(device, dtype)

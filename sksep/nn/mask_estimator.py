@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -97,8 +98,12 @@ def in_batches(
     *,
     device: torch.device,
     precision: torch.dtype = torch.float32,
+    on_cpu: Callable[[], Callable[[Tensor], Tensor]] | None = None,
 ) -> Iterator[Tensor]:
     """Results of a function of features, batch by batch, without gradients.
+
+    A batch that does not fit into the memory of the device is halved, and those after it are as
+    small.
 
     Parameters
     ----------
@@ -107,16 +112,87 @@ def in_batches(
     batches : iterable of Tensor of shape (batch, n_frames, n_bands)
         Log power in dB, on the CPU. Chunks overlap: all of them at once would take several times
         the memory of the spectrogram.
+    device : torch.device
+        Where to compute.
+    precision : torch.dtype
+        Of the function.
+    on_cpu : callable or None
+        Makes the same function for the CPU, for when not even one chunk fits; None raises then.
 
     Yields
     ------
     Tensor
         float32, on the CPU.
+
+    Warns
+    -----
+    UserWarning
+        Where the rest is computed on the CPU.
     """
-    for part in batches:
-        with torch.inference_mode(), autocast(device, precision):
-            result = function(part.to(device)).float().cpu()
-        yield result
+    results = _results(function, batches, device, precision, on_cpu)
+    return _overlapped(results) if device.type == "cuda" else (part.cpu() for part in results)
+
+
+def _results(
+    function: Callable[[Tensor], Tensor],
+    batches: Iterable[Tensor],
+    device: torch.device,
+    precision: torch.dtype,
+    on_cpu: Callable[[], Callable[[Tensor], Tensor]] | None,
+) -> Iterator[Tensor]:
+    """Results on the device, in batches that fit into its memory."""
+    size = None  # as large as they come
+    for batch in batches:
+        while len(batch):
+            part = batch[:size]
+            try:
+                with torch.inference_mode(), autocast(device, precision):
+                    result = function(_on_device(part, device)).float()
+            except torch.cuda.OutOfMemoryError:
+                if len(part) > 1:
+                    size = len(part) // 2
+                elif on_cpu is None:
+                    raise
+                else:
+                    warnings.warn(
+                        f"Not one chunk fits into the memory of {device}: the rest of the masks is "
+                        "estimated on the CPU, which is slower. Free memory there, or set "
+                        "device='cpu' and fit or load the separator again.",
+                        UserWarning,
+                        stacklevel=2,
+                    )
+                    function, device, precision = on_cpu(), torch.device("cpu"), torch.float32
+                    size = on_cpu = None
+                continue
+            yield result
+            batch = batch[len(part) :]
+
+
+def _on_device(features: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda":  # from pinned memory, the copy need not be waited for
+        return features.contiguous().pin_memory().to(device, non_blocking=True)
+    return features.to(device)
+
+
+def _overlapped(results: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Results on the CPU; each is copied while the next one is computed."""
+    waiting: list[tuple[Tensor, Any]] = []
+    for result in results:
+        copied = None
+        copy = result.to("cpu", non_blocking=True)
+        if result.is_cuda:
+            copied = torch.cuda.current_stream(result.device).record_event()
+        waiting.append((copy, copied))
+        if len(waiting) > 1:
+            yield _complete(*waiting.pop(0))
+    for part in waiting:
+        yield _complete(*part)
+
+
+def _complete(copy: Tensor, copied: Any) -> Tensor:
+    if copied is not None:
+        copied.synchronize()
+    return copy
 
 
 def join_batches(parts: Iterable[Tensor], step: int, n_total_frames: int) -> Tensor:

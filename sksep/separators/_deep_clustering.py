@@ -376,12 +376,9 @@ class DeepClusteringSeparator(NetSeparator):
 
     def _outputs(self, chunks: Tensor, picks: IntArray) -> Iterator[Tensor]:
         """What is clustered, (n_frames, n_bands, n_features), of the picked chunks one by one."""
-        module: Any = self.net_.module_
         # Picked batch by batch: overlapping chunks are views until then.
         batches = (chunks[part] for part in torch.from_numpy(picks).split(self._batch_size()))
-        for outputs in self._in_batches(
-            lambda features: self._chunk_outputs(module, features), batches
-        ):
+        for outputs in self._in_batches(self._chunk_outputs, batches):
             yield from outputs
 
     def _chunk_outputs(self, module: Any, features: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import inspect
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from sksep.training._checkpoint import Checkpoint, training_key
 from sksep.training._dataset import ExcerptDataset, keep_batch
 from sksep.training._net import SeparationNet
 from sksep.training._options import (
+    device_options,
     resolve_device,
     resolve_optimizer,
     resolve_precision,
@@ -343,10 +345,7 @@ class NetSeparator(BaseSeparator):
 
     def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
         """Masks of chunks (n_chunks, n_frames, n_bands), batch by batch."""
-        module = self.net_.module_
-        return self._in_batches(
-            lambda features: self._chunk_masks(module, features), chunks.split(self._batch_size())
-        )
+        return self._in_batches(self._chunk_masks, chunks.split(self._batch_size()))
 
     def _cut(self, record: TrackRecord) -> Tensor:
         """Chunks (n_chunks, n_frames, n_bands) of a track, of the kind that the network knows."""
@@ -363,15 +362,17 @@ class NetSeparator(BaseSeparator):
             )
 
     def _in_batches(
-        self, function: Callable[[Tensor], Tensor], batches: Iterable[Tensor]
+        self, function: Callable[[Any, Tensor], Tensor], batches: Iterable[Tensor]
     ) -> Iterator[Tensor]:
-        """Results of a function of features on the device of the network, batch by batch."""
+        """Results of a function of the module and features on its device, batch by batch."""
         device = torch.device(self.net_.device)
+        module = self.net_.module_
         return in_batches(
-            function,
+            partial(function, module),
             batches,
             device=device,
             precision=resolve_precision(self.precision, device),
+            on_cpu=lambda: partial(function, self._rebuild(module.state_dict()).eval()),
         )
 
     def _make_net(
@@ -387,8 +388,10 @@ class NetSeparator(BaseSeparator):
     ) -> SeparationNet:
         module.to(device)
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = self._optimizer()
         parameters: dict[str, Any] = {
-            **self._optimizer(),
+            **optimizer,
+            **device_options(optimizer["optimizer"], device),
             "lr": self._lr(),
             "batch_size": self._batch_size(),
             "iterator_train__shuffle": True,
@@ -435,7 +438,10 @@ class NetSeparator(BaseSeparator):
         if scheduler is not None:
             callbacks.append(("schedule", scheduler))
         if self.verbose:
-            callbacks.append(("progress", ProgressBar()))
+            # The losses of the batches stay on other devices than the CPU until an epoch ends.
+            on_cpu = resolve_device(self.device).type == "cpu"
+            shown = None if on_cpu else ["event_lr"]
+            callbacks.append(("progress", ProgressBar(postfix_keys=shown)))
         return callbacks + [copy_of(callback) for callback in self.callbacks or []]
 
     def _split(
@@ -579,6 +585,11 @@ class NetSeparator(BaseSeparator):
     ) -> Checkpoint:
         """The callback that keeps the state of a training and restores it."""
         self._check_seed("checkpoint", "a training that goes on elsewhere would not be the same")
+        if self._net_params().get("iterator_train__persistent_workers"):
+            raise ValueError(
+                "checkpoint cannot restore what persistent workers draw: leave "
+                "iterator_train__persistent_workers out of net_params."
+            )
         parameters = self.get_params(deep=False)
         relevant = {name: parameters[name] for name in parameters if name not in _IRRELEVANT}
         key = training_key(module, [relevant, data, n_epochs])

@@ -52,6 +52,45 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
         self.precision = precision
         super().__init__(module, criterion, **kwargs)
 
+    def torch_compile(self, module: Any, name: str) -> Any:
+        """Compile the module in place: names of weights, files and copies stay the same."""
+        if self.compile and name == "module":
+            module.compile(**self.get_params_for("compile"))
+        return module
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """The loop of skorch, which away from the CPU waits for no loss before the epoch ends.
+
+        Until then, callbacks find the losses of the batches in the history as tensors on the
+        device.
+        """
+        if iterator is None or not self._losses_stay:
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+            return
+        name, n_batches = f"{prefix}_loss", 0
+        try:
+            for batch in iterator:
+                self.notify("on_batch_begin", batch=batch, training=training)
+                step = step_fn(batch, **fit_params)
+                self.history.record_batch(name, step["loss"].detach())
+                self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+                n_batches += 1
+            self.history.record(f"{prefix}_batch_count", n_batches)
+        finally:  # also where the training is interrupted
+            rows = [row for row in self.history[-1]["batches"] if name in row]
+            if rows:
+                losses = torch.stack([row[name] for row in rows]).flatten().tolist()
+                for row, loss in zip(rows, losses, strict=True):
+                    row[name] = loss
+
+    @property
+    def _losses_stay(self) -> bool:
+        """Whether losses stay on the device during an epoch: reading one waits for the device."""
+        return torch.device(self.device).type != "cpu"
+
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         """Forward and backward pass of one batch."""
         self._set_training(True)

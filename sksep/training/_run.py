@@ -18,7 +18,7 @@ from sksep.training._net import SeparationNet
 # threads or on a Dask worker with more than one, would draw from it in an order of chance.
 _RANDOM_STATE_LOCK = RLock()
 # Options of an optimizer that may change while its running averages stay valid.
-_RATES = ("lr", "weight_decay")
+_RATES = ("lr", "weight_decay", "fused")
 
 
 def check_finite(net: SeparationNet) -> None:

@@ -1,0 +1,276 @@
+"""SeparationNet: modules that are compiled in place, and losses that stay on the device."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+import sksep
+from sksep import MaskBuilder, MelChunker, ModuleSeparator, UHNetSeparator, UNetSeparator
+from sksep.datasets import make_songs
+from sksep.training._net import SeparationNet
+
+_FRONT_END = {"n_fft": 512, "n_mels": 24, "n_frames": 20}
+_EAGER = {"compile": True, "compile__backend": "eager"}
+_N_GRAPHS = []
+
+
+@pytest.fixture(scope="module")
+def batch() -> Any:
+    songs = make_songs(4, duration=1.0, random_state=0)
+    chunks = MelChunker(**_FRONT_END).fit_transform(songs.mixtures)
+    return MaskBuilder().fit_transform(chunks, songs.vocals)
+
+
+@pytest.fixture(scope="module")
+def plain(batch: Any) -> UNetSeparator:
+    return _make().fit(batch)
+
+
+@pytest.fixture(scope="module")
+def compiled(batch: Any) -> UNetSeparator:
+    return _make(net_params=_EAGER).fit(batch)
+
+
+@pytest.fixture(autouse=True)
+def _compile_anew() -> None:
+    torch.compiler.reset()
+
+
+def _make(**parameters: Any) -> UNetSeparator:
+    defaults: dict[str, Any] = {
+        "n_filters": 2,
+        "n_levels": 1,
+        "max_epochs": 2,
+        "batch_size": 4,
+        "excerpts_per_epoch": 10,
+        "validation_fraction": 0.25,
+        "device": "cpu",
+        "precision": "float32",
+        "random_state": 0,
+    }
+    return UNetSeparator(**{**defaults, **parameters})
+
+
+def _is_compiled(separator: Any) -> bool:
+    return separator.net_.module_._compiled_call_impl is not None
+
+
+def _assert_same(separator: Any, expected: Any, batch: Any) -> None:
+    assert separator.loss_curve_ == expected.loss_curve_
+    assert separator.validation_loss_curve_ == expected.validation_loss_curve_
+    for mask, other in zip(
+        separator.predict_mask(batch), expected.predict_mask(batch), strict=True
+    ):
+        np.testing.assert_array_equal(mask, other)
+
+
+def _count_graphs(graph: Any, inputs: Any) -> Any:
+    _N_GRAPHS.append(len(inputs))
+    return graph
+
+
+def _convolutions(width: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, width, 5, padding=2), nn.ReLU(), nn.Conv2d(width, 1, 5, padding=2)
+    )
+
+
+class Record(Callback):
+    """Keeps the losses that the batches have in the history at their end."""
+
+    def initialize(self) -> Record:
+        self.losses_: list[Any] = []
+        return self
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        self.losses_.append(
+            net.history[-1]["batches"][-1]["train_loss" if training else "valid_loss"]
+        )
+
+
+class Interrupt(Callback):
+    """An error after the first batch of the second epoch: Ctrl-C, say."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def on_batch_end(self, net: Any, **kwargs: Any) -> None:
+        if len(net.history) == 2:
+            raise self.error
+
+
+# Compilation.
+
+
+def test_compiled_training_is_the_same(
+    batch: Any, plain: UNetSeparator, compiled: UNetSeparator
+) -> None:
+    assert _is_compiled(compiled) and not _is_compiled(plain)
+    assert list(compiled.net_.module_.state_dict()) == list(plain.net_.module_.state_dict())
+    assert not isinstance(compiled.net_.criterion_, torch._dynamo.OptimizedModule)
+    _assert_same(compiled, plain, batch)
+
+
+@pytest.mark.slow
+def test_the_default_backend_agrees(batch: Any) -> None:
+    expected = ModuleSeparator(
+        _convolutions,
+        {"width": 2},
+        max_epochs=1,
+        excerpts_per_epoch=8,
+        batch_size=4,
+        validation_fraction=0.0,
+        device="cpu",
+        precision="float32",
+        random_state=0,
+    ).fit(batch)
+    compiled = pickle.loads(pickle.dumps(expected)).set_params(net_params={"compile": True})
+    compiled.fit(batch)
+    assert compiled.loss_curve_ == pytest.approx(expected.loss_curve_, rel=1e-5)
+    for mask, other in zip(compiled.predict_mask(batch), expected.predict_mask(batch), strict=True):
+        np.testing.assert_allclose(mask, other, atol=1e-3)
+
+
+def test_sizes_of_batches_need_few_graphs(batch: Any) -> None:
+    _N_GRAPHS.clear()
+    parameters = {"compile": True, "compile__backend": _count_graphs}
+    separator = _make(net_params=parameters).fit(batch)
+    song = batch[0].waveform
+    tracks = [song[: 1500 * length] for length in range(2, 9)]
+    chunks = MelChunker(**_FRONT_END).transform(tracks)
+    separator.predict_mask(chunks[::3])
+    # One for training, validation and prediction each, and another one for smaller batches.
+    n_graphs = len(_N_GRAPHS)
+    assert 1 <= n_graphs <= 6
+    separator.predict_mask(chunks)
+    assert len(_N_GRAPHS) == n_graphs
+
+
+def test_compiled_separators_are_pickled(
+    batch: Any, plain: UNetSeparator, compiled: UNetSeparator
+) -> None:
+    _assert_same(pickle.loads(pickle.dumps(compiled)), plain, batch)
+
+
+def test_compiled_separators_are_saved(
+    batch: Any, plain: UNetSeparator, compiled: UNetSeparator, tmp_path: Path
+) -> None:
+    sksep.save(compiled, tmp_path / "separator.safetensors")
+    restored = sksep.load(tmp_path / "separator.safetensors")
+    assert _is_compiled(restored)
+    _assert_same(restored, plain, batch)
+    sksep.save(
+        restored.set_params(net_params=None), tmp_path / "separator.safetensors", overwrite=True
+    )
+    assert not _is_compiled(sksep.load(tmp_path / "separator.safetensors"))
+
+
+def test_warm_starts_are_compiled(batch: Any, plain: UNetSeparator) -> None:
+    expected, compiled = (pickle.loads(pickle.dumps(plain)) for _ in range(2))
+    expected.set_params(warm_start=True).fit(batch)
+    compiled.set_params(warm_start=True, net_params=_EAGER).fit(batch)
+    assert _is_compiled(compiled) and compiled.n_epochs_ == 4
+    _assert_same(compiled, expected, batch)
+
+
+def test_compiled_trainings_resume(batch: Any, plain: UNetSeparator, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="power failure"):
+        _make(
+            net_params=_EAGER,
+            checkpoint=tmp_path,
+            callbacks=[Interrupt(RuntimeError("power failure"))],
+        ).fit(batch)
+    resumed = _make(net_params=_EAGER, checkpoint=tmp_path).fit(batch)
+    _assert_same(resumed, plain, batch)
+
+
+def test_recurrent_networks_compile(batch: Any) -> None:
+    parameters = {"n_filters": 2, "depth": 2, "hidden_size": 4, "n_layers": 1, "max_epochs": 1}
+    parameters |= {"device": "cpu", "precision": "float32", "random_state": 0}
+    expected = UHNetSeparator(**parameters).fit(batch)
+    _assert_same(UHNetSeparator(**parameters, net_params=_EAGER).fit(batch), expected, batch)
+
+
+# Losses that stay on the device until the epoch ends, as on a GPU.
+
+
+@pytest.fixture
+def losses_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SeparationNet, "_losses_stay", True)
+
+
+def _rows(separator: Any) -> list[dict[str, Any]]:
+    """The history without the seconds that an epoch took."""
+    rows = separator.history_.to_list()
+    return [{name: value for name, value in row.items() if name != "dur"} for row in rows]
+
+
+_TRAININGS = [
+    {},
+    {"validation_fraction": 0.0},
+    {"schedule": "cosine", "gradient_clipping": 1.0},
+    {"early_stopping": True, "n_iter_no_change": 1, "max_epochs": 8, "lr": 0.1},
+]
+
+
+@pytest.mark.parametrize("parameters", _TRAININGS, ids=str)
+def test_histories_are_the_same(
+    batch: Any, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any]
+) -> None:
+    expected = _make(**parameters).fit(batch)
+    monkeypatch.setattr(SeparationNet, "_losses_stay", True)
+    separator = _make(**parameters).fit(batch)
+    assert _rows(separator) == _rows(expected)
+    for row in _rows(separator):
+        losses = [part.get("train_loss", part.get("valid_loss")) for part in row["batches"]]
+        assert all(type(loss) is float for loss in losses)
+    _assert_same(separator, expected, batch)
+
+
+def test_losses_stay_away_from_the_cpu(batch: Any) -> None:
+    net = _make().fit(batch).net_
+    assert not net._losses_stay
+    for device in ("cuda", "cuda:1", "mps"):
+        net.device = device
+        assert net._losses_stay
+
+
+def test_callbacks_find_tensors(batch: Any, losses_stay: None) -> None:
+    separator = _make(callbacks=[("record", Record())]).fit(batch)
+    seen = dict(separator.net_.callbacks_)["record"].losses_
+    assert all(isinstance(loss, torch.Tensor) and not loss.requires_grad for loss in seen)
+    rows = [row for epoch in separator.history_ for row in epoch["batches"]]
+    assert [float(loss) for loss in seen] == [
+        row.get("train_loss", row.get("valid_loss")) for row in rows
+    ]
+
+
+def test_interrupted_epochs_keep_numbers(batch: Any, losses_stay: None) -> None:
+    separator = _make(callbacks=[Interrupt(KeyboardInterrupt())])
+    with pytest.warns(UserWarning, match="interrupted after 1 of 2 epochs"):
+        separator.fit(batch)
+    (row,) = separator.history_[-1]["batches"]
+    assert type(row["train_loss"]) is float and "train_batch_count" not in separator.history_[-1]
+    pickle.loads(pickle.dumps(separator))
+
+
+def test_progress_shows_what_is_at_hand(batch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    separator = _make(verbose=1, schedule="cosine").fit(batch)
+    progress = dict(separator.net_.callbacks_)["progress"]
+    assert progress.postfix_keys == ["train_loss", "valid_loss"]
+    cuda = torch.device("cuda")
+    monkeypatch.setattr("sksep.separators._net_separator.resolve_device", lambda device: cuda)
+    (progress,) = (
+        callback
+        for name, callback in separator._callbacks("cosine", 3, False)
+        if name == "progress"
+    )
+    assert progress.postfix_keys == ["event_lr"]
