@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,11 @@ from sksep.training._net import SeparationNet
 
 _FRONT_END = {"n_fft": 512, "n_mels": 24, "n_frames": 20}
 _EAGER = {"compile": True, "compile__backend": "eager"}
-_N_GRAPHS = []
+_N_GRAPHS: list[int] = []
+_CAN_BUILD = (
+    any(map(shutil.which, ("g++", "clang++")))
+    and Path(sysconfig.get_paths()["include"], "Python.h").exists()
+)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +126,7 @@ def test_compiled_training_is_the_same(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not _CAN_BUILD, reason="no C++ compiler, or no headers of Python")
 def test_the_default_backend_agrees(batch: Any) -> None:
     expected = ModuleSeparator(
         _convolutions,
