@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, overload
 
@@ -119,8 +119,8 @@ class TrackRecord(_ReadOnlyArrays):
         Where waveforms that belong to this track are kept.
     targets : Targets or None
         Present while fitting only.
-    mask : ndarray of shape (n_total_frames, n_bands) or None
-        Estimated mask of the vocals, in [0, 1].
+    estimate : ndarray of shape (n_total_frames, n_bands), callable or None
+        Estimated mask of the vocals, in [0, 1], or what estimates it from the record.
     """
 
     track: Track
@@ -129,7 +129,7 @@ class TrackRecord(_ReadOnlyArrays):
     levels: FloatArray | None = None
     cache: WaveformCache | None = None
     targets: Targets | None = None
-    mask: FloatArray | None = None
+    estimate: FloatArray | Callable[[TrackRecord], FloatArray] | None = None
 
     @property
     def name(self) -> str:
@@ -154,6 +154,13 @@ class TrackRecord(_ReadOnlyArrays):
         return self.front_end.count_frames(len(self.samples))
 
     @property
+    def mask(self) -> FloatArray | None:
+        """Mask of the vocals, (n_total_frames, n_bands); estimated where it is not kept."""
+        if not callable(self.estimate):
+            return self.estimate
+        return self.with_mask(self.estimate(self)).mask
+
+    @property
     def chunks(self) -> FloatArray:
         """Log-power chunks, (n_chunks, n_frames, n_bands), time first; a copy at each call."""
         cut = chunks.chunk(
@@ -175,10 +182,11 @@ class TrackRecord(_ReadOnlyArrays):
             )
         if not np.isfinite(mask.sum(dtype=np.float64)):
             raise ValueError(f"The mask of {self.name} contains NaN or infinity.")
-        return replace(self, mask=mask)
+        return replace(self, estimate=mask)
 
     def __repr__(self) -> str:
-        extras = [name for name in ("targets", "mask") if getattr(self, name) is not None]
+        parts = {"targets": self.targets, "mask": self.estimate}
+        extras = [name for name, part in parts.items() if part is not None]
         shape = (self.n_total_frames, self.front_end.n_bands)
         return (
             f"<TrackRecord {self.name}: {self.track.n_samples / self.track.sample_rate:.2f} s, "
@@ -218,6 +226,10 @@ class TrackBatch(Sequence[TrackRecord]):
         return TrackBatch(
             record.with_mask(mask) for record, mask in zip(self, estimates, strict=True)
         )
+
+    def with_estimator(self, estimator: Callable[[TrackRecord], FloatArray]) -> TrackBatch:
+        """The same tracks, whose masks are estimated when they are asked for."""
+        return TrackBatch(replace(record, estimate=estimator) for record in self)
 
     def __repr__(self) -> str:
         return f"<TrackBatch of {len(self)} tracks>"

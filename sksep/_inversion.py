@@ -192,14 +192,15 @@ def invert(
     applied to every channel. The track is worked through in blocks; with the mixture's phase the
     result is that of the whole track at once, as the margins hold all that reaches a block.
     """
-    if record.mask is None:
+    estimated = record.mask
+    if estimated is None:
         raise ValueError(
             f"{record.name} has no estimated mask. Put a separator before the inverter, or set "
             "masks with batch.with_masks(...)."
         )
     track = record.track
     inverter = BlockInverter(record.front_end, track.sample_rate, inversion, device)
-    mask = as_tensor(record.mask)
+    mask = as_tensor(estimated)
     length = inverter.block_length(track.n_samples)
     vocals = np.zeros((track.n_channels, track.n_samples), np.float32)
     for start, block in track.blocks(length, inverter.margin):

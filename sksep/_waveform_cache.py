@@ -196,7 +196,7 @@ class WaveformCache(BaseEstimator):
     def _folder(self) -> Path:
         if not isinstance(self.folder, (str, os.PathLike)):
             raise TypeError(f"folder must be a path, got {self.folder!r}.")
-        folder = Path(self.folder)
+        folder = Path(self.folder).absolute()  # whoever reads from it may be elsewhere
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"folder: {folder} is a file; choose another name for the cache.")
         return folder

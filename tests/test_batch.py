@@ -75,12 +75,13 @@ def check_arrays(batch):
         with pytest.raises(ValueError, match="read-only"):
             array[:] = 0
     assert names == {
-        *("record.samples", "record.levels", "record.mask", "track._array"),
+        *("record.samples", "record.levels", "record.estimate", "track._array"),
         *("targets.vocal_samples", "targets.mixture_samples"),
         *("targets.chunk_sings", "targets.chunk_is_kept"),
     }
     for record in batch:
         targets = record.targets
+        assert record.mask is record.estimate
         for array in (record.waveform, record.spectrogram, targets.vocals, targets.mixture):
             assert array.flags.c_contiguous and not array.flags.writeable
 

@@ -158,6 +158,40 @@ def test_steps_by_hand(fitted: Pipeline, songs: Bunch) -> None:
     assert_equal(masks, [record.mask for record in batch])
 
 
+def test_fitting_a_pipeline_estimates_no_masks(
+    songs: Bunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimated: list[None] = []
+    estimate = UNetSeparator._estimate_mask
+
+    def counting(self: UNetSeparator, record: Any) -> Any:
+        estimated.append(None)
+        return estimate(self, record)
+
+    monkeypatch.setattr(UNetSeparator, "_estimate_mask", counting)
+    pipe = four_steps().fit(songs.mixtures, songs.vocals)
+    assert estimated == []
+    pipe.predict(songs.mixtures)
+    assert len(estimated) == len(songs.mixtures)
+
+
+def test_masks_of_the_training_tracks_are_those_of_this_fit(songs: Bunch) -> None:
+    pipe = four_steps()
+    targets = pipe[:2].fit_transform(songs.mixtures, songs.vocals)
+    separator = pipe["separate"]
+    batch = separator.fit_transform(targets)
+    expected = separator.predict_mask(targets)
+    assert "mask" in repr(batch[0]) and not batch[0].mask.flags.writeable
+    restored = pickle.loads(pickle.dumps(batch))
+    separator.set_params(lr=0.03, random_state=5).fit(targets)
+    for first, second, mask in zip(batch, restored, expected, strict=True):
+        assert_equal([first.mask, second.mask], [mask, mask])
+    assert any(
+        (mask != other).any()
+        for mask, other in zip(separator.predict_mask(targets), expected, strict=True)
+    )
+
+
 def test_fit_predict_methods_agree_with_fit(fitted: Pipeline, songs: Bunch) -> None:
     estimates = four_steps().fit_transform(songs.mixtures, songs.vocals)
     assert_like(estimates, songs.mixtures)

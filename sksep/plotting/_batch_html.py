@@ -45,7 +45,7 @@ def _row(record: TrackRecord) -> str:
         track.n_channels,
         n_chunks,
         "no" if record.targets is None else "yes",
-        "no" if record.mask is None else "yes",
+        "no" if record.estimate is None else "yes",
     )
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABCMeta, abstractmethod
 from typing import Any
 
@@ -30,6 +31,33 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     @abstractmethod
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         """Mask of one track, (n_total_frames, n_bands), in [0, 1]."""
+
+    def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
+        """Fit, and estimate the masks of the training tracks once they are asked for.
+
+        That is what a pipeline calls in fit where an inverter follows, which learns nothing from
+        the masks: they would take time, and on large sets more memory than there is.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            As in `fit`.
+        y : Ignored
+
+        Returns
+        -------
+        TrackBatch
+            The tracks with masks as of `transform`, estimated at each access.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `fit`.
+        """
+        # A copy, since the separator may be fitted again before a mask is asked for.
+        return as_batch(X, user=type(self).__name__).with_estimator(
+            copy.copy(self.fit(X, y))._estimate_mask
+        )
 
     def transform(self, X: Any) -> TrackBatch:
         """Estimate masks.
