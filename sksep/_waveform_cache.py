@@ -84,7 +84,7 @@ class WaveformCache(BaseEstimator):
 
     Parameters
     ----------
-    folder : str or os.PathLike
+    folder : str or os.PathLike, default="waveforms"
         Where; it is made if it is not there.
     max_gigabytes : float, default=None
         Largest size of the folder's waveforms in 10^9 bytes, above 0. Nothing is removed to stay
@@ -121,7 +121,7 @@ class WaveformCache(BaseEstimator):
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
+        folder: str | os.PathLike[str] = "waveforms",
         max_gigabytes: float | None = None,
         n_jobs: int | None = None,
         verbose: int = 1,

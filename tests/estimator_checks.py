@@ -110,7 +110,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 # Estimators by scikit-learn's base class only: they hold parameters and never see tracks.
-PARAMETER_OBJECTS = ("Augmentation", "NSDRScorer")
+PARAMETER_OBJECTS = ("Augmentation", "NSDRScorer", "WaveformCache")
 
 SKLEARN_CHECKS = [
     estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
