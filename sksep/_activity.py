@@ -12,13 +12,18 @@ from sksep.nn.front_end import FrontEnd
 
 def chunk_power(waveform: FloatArray, front_end: FrontEnd) -> npt.NDArray[np.float64]:
     """Mean square of a waveform under each chunk of its spectrogram, shape (n_chunks,)."""
-    step = front_end.chunk_step
-    n_chunks = count_chunks(front_end.count_frames(len(waveform)), front_end.n_frames, step)
-    starts = np.arange(n_chunks) * step * front_end.hop_length
-    stops = np.minimum(starts + front_end.n_frames * front_end.hop_length, len(waveform))
-    starts = np.minimum(starts, stops)
-    energy = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
-    return (energy[stops] - energy[starts]) / np.maximum(stops - starts, 1)
+    step, hop_length = front_end.chunk_step, front_end.hop_length
+    n_samples = len(waveform)
+    n_chunks = count_chunks(front_end.count_frames(n_samples), front_end.n_frames, step)
+    # Chunks are made of hops; the last hop of a waveform may be a part of one.
+    n_hops = -(-n_samples // hop_length)
+    hops = np.pad(waveform, (0, n_hops * hop_length - n_samples)).reshape(n_hops, hop_length)
+    energy = np.zeros(n_hops + 1)
+    np.cumsum(np.einsum("ij,ij->i", hops, hops), out=energy[1:])
+    starts = np.minimum(np.arange(n_chunks) * step, n_hops)
+    stops = np.minimum(starts + front_end.n_frames, n_hops)
+    lengths = np.minimum(stops * hop_length, n_samples) - starts * hop_length
+    return (energy[stops] - energy[starts]) / np.maximum(lengths, 1)
 
 
 def keep_share(

@@ -73,6 +73,28 @@ def _memory(result: dict[str, Any]) -> Named:
     yield "memory_recommended_loaded_gb", f"{find(rows, preset='recommended')['loaded']:.2f}"
 
 
+def _large_sets(result: dict[str, Any]) -> Named:
+    """Memory of training on sets of growing size, and speed of their preparation."""
+    rows = [
+        {
+            **row,
+            "peak": row["peak, MB"] / 1000,
+            "disk": row["on disk, MB"] / 1000,
+            "speed": f"{row['times real time']:.0f}" if row["times real time"] else "",
+        }
+        for row in result["rows"]
+    ]
+    columns = {
+        "hours of mixtures": "{hours:g}",
+        "tracks": "{tracks}",
+        "waveforms": "{waveforms}",
+        "peak, GB": "{peak:.2f}",
+        "on disk, GB": "{disk:.2f}",
+        "prepared, times real time": "{speed}",
+    }
+    yield "large_sets", table(rows, columns)
+
+
 def _peers(result: dict[str, Any]) -> Named:
     """Speed of separation beside other projects' models of random weights."""
     columns = {
@@ -191,6 +213,7 @@ COLLECTORS: Collectors = {
     ("oracle",): _oracle,
     ("speed",): _speed,
     ("memory",): _memory,
+    ("large_sets",): _large_sets,
     ("peers",): _peers,
     ("separate",): _separate,
     ("activity",): _activity,
