@@ -106,10 +106,9 @@ def fit_clusters(clusterer: Any, sample: FloatArray, name: Namer, fallback: Clus
     labels = _positions(labels, found)
     if len(found) < 2:
         return fallback
-    counts = np.bincount(labels[labels >= 0], minlength=len(found))
-    totals = np.zeros((len(found), sample.shape[1]))
-    np.add.at(totals, labels[labels >= 0], sample[labels >= 0])
-    centroids = (totals / counts[:, None]).astype(np.float32)
+    centroids = np.stack(
+        [sample[labels == index].mean(axis=0, dtype=np.float64) for index in range(len(found))]
+    ).astype(np.float32)
     scores = name(labels, centroids)
     sings = np.arange(len(found)) == np.argmax(scores)
     if len(found) > 2:
