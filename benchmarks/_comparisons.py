@@ -498,7 +498,7 @@ COMPARISONS: dict[str, Comparison] = {
         partial(separation, "Open-Unmix"), takes_many=True
     ),
     # A turn of HTDemucs takes longer than the audio.
-    "separation of a third of it": Comparison(
+    "separation of stereo at 44.1 kHz, short": Comparison(
         partial(separation, "HTDemucs"),
         share=1 / 3,
         grows_with="separation of stereo at 44.1 kHz",

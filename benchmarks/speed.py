@@ -31,9 +31,10 @@ from tqdm import tqdm
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "speed.png"
 # Of the tracks whose number grows.
 TRACK_SECONDS = 10.0
-
 # Of the results.
 PARTS = ("comparisons", "growth", "busiest")
+# What grows -> how its points call that.
+SIZES = {"length": "seconds", "tracks": "tracks"}
 
 Row = dict[str, Any]
 
@@ -64,13 +65,15 @@ def main() -> None:
     if not names:
         parser.error(f"--only {options.only!r} matches none of: {'; '.join(COMPARISONS)}")
     record: dict[str, Any] = {
-        "options": {key: value for key, value in settings(options).items() if key != "picture"},
+        "options": settings(options),
         "machine": [machine(threads) for threads in options.threads],
         **{part: [] for part in PARTS},
     }
     for name in tqdm(names):
         for part, rows in zip(PARTS, measure(name, options), strict=True):
             record[part] += rows
+    if not record["comparisons"]:
+        parser.error("No reference of these comparisons is installed.")
     text = tables(record)
     print(text)
     if options.results or not options.only:
@@ -145,7 +148,7 @@ def compare(
 def grow(name: str, job: str, by: str, sizes: list[tuple[float, int]], options: Any) -> Row:
     """How time and memory of a job grow with the length or the number of tracks."""
     points = growth(name, job, sizes, max(options.threads), options.limit)
-    size = "tracks" if by == "tracks" else "seconds"
+    size = SIZES[by]
     return {
         "name": COMPARISONS[name].grows_with or name,
         "job": job,
@@ -153,7 +156,9 @@ def grow(name: str, job: str, by: str, sizes: list[tuple[float, int]], options: 
         "points": points,
         "exponent of time": exponent(points, size, "time, s"),
         "exponent of memory": exponent(points, size, "memory, MB"),
-        "too long": [seconds * tracks for seconds, tracks in sizes[len(points) :]],
+        "too long": [
+            {"seconds": seconds, "tracks": tracks}[size] for seconds, tracks in sizes[len(points) :]
+        ],
     }
 
 
@@ -168,21 +173,20 @@ def tables(record: dict[str, Any]) -> str:
         "Memory is what the peak of one call adds to the process. A limit is the share of our time "
         "that the work which nothing can do without would take at the rates of this machine:",
         markdown_table(rates),
-        f"## Growth\n\nEach job in a process of its own, {threads} threads, up to "
-        f"{record['options']['limit']:g} s a call. The exponents are slopes of the logarithms: 1 "
-        "is proportional.",
+        f"## Growth\n\nEach job in a process of its own, on {threads} threads. The exponents are "
+        "slopes of the logarithms: 1 is proportional.",
     ]
+    limit = record["options"]["limit"]
     for by, unit in {"length": "s", "tracks": f"tracks of {TRACK_SECONDS:g} s"}.items():
         grown = [row for row in record["growth"] if row["by"] == by]
-        key = "tracks" if by == "tracks" else "seconds"
-        sizes = sorted({point[key] for row in grown for point in row["points"]})
+        sizes = sorted({point[SIZES[by]] for row in grown for point in row["points"]})
         if grown:
-            parts.append(markdown_table([_grown(row, key, sizes, unit) for row in grown]))
-    busiest = [
+            parts.append(markdown_table([_grown(row, sizes, unit, limit) for row in grown]))
+    busy = [
         {"comparison": row["name"], "job": row["job"], "largest shares": _busiest(row)}
         for row in record["busiest"]
     ]
-    parts += ["## Where our time goes\n\nOn one thread.", markdown_table(busiest)]
+    parts += ["## Where our time goes\n\nOn one thread.", markdown_table(busy)]
     return "\n\n".join(parts)
 
 
@@ -220,9 +224,10 @@ def _compared(row: Row, grown: list[Row]) -> Row:
     }
 
 
-def _grown(row: Row, key: str, sizes: list[float], unit: str) -> Row:
-    cells = {
-        point[key]: f"{point['time, s']:.3g} s, {point['memory, MB']:.0f} MB"
+def _grown(row: Row, sizes: list[float], unit: str, limit: float) -> Row:
+    """A line of a table of growth."""
+    cells = dict.fromkeys(row["too long"], f"over {limit:g} s") | {
+        point[SIZES[row["by"]]]: f"{point['time, s']:.3g} s, {point['memory, MB']:.0f} MB"
         for point in row["points"]
     }
     exponents = {
