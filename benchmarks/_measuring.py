@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from _comparisons import COMPARISONS, Job, Work
+from _comparisons import COMPARISONS
+from _jobs import Job, Work
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -22,7 +22,8 @@ from statistics import median
 from typing import Any
 
 import torch
-from _comparisons import COMPARISONS, Job, Jobs
+from _comparisons import COMPARISONS
+from _jobs import Job, Jobs
 from _measuring import busiest, count_products, exponent, floors, growth, machine, time_in_turns
 from _references import reason_missing
 from _results import FOLDER, markdown_table, settings, write
