@@ -50,6 +50,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "load",
         "model",
         "output",
+        "picture",
         "results",
         "vocals_pool",
     )

@@ -1,230 +1,43 @@
-"""Speed of sksep beside that of the reference implementations, on the same cores.
+"""Speed and memory of sksep beside what people use for the same, on the same cores.
 
-    python benchmarks/speed.py                                # everything, on 1 and 2 threads
+    python benchmarks/speed.py                                # everything: a quarter of an hour
     python benchmarks/speed.py --only griffin-lim --threads 2
-    python benchmarks/speed.py --output results.json
+    python benchmarks/speed.py --plot                         # draws what was measured
 
-Ours and the reference take turns in one process, so that what else the machine does hurts both;
-the ratio is the median over the turns. The threads are those of torch; the libraries under the
-references (BLAS, FFT) keep their own choice.
+Ours and the references take turns in one process, so that what else the machine does hurts all of
+them; a ratio is the median over the turns. The threads are those of torch; the libraries under the
+references (BLAS, FFT) keep their own choice. How time and memory grow is measured in a process for
+each job. References that cannot be imported are left out, and named; `_references.py` says how to
+install them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+import sys
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import librosa
-import mir_eval
-import numpy as np
 import torch
-from _results import environment, markdown_table, write
+from _comparisons import COMPARISONS
+from _jobs import Job, Jobs
+from _measuring import busiest, count_products, exponent, floors, growth, machine, time_in_turns
+from _references import reason_missing
+from _results import FOLDER, markdown_table, settings, write
 from tqdm import tqdm
 
-from sksep import MaskBuilder, MelChunker, UNetSeparator
-from sksep.datasets import make_songs
-from sksep.metrics import bss_eval
-from sksep.nn import spectral
-from sksep.nn.excerpts import Excerpts
-from sksep.nn.griffin_lim import griffin_lim
-from sksep.nn.losses import binary_cross_entropy
-from sksep.nn.mask_estimator import MaskEstimator
-from sksep.nn.unet import UNet
-from sksep.training._dataset import ExcerptDataset
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "speed.png"
+# Of the tracks whose number grows.
+TRACK_SECONDS = 10.0
+# Of the results.
+PARTS = ("comparisons", "growth", "busiest")
+# What grows -> how its points call that.
+SIZES = {"length": "seconds", "tracks": "tracks"}
 
-SAMPLE_RATE = 16000
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two ways to the same result.
-
-    Parameters
-    ----------
-    ours, reference : callable
-        Do the whole job once and return its result.
-    agreement : callable
-        From both results, what shows that they are worth comparing; by default nothing.
-    """
-
-    ours: Callable[[], Any]
-    reference: Callable[[], Any]
-    agreement: Callable[[Any, Any], dict[str, float]] = field(default=lambda ours, reference: {})
-
-
-def front_end(n_fft: int, hop_length: int, n_mels: int, waveform: np.ndarray) -> Comparison:
-    """From a waveform to its log-mel spectrogram."""
-    filter_bank = spectral.mel_filter_bank(SAMPLE_RATE, n_fft, n_mels)
-
-    def ours() -> np.ndarray:
-        return spectral.log_mel(torch.from_numpy(waveform), filter_bank, n_fft, hop_length).numpy()
-
-    def reference() -> np.ndarray:
-        power = librosa.feature.melspectrogram(
-            y=waveform,
-            sr=SAMPLE_RATE,
-            n_fft=n_fft,
-            hop_length=hop_length,
-            n_mels=n_mels,
-            pad_mode="constant",
-        )
-        return librosa.power_to_db(power, top_db=None).T
-
-    return Comparison(
-        ours, reference, lambda a, b: {"largest difference, dB": float(np.abs(a - b).max())}
-    )
-
-
-def chunks(n_fft: int, hop_length: int, n_mels: int, waveform: np.ndarray) -> Comparison:
-    """From a track to overlapping log-mel chunks, checks and copies included, by `MelChunker`."""
-    chunker = MelChunker(n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
-    reference = front_end(n_fft, hop_length, n_mels, waveform).reference
-    return Comparison(lambda: chunker.transform([waveform])[0].chunks, reference)
-
-
-def phase_reconstruction(
-    n_fft: int, hop_length: int, n_iter: int, momentum: float, waveform: np.ndarray
-) -> Comparison:
-    """From magnitudes and random phase to a waveform."""
-    sizes = {"n_fft": n_fft, "hop_length": hop_length}
-    magnitude = spectral.stft(torch.from_numpy(waveform), **sizes).abs()
-    # librosa's own layout, so that it need not copy.
-    bins_first = np.ascontiguousarray(magnitude.numpy().T)
-
-    def ours(phase: torch.Tensor | None = None) -> np.ndarray:
-        return griffin_lim(
-            magnitude,
-            **sizes,
-            n_samples=len(waveform),
-            n_iter=n_iter,
-            momentum=momentum,
-            phase=phase,
-            generator=torch.Generator().manual_seed(0),
-        ).numpy()
-
-    def reference() -> np.ndarray:
-        return librosa.griffinlim(
-            bins_first,
-            **sizes,
-            n_iter=n_iter,
-            momentum=momentum,
-            length=len(waveform),
-            pad_mode="constant",
-            random_state=0,
-        )
-
-    def convergence(estimate: np.ndarray) -> float:
-        """Distance of the spectrogram from the given one, in dB."""
-        difference = spectral.stft(torch.from_numpy(estimate), **sizes).abs() - magnitude
-        return float(20.0 * torch.log10(difference.norm() / magnitude.norm()))
-
-    def agreement(_: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
-        # From the reference's own phase: between random ones lie tenths of a dB.
-        turns = np.random.RandomState(0).random_sample(bins_first.shape).T
-        phase = torch.from_numpy(np.exp(2j * np.pi * turns).astype(np.complex64))
-        return {
-            "convergence from the same phase, dB": convergence(ours(phase)),
-            "of the reference": convergence(theirs),
-        }
-
-    return Comparison(ours, reference, agreement)
-
-
-def scores(waveform: np.ndarray) -> Comparison:
-    """BSSEval v3 of two estimated sources."""
-    references = np.stack([waveform, waveform[::-1]]).astype(float)
-    noise = np.random.default_rng(0).normal(scale=0.01, size=references.shape)
-    estimates = references + 0.2 * references[::-1] + noise
-
-    def reference() -> tuple[np.ndarray, ...]:
-        return mir_eval.separation.bss_eval_sources(
-            references, estimates, compute_permutation=False
-        )
-
-    return Comparison(
-        lambda: bss_eval(references, estimates),
-        reference,
-        lambda a, b: {"largest difference, dB": float(np.abs(np.subtract(a[:3], b[:3])).max())},
-    )
-
-
-def training(waveform: np.ndarray) -> Comparison:
-    """Training through fit beside a bare loop with the same module, batches and features.
-
-    The ratio is a share of the throughput of the bare loop: less than 1.
-    """
-    batch = MelChunker(sample_rate=SAMPLE_RATE).fit_transform([waveform])
-    batch = MaskBuilder().fit_transform(batch, [0.5 * waveform])
-    separator = UNetSeparator(
-        batch_size=8,
-        max_epochs=1,
-        validation_fraction=0.0,
-        augmentation=False,
-        precision="float32",
-        random_state=0,
-    )
-    dataset = ExcerptDataset(batch)
-    n_steps = -(-len(dataset) // separator.batch_size)
-    n_bands = dataset.front_end.n_bands
-
-    def reference() -> None:
-        module = MaskEstimator(UNet(), torch.full((n_bands,), -50.0), torch.full((n_bands,), 20.0))
-        module.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.RMSprop(module.parameters(), lr=1e-3)
-        for indices in np.array_split(np.random.default_rng(0).permutation(len(dataset)), n_steps):
-            stems, _ = dataset.__getitems__(list(indices))
-            vocals, accompaniment = stems.unbind(dim=1)
-            excerpts = Excerpts(vocals, accompaniment, dataset.front_end)
-            loss = binary_cross_entropy(module(excerpts.features), excerpts)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-    return Comparison(lambda: separator.fit(batch), reference)
-
-
-# Name -> what makes the comparison from a waveform at SAMPLE_RATE.
-COMPARISONS: dict[str, Callable[[np.ndarray], Comparison]] = {
-    "front end, 1024/128, 128 mels": partial(front_end, 1024, 128, 128),
-    "front end, 2048/512, 256 mels": partial(front_end, 2048, 512, 256),
-    "MelChunker, 1024/128, 128 mels": partial(chunks, 1024, 128, 128),
-    "MelChunker, 2048/512, 256 mels": partial(chunks, 2048, 512, 256),
-    "griffin-lim, 1024/128, 10 iterations": partial(phase_reconstruction, 1024, 128, 10, 0.0),
-    "griffin-lim, 2048/512, 10 iterations": partial(phase_reconstruction, 2048, 512, 10, 0.0),
-    "fast griffin-lim, 1024/128, 10 iterations": partial(phase_reconstruction, 1024, 128, 10, 0.99),
-    "bss_eval, two sources": scores,
-    "training of a U-Net through fit, 1024/128, 128 mels": training,
-}
-
-
-def measure(comparison: Comparison, repeats: int) -> dict[str, Any]:
-    """Time both in turns, after one warm-up each that also shows that they agree."""
-    agreement = comparison.agreement(comparison.ours(), comparison.reference())
-    ours, reference = [], []
-    for _ in range(repeats):
-        ours.append(_seconds(comparison.ours))
-        reference.append(_seconds(comparison.reference))
-    ratios = [slow / fast for fast, slow in zip(ours, reference, strict=True)]
-    return {
-        "ours, s": median(ours),
-        "reference, s": median(reference),
-        "ratio": median(ratios),
-        "ratios": ratios,
-        "agreement": agreement,
-    }
-
-
-def _seconds(job: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    job()
-    return time.perf_counter() - start
+Row = dict[str, Any]
 
 
 def main() -> None:
@@ -232,48 +45,235 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="length of the audio")
-    parser.add_argument("--repeats", type=int, default=15, help="turns of each comparison")
+    parser.add_argument("--repeats", type=int, default=9, help="turns, fewer of what takes long")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of torch")
+    parser.add_argument(
+        "--lengths", type=float, nargs="*", default=[10, 60, 600, 3600], help="seconds to grow to"
+    )
+    parser.add_argument("--tracks", type=int, nargs="*", default=[1, 4, 16], help="numbers of them")
+    parser.add_argument("--limit", type=float, default=15.0, help="seconds of a call while growing")
     parser.add_argument("--only", default="", help="comparisons whose names hold this text")
-    parser.add_argument("--output", help="JSON file (default: benchmarks/results/speed.*)")
+    parser.add_argument("--results", type=Path, help="folder of the tables; none with --only")
+    parser.add_argument("--plot", action="store_true", help="draw the results that there are")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="file that is drawn")
     options = parser.parse_args()
+    folder = options.results or FOLDER
+    if options.plot:
+        draw(json.loads((folder / "speed.json").read_text()), options.picture)
+        return
 
-    songs = make_songs(1, options.seconds, sample_rate=SAMPLE_RATE, random_state=0)
-    waveform = np.ascontiguousarray(songs.mixtures[0], dtype=np.float32)
-    jobs = [
-        (name, threads)
-        for name in COMPARISONS
-        if options.only in name
-        for threads in options.threads
-    ]
-    if not jobs:
+    names = [name for name in COMPARISONS if options.only in name]
+    if not names:
         parser.error(f"--only {options.only!r} matches none of: {'; '.join(COMPARISONS)}")
-    results = []
-    for name, threads in tqdm(jobs):
-        torch.set_num_threads(threads)
-        measured = measure(COMPARISONS[name](waveform), options.repeats)
-        results.append({"name": name, "threads": threads, **measured})
-
-    table = markdown_table([_row(result) for result in results])
-    print(table)
-    record = {"options": vars(options), "comparisons": results}
-    if options.output:
-        text = json.dumps({**environment(), **record}, indent=2)
-        Path(options.output).write_text(text + "\n")
-    elif not options.only:
-        write("speed", record, table)
-
-
-def _row(result: dict[str, Any]) -> dict[str, Any]:
-    agreement = "; ".join(f"{key} {value:.4g}" for key, value in result["agreement"].items())
-    return {
-        "comparison": result["name"],
-        "threads": result["threads"],
-        "ours, s": f"{result['ours, s']:.4f}",
-        "reference, s": f"{result['reference, s']:.4f}",
-        "ratio": result["ratio"],
-        "agreement": agreement,
+    record: dict[str, Any] = {
+        "options": settings(options),
+        "machine": [machine(threads) for threads in options.threads],
+        **{part: [] for part in PARTS},
     }
+    for name in tqdm(names):
+        for part, rows in zip(PARTS, measure(name, options), strict=True):
+            record[part] += rows
+    if not record["comparisons"]:
+        parser.error("No reference of these comparisons is installed.")
+    text = tables(record)
+    print(text)
+    if options.results or not options.only:
+        write("speed", record, text, folder)
+
+
+def measure(name: str, options: argparse.Namespace) -> tuple[list[Row], list[Row], list[Row]]:
+    """One comparison: what turns took, how the jobs grow, and what ours are busy with."""
+    comparison = COMPARISONS[name]
+    seconds = options.seconds * comparison.share
+    jobs = comparison.make(seconds, 1)
+    references = {}
+    for reference, job in jobs.references.items():
+        if reason := reason_missing(reference):
+            print(f"{name}: without {reference}: {reason}", file=sys.stderr)
+        else:
+            references[reference] = job
+    if not references:
+        return [], [], []
+    compared = compare(name, seconds, jobs, references, options)
+    busy = [
+        {"name": name, "job": label, "operations": busiest(job)} for label, job in jobs.ours.items()
+    ]
+    lengths = sorted({seconds, *options.lengths})
+    series = {"length": [(each, 1) for each in lengths if each <= comparison.longest]}
+    if comparison.takes_many:
+        series["tracks"] = [(TRACK_SECONDS, count) for count in options.tracks]
+    labels = [*references] if comparison.grows_with else [*jobs.ours, *references]
+    del jobs, references  # what they hold need not be there while others grow
+    grown = [
+        grow(name, label, by, sizes, options)
+        for label, (by, sizes) in product(labels, series.items())
+        if sizes
+    ]
+    return compared, grown, busy
+
+
+def compare(
+    name: str, seconds: float, jobs: Jobs, references: dict[str, Job], options: argparse.Namespace
+) -> list[Row]:
+    """Rows of one comparison: each of ours beside each reference, by number of threads."""
+    rows = []
+    products = {
+        label: count_products(job) if jobs.work.products is None else jobs.work.products
+        for label, job in jobs.ours.items()
+    }
+    whole = COMPARISONS[name].share == 1.0
+    for threads in options.threads if whole else [max(options.threads)]:
+        torch.set_num_threads(threads)
+        results = {label: job() for label, job in {**jobs.ours, **references}.items()}
+        turns = time_in_turns({**jobs.ours, **references}, options.repeats)
+        for ours, reference in product(jobs.ours, references):
+            ratios = [slow / fast for fast, slow in zip(turns[ours], turns[reference], strict=True)]
+            rows.append(
+                {
+                    "name": name,
+                    "ours": ours,
+                    "reference": reference,
+                    "audio, s": seconds,
+                    "threads": threads,
+                    "ours, s": median(turns[ours]),
+                    "reference, s": median(turns[reference]),
+                    "ratio": median(ratios),
+                    "ratios": ratios,
+                    "agreement": jobs.agreement(results[ours], results[reference]),
+                    "floors, s": floors(jobs.work, products[ours], threads),
+                }
+            )
+    return rows
+
+
+def grow(name: str, job: str, by: str, sizes: list[tuple[float, int]], options: Any) -> Row:
+    """How time and memory of a job grow with the length or the number of tracks."""
+    points = growth(name, job, sizes, max(options.threads), options.limit)
+    size = SIZES[by]
+    return {
+        "name": COMPARISONS[name].grows_with or name,
+        "job": job,
+        "by": by,
+        "points": points,
+        "exponent of time": exponent(points, size, "time, s"),
+        "exponent of memory": exponent(points, size, "memory, MB"),
+        "too long": [
+            {"seconds": seconds, "tracks": tracks}[size] for seconds, tracks in sizes[len(points) :]
+        ],
+    }
+
+
+def tables(record: dict[str, Any]) -> str:
+    """All that was measured, in words and Markdown."""
+    threads = max(record["options"]["threads"])
+    rates = [
+        {key: f"{value:.0f}" for key, value in machine.items()} for machine in record["machine"]
+    ]
+    parts = [
+        markdown_table([_compared(row, record["growth"]) for row in record["comparisons"]]),
+        "Memory is what the peak of one call adds to the process. A limit is the share of our time "
+        "that the work which nothing can do without would take at the rates of this machine:",
+        markdown_table(rates),
+        f"## Growth\n\nEach job in a process of its own, on {threads} threads. The exponents are "
+        "slopes of the logarithms: 1 is proportional.",
+    ]
+    limit = record["options"]["limit"]
+    for by, unit in {"length": "s", "tracks": f"tracks of {TRACK_SECONDS:g} s"}.items():
+        grown = [row for row in record["growth"] if row["by"] == by]
+        sizes = sorted({point[SIZES[by]] for row in grown for point in row["points"]})
+        if grown:
+            parts.append(markdown_table([_grown(row, sizes, unit, limit) for row in grown]))
+    busy = [
+        {"comparison": row["name"], "job": row["job"], "largest shares": _busiest(row)}
+        for row in record["busiest"]
+    ]
+    parts += ["## Where our time goes\n\nOn one thread.", markdown_table(busy)]
+    return "\n\n".join(parts)
+
+
+def _compared(row: Row, grown: list[Row]) -> Row:
+    """A line of the main table."""
+    name = COMPARISONS[row["name"]].grows_with or row["name"]
+    memory = {
+        series["job"]: point["memory, MB"]
+        for series in grown
+        for point in series["points"]
+        if (series["name"], series["by"]) == (name, "length")
+        and point["seconds"] == row["audio, s"]
+    }
+    limits = {
+        name: f"{name} {100 * seconds / row['ours, s']:.0f} %"
+        for name, seconds in row["floors, s"].items()
+        if seconds > 0.01 * row["ours, s"]
+    }
+    largest = sorted(limits, key=row["floors, s"].__getitem__, reverse=True)
+    return {
+        "comparison": row["name"],
+        "audio, s": f"{row['audio, s']:g}",
+        "ours": row["ours"],
+        "reference": row["reference"],
+        "threads": row["threads"],
+        "ours, s": f"{row['ours, s']:.4f}",
+        "reference, s": f"{row['reference, s']:.4f}",
+        "ratio": row["ratio"],
+        **{
+            f"{side}, MB": f"{memory[row[side]]:.0f}" if row[side] in memory else ""
+            for side in ("ours", "reference")
+        },
+        "limits": ", ".join(limits[name] for name in largest),
+        "agreement": "; ".join(f"{key} {value:.4g}" for key, value in row["agreement"].items()),
+    }
+
+
+def _grown(row: Row, sizes: list[float], unit: str, limit: float) -> Row:
+    """A line of a table of growth."""
+    cells = dict.fromkeys(row["too long"], f"over {limit:g} s") | {
+        point[SIZES[row["by"]]]: f"{point['time, s']:.3g} s, {point['memory, MB']:.0f} MB"
+        for point in row["points"]
+    }
+    exponents = {
+        name: "" if row[name] is None else row[name]
+        for name in ("exponent of time", "exponent of memory")
+    }
+    return {
+        "comparison": row["name"],
+        "job": row["job"],
+        **{f"{size:g} {unit}": cells.get(size, "") for size in sizes},
+        **exponents,
+    }
+
+
+def _busiest(row: Row) -> str:
+    return ", ".join(f"{each['name']} {100 * each['share']:.0f} %" for each in row["operations"])
+
+
+def draw(record: dict[str, Any], file: Path) -> None:
+    """Time over length, a panel for each comparison: ours drawn through, references dashed."""
+    from matplotlib.figure import Figure
+
+    grown = [row for row in record["growth"] if row["by"] == "length" and row["points"]]
+    names = list(dict.fromkeys(row["name"] for row in grown))
+    ours = {(row["name"], row["ours"]) for row in record["comparisons"]}
+    n_columns = min(3, len(names))
+    n_rows = -(-len(names) // n_columns)
+    figure = Figure(figsize=(4 * n_columns, 2.6 * n_rows), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+    for axis, name in zip(axes.flat, names, strict=False):
+        for row in grown:
+            if row["name"] == name:
+                line = "o-" if (name, row["job"]) in ours else "s--"
+                lengths = [point["seconds"] for point in row["points"]]
+                times = [point["time, s"] for point in row["points"]]
+                axis.loglog(lengths, times, line, markersize=3, label=row["job"])
+        axis.set_title(name, fontsize=9)
+        axis.legend(fontsize=7)
+        axis.grid(alpha=0.3)
+    for axis in axes.flat[len(names) :]:
+        axis.remove()
+    figure.supxlabel("seconds of audio")
+    figure.supylabel("time in seconds")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=70)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The comparison of all separators on a made-up data set, its helpers, and other scripts."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from sklearn.pipeline import Pipeline
 
 import sksep
@@ -24,14 +26,20 @@ NAMES = ("mixture", "unet", "oracle_ratio")
 def helpers():
     """The modules beside the scripts."""
     sys.path.insert(0, str(BENCHMARKS))
+    import _comparisons
     import _data
+    import _measuring
     import _models
     import _records
     import _scores
     import package_models
     import pretrained
+    import speed
 
-    modules = (_data, _models, _records, _scores, package_models, pretrained)
+    modules = (
+        *(_comparisons, _data, _measuring, _models, _records, _scores),
+        *(package_models, pretrained, speed),
+    )
     yield {module.__name__: module for module in modules}
     sys.path.remove(str(BENCHMARKS))
 
@@ -284,3 +292,87 @@ def test_gpu_runs_on_a_cpu(tmp_path):
     (row,) = record["separation"]
     assert row["song, s"] == 2.0 and row["times real time"] > 0
     assert path.with_suffix(".md").read_text().count("| U-Net |") == 1
+
+
+class TestSpeed:
+    @pytest.mark.slow
+    def test_results(self, tmp_path):
+        command = [sys.executable, BENCHMARKS / "speed.py", "--only", "MelChunker, 1024"]
+        command += ["--seconds", "1", "--repeats", "1", "--threads", "1", "--lengths", "2"]
+        command += ["--tracks", "1", "2", "--results", tmp_path]
+        subprocess.run(list(map(str, command)), check=True, capture_output=True)
+        record = json.loads((tmp_path / "speed.json").read_text())
+        (row,) = record["comparisons"]
+        assert (row["ours"], row["reference"]) == ("sksep", "librosa")
+        assert row["ratio"] == pytest.approx(row["reference, s"] / row["ours, s"])
+        assert 0 < row["floors, s"]["memory"] < row["floors, s"]["FFT"]
+        grown = {(series["job"], series["by"]): series for series in record["growth"]}
+        assert len(grown) == len(record["growth"]) == 4
+        points = grown["sksep", "length"]["points"]
+        assert [(point["seconds"], point["tracks"]) for point in points] == [(1, 1), (2, 1)]
+        assert min(point["time, s"] for point in points) > 0
+        # At the least the waveform of two seconds as float32, and the spectrogram.
+        assert points[1]["memory, MB"] > 2 * 4 * (16000 + 125 * 128) / 1e6
+        assert [len(row["operations"]) for row in record["busiest"]] == [3]
+        table = (tmp_path / "speed.md").read_text()
+        for text in ("| librosa | 1 |", "2 tracks of 10 s", "exponent of memory", "largest shares"):
+            assert text in table
+
+    def test_jobs_agree(self, helpers):
+        comparisons = helpers["_comparisons"].COMPARISONS
+        bounds = {
+            "front end, 1024/128, 128 mels": 0.01,
+            "bss_eval, two sources": 1e-6,
+            "K-means of embeddings, 1024/128, 128 mels": 1.0,
+        }
+        for name, bound in bounds.items():
+            jobs = comparisons[name].make(0.5, 1)
+            results = (next(iter(way.values()))() for way in (jobs.ours, jobs.references))
+            (value,) = jobs.agreement(*results).values()
+            assert 0 < value <= bound, name
+
+    def test_work(self, helpers):
+        """A second: 125 hops, and 16000 samples of 2 references and 2 estimates."""
+        comparisons = helpers["_comparisons"].COMPARISONS
+        work = comparisons["griffin-lim, 1024/128, 10 iterations"].make(1.0, 1).work
+        assert work.transforms == ((1024, torch.float32, 126 * 21),)
+        assert work.n_bytes == 4 * 126 * 513 * 11
+        work = comparisons["bss_eval, two sources"].make(1.0, 3).work
+        assert work.products == pytest.approx(3 * (1024**3 + 512**3) / 3)
+        assert work.transforms[0][2] * 4096 == 3 * 4 * 16000
+
+    def test_measures(self, helpers):
+        measuring = helpers["_measuring"]
+        points = [{"seconds": x, "time, s": 0.1 * x**2} for x in (1, 10, 60)]
+        assert measuring.exponent(points, "seconds", "time, s") == pytest.approx(2.0)
+        assert measuring.exponent(points[:1], "seconds", "time, s") is None
+        one, other = torch.ones(3, 4), torch.ones(4, 5)
+        assert measuring.count_products(lambda: one @ other) == 2 * 3 * 4 * 5
+        calls = []
+        jobs = {name: lambda name=name: calls.append(name) for name in "ab"}
+        turns = measuring.time_in_turns(jobs, 3)
+        assert calls == list("ababab") and set(map(len, turns.values())) == {3}
+
+    def test_references_that_are_missing_are_left_out(self, helpers, monkeypatch, capsys):
+        speed = helpers["speed"]
+        monkeypatch.setattr(speed, "reason_missing", lambda reference: "No module named 'it'")
+        options = argparse.Namespace(seconds=0.5)
+        assert speed.measure("front end, 1024/128, 128 mels", options) == ([], [], [])
+        assert "without librosa: No module named 'it'" in capsys.readouterr().err
+
+    def test_drawing(self, helpers, tmp_path):
+        series = [
+            {
+                "name": name,
+                "job": job,
+                "by": "length",
+                "points": [{"seconds": x, "time, s": 0.1 * x} for x in (1, 10)],
+            }
+            for name in ("front end", "bss_eval")
+            for job in ("sksep", "librosa")
+        ]
+        ours = [{"name": "front end", "ours": "sksep"}, {"name": "bss_eval", "ours": "sksep"}]
+        file = tmp_path / "speed.svg"
+        helpers["speed"].draw({"comparisons": ours, "growth": series}, file)
+        assert "stroke-dasharray" in (text := file.read_text())
+        assert all(f"<!-- {words} -->" in text for words in ("front end", "bss_eval", "librosa"))

@@ -50,12 +50,42 @@ def _oracle(result: dict[str, Any]) -> Named:
 
 
 def _speed(result: dict[str, Any]) -> Named:
-    """speed_<what>_<threads>_ours_ms and _reference_ms."""
-    for row in result["comparisons"]:
-        threads = "1_thread" if row["threads"] == 1 else f"{row['threads']}_threads"
-        for side in ("ours", "reference"):
-            name = f"speed_{slug(row['name'])}_{threads}_{side}_ms"
-            yield name, f"{1000 * row[f'{side}, s']:.0f}"
+    """speed_<what>_<threads>_<whose>_ms, ratios, and separation beside other projects' models."""
+    rows, by_threads = result["comparisons"], {1: "1 thread", 2: "2 threads"}
+    times = {
+        f"speed_{slug(row['name'])}_{slug(by_threads[row['threads']])}_{slug(row[side])}_ms": (
+            f"{1000 * row[f'{side}, s']:.0f}"
+        )
+        for row in rows
+        for side in ("ours", "reference")
+    }
+    yield from times.items()
+
+    ratios: dict[tuple[str, str, str], dict[int, str]] = {}
+    for row in rows:
+        compared = ratios.setdefault((row["name"], row["ours"], row["reference"]), {})
+        compared[row["threads"]] = f"{row['ratio']:.2f}"
+    lines = (
+        (name, reference, *(values.get(threads, "") for threads in by_threads))
+        for (name, ours, reference), values in ratios.items()
+        if ours == "sksep"
+    )
+    yield "speed", Table(("what", "beside", *by_threads.values()), tuple(lines))
+
+    threads = max(row["threads"] for row in rows)
+    separation = [row for row in rows if row["ours"] != "sksep" and row["threads"] == threads]
+    lines = (
+        (
+            row["ours"],
+            f"{row['audio, s'] / row['ours, s']:.1f}",
+            f"{row['ratio']:.2f}",
+            f"{find(separation, ours=row['ours'], reference='HTDemucs')['ratio']:.2f}",
+        )
+        for row in separation
+        if row["reference"] == "Open-Unmix"
+    )
+    header = ("model", "times real time", "times as fast as Open-Unmix's vocals", "as HTDemucs")
+    yield "peers", Table(header, tuple(lines))
 
 
 def _memory(result: dict[str, Any]) -> Named:
@@ -93,17 +123,6 @@ def _large_sets(result: dict[str, Any]) -> Named:
         "prepared, times real time": "{speed}",
     }
     yield "large_sets", table(rows, columns)
-
-
-def _peers(result: dict[str, Any]) -> Named:
-    """Speed of separation beside other projects' models of random weights."""
-    columns = {
-        "model": "{model}",
-        "times real time": "{times real time:.1f}",
-        "times as fast as Open-Unmix's vocals": "{times as fast as Open-Unmix, vocals:.2f}",
-        "as HTDemucs": "{times as fast as HTDemucs:.2f}",
-    }
-    yield "peers", table(result["rows"], columns)
 
 
 def _separate(result: dict[str, Any]) -> Named:
@@ -214,7 +233,6 @@ COLLECTORS: Collectors = {
     ("speed",): _speed,
     ("memory",): _memory,
     ("large_sets",): _large_sets,
-    ("peers",): _peers,
     ("separate",): _separate,
     ("activity",): _activity,
     ("mask_exponent-mir1k", "mask_exponent-musdb18"): _mask_exponent,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -154,10 +155,12 @@ def bss_eval(
     if pairs.any():
         rows, columns = np.flatnonzero(~silent_references), np.flatnonzero(pairs.any(axis=0))
         audible_pairs = pairs[np.ix_(rows, columns)]
+        # Lists of rows, which are views: arrays of them would be copies.
+        heard = [true[row] for row in rows], [estimated[column] for column in columns]
         if backend == "sksep":
-            values = _scores_of_pairs(true[rows], estimated[columns], audible_pairs, filter_length)
+            values = _scores_of_pairs(*heard, audible_pairs, filter_length)
         else:
-            values = _mir_eval_scores_of_pairs(true[rows], estimated[columns], audible_pairs)
+            values = _mir_eval_scores_of_pairs(*heard, audible_pairs)
         scores[np.ix_(np.arange(3), rows, columns)] = values
     permutation = np.arange(n_sources)
     if compute_permutation:
@@ -186,15 +189,17 @@ def own_source_sdr(reference: Array, estimates: Array, filter_length: int) -> Ar
     audible = np.flatnonzero(~is_silent(estimates))
     if len(audible):
         every_pair = np.ones((1, len(audible)), dtype=bool)
-        sdr[audible] = _scores_of_pairs(
-            reference[None], estimates[audible], every_pair, filter_length
-        )[0, 0]
+        heard = [estimates[index] for index in audible]
+        sdr[audible] = _scores_of_pairs([reference], heard, every_pair, filter_length)[0, 0]
     return sdr
 
 
 @with_one_blas_thread
 def _scores_of_pairs(
-    references: Array, estimates: Array, pairs: npt.NDArray[np.bool_], filter_length: int
+    references: Sequence[Array],
+    estimates: Sequence[Array],
+    pairs: npt.NDArray[np.bool_],
+    filter_length: int,
 ) -> Array:
     """SDR, SIR and SAR, shape (3, n_references, n_estimates), NaN where `pairs` is False.
 
@@ -203,10 +208,10 @@ def _scores_of_pairs(
     """
     # The scores do not depend on scale, and unit peaks keep the energies in range.
     n_references, n_estimates = pairs.shape
-    waveforms = np.concatenate([references, estimates])
+    waveforms = np.stack([*references, *estimates])
     waveforms /= np.maximum(waveforms.max(axis=1), -waveforms.min(axis=1))[:, None]
-    references, estimates = waveforms[:n_references], waveforms[n_references:]
-    correlations = correlate(references, waveforms, filter_length)
+    true, estimated = waveforms[:n_references], waveforms[n_references:]
+    correlations = correlate(true, waveforms, filter_length)
     products = correlations[:, n_references:].transpose(1, 0, 2).reshape(n_estimates, -1)
     gram = gram_matrix(correlations[:, :n_references])
     solver = GramSolver(gram)
@@ -223,11 +228,11 @@ def _scores_of_pairs(
             if n_references == 1:  # nothing interferes; rounding must not say otherwise
                 own_filters = filters[j]
             energies = _correlated_energies(
-                gram, products[j], estimates[j] @ estimates[j], own_filters, filters[j]
+                gram, products[j], estimated[j] @ estimated[j], own_filters, filters[j]
             )
             if energies is None:
-                filtered = filtered or _FilteredEnergies(references, filter_length)
-                energies = filtered(estimates[j], own_filters, filters[j])
+                filtered = filtered or _FilteredEnergies(true, filter_length)
+                energies = filtered(estimated[j], own_filters, filters[j])
             scores[:, i, j] = (
                 decibels(energies.target, energies.distortion),
                 decibels(energies.target, energies.interference),
@@ -297,7 +302,7 @@ class _FilteredEnergies:
 
 
 def _mir_eval_scores_of_pairs(
-    references: Array, estimates: Array, pairs: npt.NDArray[np.bool_]
+    references: Sequence[Array], estimates: Sequence[Array], pairs: npt.NDArray[np.bool_]
 ) -> Array:
     """The same by mir_eval, which scores equally many estimates and references in order."""
     import mir_eval.separation  # slow to import, and not needed otherwise
@@ -314,7 +319,7 @@ def _mir_eval_scores_of_pairs(
         with warnings.catch_warnings(), np.errstate(divide="ignore"):
             warnings.simplefilter("ignore", FutureWarning)  # deprecated in mir_eval 0.8
             values = mir_eval.separation.bss_eval_sources(
-                references, np.array(stand_in), compute_permutation=False
+                np.stack(references), np.stack(stand_in), compute_permutation=False
             )
         for i in range(n_references):
             for j in chosen[i]:

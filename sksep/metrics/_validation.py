@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float64]
 def check_sources(
     references: Any, estimates: Any, *, with_channels: bool = False
 ) -> tuple[Array, Array]:
-    """Float64 copies of two equally shaped stacks of waveforms.
+    """Two equally shaped stacks of waveforms as float64; they may be those given, uncopied.
 
     The shape is (n_sources, n_samples), or (n_sources, n_channels, n_samples) where
     `with_channels` allows it (a missing channel axis is then inserted).
@@ -51,7 +51,10 @@ def check_sources(
 
 
 def check_waveform(waveform: Any, name: str) -> Array:
-    """One track, (n_samples,) or (n_channels, n_samples), as float64 (n_channels, n_samples)."""
+    """One track, (n_samples,) or (n_channels, n_samples), as float64 (n_channels, n_samples).
+
+    It may share the memory of the one given.
+    """
     array = _to_float64(waveform, name)
     if array.ndim not in (1, 2):
         raise ValueError(
@@ -122,7 +125,7 @@ def _to_float64(waveform: Any, name: str) -> Array:
         raise TypeError(f"{name} has dtype {array.dtype}; give real numbers.")
     if array.size == 0:
         raise ValueError(f"{name} is empty (shape {array.shape}); give at least one sample.")
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)
 
 
 def _check_finite(array: Array, name: str) -> None:

@@ -336,13 +336,14 @@ def log_mel(
 
     def work(block: tuple[int, slice]) -> None:
         block_result = result[block]
-        powers = power(torch.fft.rfft(frames[block] * taper))
+        spectra = torch.fft.rfft(frames[block] * taper)
         if bands is None:
-            block_result.copy_(powers)
+            block_result.copy_(power(spectra))
         else:
+            squares = torch.view_as_real(spectra).flatten(-2).square_()
             # Products into a given result are taken in full precision also under autocast.
-            for band, bins, weights in bands:
-                torch.matmul(powers[:, bins], weights, out=block_result[:, band])
+            for band, parts, weights in bands:
+                torch.matmul(squares[:, parts], weights, out=block_result[:, band])
         block_result.clamp_(min=floor).log10_().mul_(10.0)
 
     in_parallel = parallel_map(count_workers(waveforms.device, len(blocks)))
@@ -473,9 +474,11 @@ def _padded(waveforms: Tensor, n_fft: int, center: bool) -> Tensor:
 
 
 def _compact_bands(filter_bank: Tensor) -> list[tuple[slice, slice, Tensor]]:
-    """Groups of neighbouring bands with the bins that they hear and the weights of those.
+    """Groups of neighbouring bands, and what they hear of the spectra: which parts, and weights.
 
-    Mel bands hear few bins each: products over these alone take a third of the time.
+    Mel bands hear few bins each: products over these alone take a third of the time. The products
+    also add the squares of real and imaginary parts, neighbours in memory, so that bin k has the
+    parts 2 k and 2 k + 1 of equal weight; to add them before takes longer.
     """
     groups = []
     for start in range(0, filter_bank.shape[0], _BANDS_PER_PRODUCT):
@@ -485,8 +488,8 @@ def _compact_bands(filter_bank: Tensor) -> list[tuple[slice, slice, Tensor]]:
         groups.append(
             (
                 slice(start, start + len(weights)),
-                slice(low, high),
-                weights[:, low:high].T.contiguous(),
+                slice(2 * low, 2 * high),
+                weights[:, low:high].T.repeat_interleave(2, dim=0),
             )
         )
     return groups

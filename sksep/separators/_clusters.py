@@ -65,18 +65,16 @@ class Clusters:
             # A label of -1, noise, is no cluster.
             of_label = np.append(self.sings, False)
             return torch.from_numpy(of_label[self.predict(flat.numpy())]).float().reshape(shape)
-        squares = self._squared_distances(flat)
+        # Squared distances less the square of the embedding, which no comparison needs.
+        centroids = torch.from_numpy(self.centroids).to(flat)
+        squares = torch.addmm(centroids.square().sum(dim=1), flat, centroids.T, alpha=-2.0)
         sings = torch.from_numpy(self.sings)
         if not soft:
             return sings[squares.argmin(dim=1)].float().reshape(shape)
+        squares += flat.square().sum(dim=1, keepdim=True)
         memberships = 1.0 / squares.clamp_min(1e-9)
         vocals = memberships[:, sings].sum(dim=1)
         return (vocals / memberships.sum(dim=1)).reshape(shape)
-
-    def _squared_distances(self, embeddings: Tensor) -> Tensor:
-        centroids = torch.from_numpy(self.centroids).to(embeddings)
-        squares = embeddings.square().sum(dim=1, keepdim=True) + centroids.square().sum(dim=1)
-        return torch.addmm(squares, embeddings, centroids.T, alpha=-2.0)
 
 
 def fit_clusters(clusterer: Any, sample: FloatArray, name: Namer, fallback: Clusters) -> Clusters:
@@ -106,10 +104,9 @@ def fit_clusters(clusterer: Any, sample: FloatArray, name: Namer, fallback: Clus
     labels = _positions(labels, found)
     if len(found) < 2:
         return fallback
-    counts = np.bincount(labels[labels >= 0], minlength=len(found))
-    totals = np.zeros((len(found), sample.shape[1]))
-    np.add.at(totals, labels[labels >= 0], sample[labels >= 0])
-    centroids = (totals / counts[:, None]).astype(np.float32)
+    centroids = np.stack(
+        [sample[labels == index].mean(axis=0, dtype=np.float64) for index in range(len(found))]
+    ).astype(np.float32)
     scores = name(labels, centroids)
     sings = np.arange(len(found)) == np.argmax(scores)
     if len(found) > 2:
