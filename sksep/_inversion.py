@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sksep._batch import TrackRecord, as_tensor
 from sksep._tracks import FloatArray
@@ -80,7 +81,10 @@ class BlockInverter:
         device: torch.device | str = "cpu",
     ) -> None:
         self._grid = grid = native_grid(front_end, sample_rate)
-        self._lift = front_end.lift_matrix(sample_rate, grid.n_fft).to(device)
+        lift = front_end.lift_matrix(sample_rate, grid.n_fft)
+        # All bins above what the model hears have the same column.
+        self._n_equal = int((lift == lift[:, -1:]).all(dim=0).sum())
+        self._lift = lift[:, : lift.shape[1] - self._n_equal + 1].to(device)
         self._rows_per_frame = (grid.hop_length / sample_rate) * (
             front_end.sample_rate / front_end.hop_length
         )
@@ -129,6 +133,7 @@ class BlockInverter:
         samples = torch.tensor(block, device=self._device)
         positions = self._positions(start, samples.shape[-1]) - first_row
         block_mask = interpolate_frames(mask, positions.to(self._device)) @ self._lift
+        block_mask = functional.pad(block_mask, (0, self._n_equal - 1), mode="replicate")
         generator = torch.Generator(self._device).manual_seed(self._inversion.seed + start)
         estimate = _invert_block(samples, block_mask, self._grid, self._inversion, generator)
         return estimate.cpu().numpy()
