@@ -17,6 +17,7 @@ from sksep.nn.mask_estimator import (
     band_statistics,
     in_batches,
     join_batches,
+    split_for_workers,
 )
 from sksep.nn.singing_voice_unet import SingingVoiceUNet
 from sksep.nn.unet import UNet, crop, pad_to_multiple
@@ -156,6 +157,20 @@ def test_channels_last_gives_the_same_logits(architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_separating_gives_the_logits_that_gradients_flow_through(architecture):
+    network = make(architecture, n_filters=4)
+    for seed in range(3):  # statistics that normalise
+        network(3.0 * features(4, 1, 32, 32, seed=seed) + 1.0)
+    network.eval()
+    inputs = features(2, 1, 33, 50)
+    expected = network(inputs)
+    with torch.no_grad():
+        torch.testing.assert_close(network(inputs), expected, atol=1e-5, rtol=1e-4)
+        network.train()
+        assert not torch.allclose(network(inputs), expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_evaluation_is_deterministic_and_training_drops_out(architecture):
     network = make(architecture, n_filters=4, dropout=0.5)
     inputs = features(2, 1, 32, 32)
@@ -280,3 +295,19 @@ def test_the_batch_size_does_not_change_masks():
     torch.testing.assert_close(masks[0], masks[1], atol=1e-5, rtol=0.0)
     torch.testing.assert_close(masks[0], masks[2], atol=1e-5, rtol=0.0)
     assert all((mask >= 0).all() and (mask <= 1).all() for mask in masks)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_threads_share_the_chunks_and_keep_their_order(n_threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        chunks = torch.arange(11.0)[:, None, None].expand(11, 128, 256)
+        batches = split_for_workers(chunks, 8, torch.device("cpu"))
+        masks = in_batches(lambda part: part, batches, device=torch.device("cpu"))
+        assert torch.equal(torch.cat(list(masks)), chunks)
+    finally:
+        torch.set_num_threads(before)
+    sizes = [len(batch) for batch in batches]
+    assert sizes == {1: [4, 4, 3], 2: [3, 3, 3, 2], 3: [4, 4, 3]}[n_threads]
+    assert [len(part) for part in split_for_workers(chunks, 8, torch.device("meta"))] == [8, 3]

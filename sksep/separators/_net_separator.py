@@ -31,6 +31,7 @@ from sksep.nn.mask_estimator import (
     band_statistics,
     in_batches,
     join_batches,
+    split_for_workers,
 )
 from sksep.separators._base import BaseSeparator, training_batch
 from sksep.training._augmentation import Augmentation
@@ -322,9 +323,9 @@ class NetSeparator(BaseSeparator):
     def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
         """Masks of chunks (n_chunks, n_frames, n_bands), batch by batch."""
         module = self.net_.module_
-        return self._in_batches(
-            lambda features: self._chunk_masks(module, features), chunks.split(self._batch_size())
-        )
+        device = torch.device(self.net_.device)
+        batches = split_for_workers(chunks, self._batch_size(), device)
+        return self._in_batches(lambda features: self._chunk_masks(module, features), batches)
 
     def _cut(self, record: TrackRecord) -> Tensor:
         """Chunks (n_chunks, n_frames, n_bands) of a track, of the kind that the network knows."""
