@@ -199,12 +199,10 @@ def _interpolate(waveforms: Tensor, ratio: float, n_resampled: int) -> Tensor:
     taps = torch.arange(-half_width, n_frame - half_width, device=waveforms.device)
     taps = taps.to(waveforms.dtype)[:, None]
     n_blocks = -(-n_resampled // _BLOCK)
-    # A slab has blocks of different weights, and those of further periods, which share them.
-    period = _blocks_per_period(ratio)
-    n_different = int(min(period, n_blocks, _SLAB // _BLOCK))
-    n_periods = 1
-    if n_different == period:
-        n_periods = min(-(-n_blocks // n_different), _SLAB // _BLOCK // n_different)
+    # Slabs of equal size. Each has blocks of different weights, and further periods of the same.
+    n_slab = -(-n_blocks // -(-n_blocks // (_SLAB // _BLOCK)))
+    n_different = int(min(_blocks_per_period(ratio), n_slab))
+    n_periods = -(-n_slab // n_different)
     n_slab = n_different * n_periods
     further = torch.arange(n_periods) * round(n_different * _BLOCK / ratio)
     last = math.floor(-(-n_blocks // n_slab) * n_slab * _BLOCK / ratio) + n_frame
