@@ -83,7 +83,8 @@ class BlockInverter:
         self._grid = grid = native_grid(front_end, sample_rate)
         lift = front_end.lift_matrix(sample_rate, grid.n_fft)
         # All bins above what the model hears have the same column.
-        self._n_equal = int((lift == lift[:, -1:]).all(dim=0).sum())
+        equal = (lift == lift[:, -1:]).all(dim=0)
+        self._n_equal = int(equal.flip(0).cumprod(0).sum())
         self._lift = lift[:, : lift.shape[1] - self._n_equal + 1].to(device)
         self._rows_per_frame = (grid.hop_length / sample_rate) * (
             front_end.sample_rate / front_end.hop_length
