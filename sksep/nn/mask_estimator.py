@@ -14,11 +14,6 @@ from sksep.nn.chunks import CrossFader
 from sksep.nn.front_end import FLOOR_DECIBELS
 from sksep.nn.parallel import count_workers, in_turn, parallel_map
 
-# Bins that a network takes at a time on a CPU: four chunks of 128 frames in 256 bands. Features of
-# larger batches are no quicker to compute, but so large that the C library returns their memory to
-# the system after each layer; smaller ones repeat what is done once per call (measured: 1 to 8).
-_CPU_BATCH_BINS = 4 * 128 * 256
-
 
 class NormalisedNetwork(nn.Module):
     """A network on log-power spectrograms normalised per band.
@@ -124,13 +119,12 @@ def in_batches(
 def split_for_workers(chunks: Tensor, batch_size: int, device: torch.device) -> tuple[Tensor, ...]:
     """Batches of chunks (n_chunks, n_frames, n_bands) for `in_batches`, at most `batch_size` long.
 
-    On a CPU each thread gets equally many, short enough for their features to stay allocated.
+    On a CPU each thread gets equally many of about equal length.
     """
     if device.type != "cpu":
         return chunks.split(batch_size)
-    longest = min(batch_size, max(1, _CPU_BATCH_BINS // chunks[0].numel()))
     n_workers = count_workers(device, len(chunks))
-    n_rounds = -(-len(chunks) // (longest * n_workers))
+    n_rounds = -(-len(chunks) // (batch_size * n_workers))
     return chunks.tensor_split(n_rounds * n_workers)
 
 
