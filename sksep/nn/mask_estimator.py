@@ -119,13 +119,15 @@ def in_batches(
 def split_for_workers(chunks: Tensor, batch_size: int, device: torch.device) -> tuple[Tensor, ...]:
     """Batches of chunks (n_chunks, n_frames, n_bands) for `in_batches`, at most `batch_size` long.
 
-    On a CPU each thread gets equally many of about equal length.
+    On a CPU each thread gets equally many chunks; those that are left come last, for all of them.
     """
     if device.type != "cpu":
         return chunks.split(batch_size)
     n_workers = count_workers(device, len(chunks))
-    n_rounds = -(-len(chunks) // (batch_size * n_workers))
-    return chunks.tensor_split(n_rounds * n_workers)
+    n_shared = len(chunks) // n_workers * n_workers
+    n_rounds = -(-n_shared // (batch_size * n_workers))
+    batches = chunks[:n_shared].tensor_split(n_rounds * n_workers)
+    return (*batches, *chunks[n_shared:].split(batch_size)) if n_shared < len(chunks) else batches
 
 
 def join_batches(parts: Iterable[Tensor], step: int, n_total_frames: int) -> Tensor:
