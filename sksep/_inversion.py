@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sksep._batch import TrackRecord, as_tensor
 from sksep._tracks import FloatArray
@@ -81,7 +82,11 @@ class BlockInverter:
         device: torch.device | str = "cpu",
     ) -> None:
         self._grid = grid = native_grid(front_end, sample_rate)
-        self._lift = front_end.lift_matrix(sample_rate, grid.n_fft).to(device)
+        lift = front_end.lift_matrix(sample_rate, grid.n_fft)
+        # All bins above what the model hears have the same column.
+        equal = (lift == lift[:, -1:]).all(dim=0)
+        self._n_equal = int(equal.flip(0).cumprod(0).sum())
+        self._lift = lift[:, : lift.shape[1] - self._n_equal + 1].to(device)
         self._rows_per_frame = (grid.hop_length / sample_rate) * (
             front_end.sample_rate / front_end.hop_length
         )
@@ -149,6 +154,7 @@ class BlockInverter:
         """The block under a mask of the bands at each of its frames."""
         samples = torch.tensor(block, device=self._device)
         mask = bands.to(self._device) @ self._lift
+        mask = functional.pad(mask, (0, self._n_equal - 1), mode="replicate")
         generator = torch.Generator(self._device).manual_seed(self._inversion.seed + start)
         return _invert_block(samples, mask, self._grid, self._inversion, generator).cpu().numpy()
 

@@ -6,6 +6,7 @@ import torch
 from sklearn.base import clone
 
 from sksep import UNetSeparator
+from sksep.nn import effects
 from sksep.training import Augmentation
 
 RATE = 16000
@@ -197,6 +198,22 @@ def test_draws_lie_in_the_range_and_follow_the_seed():
     frequencies = draw(0)
     assert 351 < min(frequencies) < 420 and 470 < max(frequencies) < 551
     assert frequencies == draw(0) and frequencies != draw(1)
+
+
+@pytest.mark.parametrize("limits", [(0.8, 1.25), (0.90037, 0.90037), (1.00012, 1.00038)])
+def test_speeds_are_thousandths_within_the_range(monkeypatch, limits):
+    ratios = []
+    monkeypatch.setattr(
+        effects, "resample", lambda stems, ratio: ratios.append(ratio) or stems[..., :64]
+    )
+    augmentation = Augmentation(speed_range=limits)
+    for _ in range(20):
+        augmentation.vary(torch.zeros(1, 2, augmentation.source_length(64)), 64)
+    speeds = 1.0 / np.array(ratios)
+    assert (speeds >= limits[0] - 1e-12).all() and (speeds <= limits[1] + 1e-12).all()
+    inside = speeds[(speeds > limits[0] + 1e-9) & (speeds < limits[1] - 1e-9)]
+    np.testing.assert_allclose(inside, inside.round(3), atol=1e-12)
+    assert len(inside) > 10 if limits[1] - limits[0] > 0.01 else len(inside) == 0
 
 
 # Noise.

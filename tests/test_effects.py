@@ -13,6 +13,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+import sksep.nn.effects as effects_module
 from sksep.nn.effects import add_noise, pitch_shift, resample, time_stretch
 
 SAMPLE_RATE = 16000
@@ -177,6 +178,19 @@ def test_resample_is_the_same_across_slabs(monkeypatch: pytest.MonkeyPatch) -> N
     whole = resample(waveforms, 1.37)
     monkeypatch.setattr("sksep.nn.effects._SLAB", 1024)
     torch.testing.assert_close(resample(waveforms, 1.37), whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [1 / 0.7, 1 / 1.037, 0.5, 3.0, 1025 / 1024])
+@pytest.mark.parametrize("slab", [1024, 2**16])
+def test_resample_is_the_same_where_weights_repeat(
+    monkeypatch: pytest.MonkeyPatch, ratio: float, slab: int
+) -> None:
+    waveforms = torch.randn(2, 30000, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr("sksep.nn.effects._SLAB", slab)
+    resampled = resample(waveforms, ratio)
+    assert effects_module._blocks_per_period(ratio) < math.inf
+    monkeypatch.setattr("sksep.nn.effects._blocks_per_period", lambda ratio: math.inf)
+    torch.testing.assert_close(resampled, resample(waveforms, ratio), rtol=0, atol=1e-5)
 
 
 def test_resample_is_float32_under_autocast() -> None:

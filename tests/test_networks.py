@@ -157,6 +157,20 @@ def test_channels_last_gives_the_same_logits(architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_separating_gives_the_logits_that_gradients_flow_through(architecture):
+    network = make(architecture, n_filters=4)
+    for seed in range(3):  # statistics that normalise
+        network(3.0 * features(4, 1, 32, 32, seed=seed) + 1.0)
+    network.eval()
+    inputs = features(2, 1, 33, 50)
+    expected = network(inputs)
+    with torch.no_grad():
+        torch.testing.assert_close(network(inputs), expected, atol=1e-5, rtol=1e-4)
+        network.train()
+        assert not torch.allclose(network(inputs), expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_evaluation_is_deterministic_and_training_drops_out(architecture):
     network = make(architecture, n_filters=4, dropout=0.5)
     inputs = features(2, 1, 32, 32)

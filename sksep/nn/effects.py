@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ _ZERO_CROSSINGS = 32  # of the sinc, on either side
 _ROLL_OFF = 0.945  # half-amplitude frequency over the lower Nyquist frequency
 _BLOCK = 16  # output samples computed from one frame of the input
 _SLAB = 2**16  # output samples per step: bounds the memory for long waveforms
+_LARGEST_DENOMINATOR = 4096  # of ratios of sample rates that count as rational
 
 
 def _check_waveforms(waveforms: Tensor) -> None:
@@ -181,6 +183,14 @@ def _kernel(distances: Tensor, cutoff: float, half_width: float) -> Tensor:
     return cutoff * torch.sinc(cutoff * distances) * window
 
 
+def _blocks_per_period(ratio: float) -> float:
+    """After how many blocks the distances between old and new samples repeat."""
+    fraction = Fraction(ratio).limit_denominator(_LARGEST_DENOMINATOR)
+    if not math.isclose(fraction, ratio, rel_tol=1e-15):
+        return math.inf
+    return fraction.numerator // math.gcd(fraction.numerator, _BLOCK)
+
+
 def _interpolate(waveforms: Tensor, ratio: float, n_resampled: int) -> Tensor:
     """Samples 0 to `n_resampled` - 1 of waveforms (n_waveforms, n_samples) at `ratio` the rate."""
     lower = min(1.0, ratio)
@@ -189,20 +199,28 @@ def _interpolate(waveforms: Tensor, ratio: float, n_resampled: int) -> Tensor:
     taps = torch.arange(-half_width, n_frame - half_width, device=waveforms.device)
     taps = taps.to(waveforms.dtype)[:, None]
     n_blocks = -(-n_resampled // _BLOCK)
-    last = math.floor(n_blocks * _BLOCK / ratio) + n_frame
+    # Slabs of equal size. Each has blocks of different weights, and further periods of the same.
+    n_slab = -(-n_blocks // -(-n_blocks // (_SLAB // _BLOCK)))
+    n_different = int(min(_blocks_per_period(ratio), n_slab))
+    n_periods = -(-n_slab // n_different)
+    n_slab = n_different * n_periods
+    further = torch.arange(n_periods) * round(n_different * _BLOCK / ratio)
+    last = math.floor(-(-n_blocks // n_slab) * n_slab * _BLOCK / ratio) + n_frame
     padded = functional.pad(waveforms, (half_width, max(0, last - waveforms.shape[-1])))
     frames = padded.unfold(-1, n_frame, 1).transpose(0, 1)
 
     slabs = []
-    for first in range(0, n_blocks, _SLAB // _BLOCK):
-        blocks = torch.arange(first, min(first + _SLAB // _BLOCK, n_blocks), dtype=torch.float64)
+    for first in range(0, n_blocks, n_slab):
+        blocks = torch.arange(first, first + n_different, dtype=torch.float64)
         # Positions in float64 and on the CPU, then the small distances in the waveforms' dtype.
         positions = (blocks[:, None] * _BLOCK + torch.arange(_BLOCK)) / ratio
         starts = positions[:, :1].floor()
         offsets = (positions - starts).to(waveforms)[:, None, :]
         weights = _kernel(offsets - taps, _ROLL_OFF * lower, half_width)
-        slabs.append(frames[starts[:, 0].long().to(frames.device)] @ weights)
-    return torch.cat(slabs).transpose(0, 1).flatten(-2)[:, :n_resampled]
+        heard = frames[(starts.long() + further).to(frames.device)]
+        samples = (heard.flatten(1, 2) @ weights).unflatten(1, heard.shape[1:3])
+        slabs.append(samples.permute(2, 1, 0, 3).flatten(1))
+    return torch.cat(slabs, dim=1)[:, :n_resampled]
 
 
 def _resample(waveforms: Tensor, ratio: float, n_resampled: int) -> Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from sksep._parameters import check_choice
 
@@ -185,7 +187,36 @@ def joined_width(width: int, skip: str) -> int:
     return width if check_choice("skip", skip, SKIPS) == "add" else 2 * width
 
 
-def convolutions(*widths: int) -> nn.Sequential:
+class Convolutions(nn.Sequential):
+    """Triples of a convolution, its batch normalisation and an activation.
+
+    In evaluation without gradients on a CPU, each normalisation is folded into the weights of its
+    convolution, which saves a pass through memory. That is done anew at every call, in less than a
+    fortieth of its time, so that there is no second set of weights to keep up to date.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """What the layers make of features (batch, n_channels, n_frames, n_bands)."""
+        if self.training or torch.is_grad_enabled() or features.device.type != "cpu":
+            return super().forward(features)
+        hidden = features
+        layers: Iterator[Any] = iter(self)
+        for convolution, norm, activation in zip(layers, layers, layers, strict=True):
+            weight, bias = fuse_conv_bn_weights(
+                convolution.weight,
+                convolution.bias,
+                norm.running_mean,
+                norm.running_var,
+                norm.eps,
+                norm.weight,
+                norm.bias,
+            )
+            hidden = functional.conv2d(hidden, weight, bias, padding=convolution.padding)
+            hidden = activation(hidden)
+        return hidden
+
+
+def convolutions(*widths: int) -> Convolutions:
     """3 x 3 convolutions with batch normalisation and ReLU, from each width to the next."""
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
@@ -195,4 +226,4 @@ def convolutions(*widths: int) -> nn.Sequential:
             nn.BatchNorm2d(after),
             nn.ReLU(inplace=True),
         ]
-    return nn.Sequential(*layers)
+    return Convolutions(*layers)

@@ -33,7 +33,7 @@ class Augmentation(BaseEstimator):
         Gain of the whole mixture in dB.
     speed_range : tuple of (float, float), default=(1.0, 1.0)
         Playing speed, in [0.25, 4]: resampling, which moves pitch and formants along. One draw per
-        batch.
+        batch, in thousandths.
     time_stretch_range : tuple of (float, float), default=(1.0, 1.0)
         Tempo at the same pitch, in [0.25, 4], by a phase vocoder; above 1 is faster. One draw per
         batch.
@@ -156,7 +156,9 @@ class Augmentation(BaseEstimator):
         Tensor of shape (batch, 2, n_samples)
             Waveforms on the same device.
         """
-        speed = _draw(self.speed_range)
+        # In thousandths, since resampling is quick where its weights repeat.
+        low, high = (float(limit) for limit in self.speed_range)
+        speed = min(max(round(_draw(self.speed_range), 3), low), high)
         if speed != 1.0:
             needed = int(np.ceil(n_samples * speed * float(self.time_stretch_range[1]))) + 2
             stems = effects.resample(stems[..., :needed], 1.0 / speed)
