@@ -146,27 +146,27 @@ def separation(reference: str, seconds: float, n_tracks: int) -> Jobs:
     )
 
 
-# Name -> overlap of the chunks of an untrained U-Net, or None for a model that ships.
+# Name -> overlap of the chunks; None is that of the model.
 _MODELS = {
     "uhnet": None,
+    "uhnet, chunks overlap by an eighth": 0.125,
     "small": None,
-    "U-Net, recommended": 0.5,
+    "U-Net, recommended": None,
     "U-Net, chunks overlap by an eighth": 0.125,
 }
 
 
 @cache
 def _ours(name: str) -> Callable[[np.ndarray], Any]:
-    overlap = _MODELS[name]
-    if overlap is None:
-        pipeline = sksep.load_pretrained(name)
-    else:
+    model, _, _ = name.partition(",")
+    if model == "U-Net":
         # After one step, which makes it as fast as a trained one.
         songs = make_songs(1, 5.0, random_state=0)
         pipeline = unet_pipeline(
-            chunk__overlap=overlap,
-            separate__max_epochs=1,
-            separate__excerpts_per_epoch=2,
-            invert__n_iter=0,
+            separate__max_epochs=1, separate__excerpts_per_epoch=2, invert__n_iter=0
         ).fit(songs.mixtures, songs.vocals)
+    else:
+        pipeline = sksep.load_pretrained(model)
+    if _MODELS[name] is not None:
+        pipeline.set_params(chunk__overlap=_MODELS[name])
     return lambda song: sksep.separate(song, pipeline, sample_rate=SONG_SAMPLE_RATE)

@@ -82,10 +82,10 @@ def test_precisions():
 @pytest.mark.parametrize("supported", [True, False, None])
 def test_auto_precision_follows_the_hardware(monkeypatch, supported):
     if supported is None:  # as in releases of torch that cannot tell
-        monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+        monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     else:
         monkeypatch.setattr(
-            torch.cpu, "_is_avx512_bf16_supported", lambda: supported, raising=False
+            torch.cpu, "_is_amx_tile_supported", lambda: supported, raising=False
         )
     expected = torch.bfloat16 if supported else torch.float32
     assert resolve_precision("auto", CPU) == expected

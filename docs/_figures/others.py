@@ -103,6 +103,18 @@ def _memory(result: dict[str, Any]) -> Named:
     yield "memory_recommended_loaded_gb", f"{find(rows, preset='recommended')['loaded']:.2f}"
 
 
+def _precision(result: dict[str, Any]) -> Named:
+    """Speed of bfloat16 beside float32."""
+    columns = {
+        "job": "{job}",
+        "threads": "{threads}",
+        "float32, s": "{float32, s:.2f}",
+        "bfloat16, s": "{bfloat16, s:.2f}",
+        "bfloat16, times as fast": "{bfloat16, times as fast:.2f}",
+    }
+    yield "precision", table(result["rows"], columns)
+
+
 def _large_sets(result: dict[str, Any]) -> Named:
     """Memory of training on sets of growing size, and speed of their preparation."""
     rows = [
@@ -233,6 +245,7 @@ COLLECTORS: Collectors = {
     ("speed",): _speed,
     ("memory",): _memory,
     ("large_sets",): _large_sets,
+    ("precision",): _precision,
     ("separate",): _separate,
     ("activity",): _activity,
     ("mask_exponent-mir1k", "mask_exponent-musdb18"): _mask_exponent,

@@ -54,7 +54,8 @@ _PARAMETERS = """\
     device : {"auto", "cpu", "cuda", "mps"}, default="auto"
         Where to compute.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of the network; "auto" is bfloat16 where the hardware computes in it.
+        Of the network; "auto" is bfloat16 on CUDA devices that compute in it and on CPUs with AMX,
+        and float32 elsewhere.
     net_params : dict, default=None
         Further parameters of the skorch net.
     random_state : int, RandomState instance or None, default=None

@@ -50,13 +50,14 @@ def resolve_device(device: str) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """torch.float32 or torch.bfloat16; "auto" is bfloat16 where the hardware computes in it."""
+    """torch.float32 or torch.bfloat16; "auto" is bfloat16 where that is faster."""
     check_choice("precision", precision, ("auto", "float32", "bfloat16"))
     if precision == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported()
         else:
-            supported = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)  # not in older torch
+            # Matrix units; with AVX-512 alone it is slower than float32 (benchmarks/precision.py).
+            supported = getattr(torch.cpu, "_is_amx_tile_supported", bool)  # not in older torch
             fast = device.type == "cpu" and supported()
         return torch.bfloat16 if fast else torch.float32
     return torch.float32 if precision == "float32" else torch.bfloat16
