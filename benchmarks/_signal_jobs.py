@@ -152,10 +152,16 @@ def scores(seconds: float, n_tracks: int) -> Jobs:
             )
 
     def by_fast_bss_eval() -> Any:
-        # By torch, since with numpy 2 the half that is written for it fails.
-        return fast_bss_eval().bss_eval_sources(
-            torch.from_numpy(references), torch.from_numpy(estimates), compute_permutation=False
-        )
+        # By torch, since with numpy 2 the half that is written for it fails; on one thread, since
+        # torch.linalg.solve on several never ends with the MKL of some builds and processors.
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return fast_bss_eval().bss_eval_sources(
+                torch.from_numpy(references), torch.from_numpy(estimates), compute_permutation=False
+            )
+        finally:
+            torch.set_num_threads(n_threads)
 
     def largest_difference(a: Any, b: Any) -> dict[str, float]:
         return {"largest difference, dB": float(np.abs(np.subtract(a[:3], b[:3])).max())}
