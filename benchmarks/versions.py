@@ -96,20 +96,23 @@ def compare(earlier: Path, threads: int, repeats: int) -> list[dict[str, Any]]:
     """A row for each job."""
     versions = [start(folder, threads) for folder in (earlier, ROOT)]
     rows = []
-    for name, job in JOBS.items():
-        turns = [[seconds(version, job) for version in versions] for _ in range(1 + repeats)][1:]
-        before, now = zip(*turns, strict=True)
-        rows.append(
-            {
-                "job": name,
-                "threads": threads,
-                "earlier, s": median(before),
-                "now, s": median(now),
-                "times as fast": median(old / new for old, new in turns),
-            }
-        )
-    for version in versions:
-        version.communicate()
+    try:
+        for name, job in JOBS.items():
+            turns = [[seconds(version, job) for version in versions] for _ in range(1 + repeats)]
+            before, now = zip(*turns[1:], strict=True)
+            rows.append(
+                {
+                    "job": name,
+                    "threads": threads,
+                    "earlier, s": median(before),
+                    "now, s": median(now),
+                    "times as fast": median(old / new for old, new in turns[1:]),
+                }
+            )
+    finally:
+        for version in versions:
+            version.kill()
+            version.communicate()
     return rows
 
 

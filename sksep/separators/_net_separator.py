@@ -304,10 +304,10 @@ class NetSeparator(TrainedSeparator):
     ) -> SeparationNet:
         module.to(device)
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = self._optimizer()
+        optimizer, net_params = self._optimizer(), self._net_params()
         parameters: dict[str, Any] = {
             **optimizer,
-            **device_options(optimizer["optimizer"], device),
+            **device_options(optimizer["optimizer"], device, net_params),
             "lr": self._lr(),
             "batch_size": self._batch_size(),
             "iterator_train__shuffle": True,
@@ -316,7 +316,7 @@ class NetSeparator(TrainedSeparator):
             "train_split": None,
             "callbacks": callbacks,
             "verbose": int(bool(self.verbose)),
-            **self._net_params(),
+            **net_params,
         }
         return SeparationNet(
             module,

@@ -40,6 +40,8 @@ _RESERVED = {
     "criterion",
     "device",
     "front_end",
+    "iterator_train__batch_size",
+    "iterator_valid__batch_size",
     "lr",
     "max_epochs",
     "module",
@@ -183,6 +185,12 @@ class TrainedSeparator(BaseSeparator):
         accelerator = join_processes(device) if self.accelerate else None
         if accelerator is not None:
             self._check_seed("accelerate", "each process would draw other numbers")
+            if self._batch_size() < accelerator.num_processes:
+                raise ValueError(
+                    f"batch_size={self.batch_size} is too small for {accelerator.num_processes} "
+                    "processes, each of which trains on its share of a batch: raise it, or start "
+                    "fewer."
+                )
         return accelerator
 
     def _check_seed(self, parameter: str, otherwise: str) -> None:
