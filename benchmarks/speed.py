@@ -41,6 +41,7 @@ Row = dict[str, Any]
 
 
 def main() -> None:
+    """Measure, print and write; or draw what was measured."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

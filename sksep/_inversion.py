@@ -141,7 +141,7 @@ class BlockInverter:
                 raise
             warnings.warn(
                 f"A block of {_BLOCK_SECONDS:g} s does not fit into the memory of {self._device}: "
-                "the vocals are inverted on the CPU from here on. Free memory there, or set "
+                "the rest of this track is inverted on the CPU. Free memory there, or set "
                 "device='cpu' and fit or load the separator again.",
                 UserWarning,
                 stacklevel=2,

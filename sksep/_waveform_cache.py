@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,9 @@ from tqdm import tqdm
 from sksep._parameters import check_number
 from sksep._tracks import FloatArray, Track, resampled_length
 
-# Names of the files begin with it, so that nothing else in the folder is counted or removed.
+# Names of the files, so that nothing else in the folder is counted or removed.
 _PREFIX = "waveform-"
+_NAME = re.compile(rf"{_PREFIX}[0-9a-f]{{32}}(\.safetensors|-[0-9a-f]{{32}}\.unfinished)")
 _FULL_SCALE = 32767.0
 _BYTES_PER_SAMPLE = 2
 # Unfinished files that are older were left by a process that was killed.
@@ -64,7 +66,8 @@ class CachedWaveform:
         except (OSError, safetensors.SafetensorError) as error:
             raise ValueError(
                 f"The cached waveform of {self.name} cannot be read ({error}). Fit again: what "
-                "is missing from the cache is written anew."
+                "is missing from the cache is written anew. A pipeline with memory=... remembers "
+                "its tracks: clear that, too."
             ) from error
         return samples * np.float32(self.scale)
 
@@ -143,10 +146,25 @@ class WaveformCache(BaseEstimator):
     def clear(self) -> None:
         """Remove all waveforms from the folder, and nothing else.
 
-        Trainings that read them fail; fit again.
+        Trainings that read them fail; fit again. A pipeline with `memory` remembers its tracks:
+        clear that, too.
         """
         for path in self._files():
             path.unlink(missing_ok=True)
+
+    def validate(self) -> None:
+        """Check the parameters.
+
+        Raises
+        ------
+        TypeError
+            Where a parameter has the wrong type.
+        ValueError
+            Where `max_gigabytes` is out of its range, or `folder` a file.
+        """
+        self._folder()
+        if self.max_gigabytes is not None:
+            check_number("max_gigabytes", self.max_gigabytes, 0.0, include_low=False)
 
     def waveforms(self, tracks: Sequence[Track], sample_rate: int) -> list[Waveform]:
         """Mono waveforms of tracks, prepared where they are not in the folder yet.
@@ -170,6 +188,7 @@ class WaveformCache(BaseEstimator):
         ValueError
             Where there is no room, or a file cannot be decoded or has changed; it is named.
         """
+        self.validate()
         folder = self._folder()
         paths = [_path(folder, track, sample_rate) for track in tracks]
         missing = {
@@ -202,19 +221,20 @@ class WaveformCache(BaseEstimator):
         return folder
 
     def _files(self) -> list[Path]:
-        return [*self._folder().glob(f"{_PREFIX}*")]
+        return [path for path in self._folder().glob("*") if _NAME.fullmatch(path.name)]
 
     def _remove_unfinished(self) -> None:
-        for path in self._folder().glob(f"{_PREFIX}*.unfinished"):
+        for path in self._files():
             with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _SECONDS_TO_FINISH:
+                age = time.time() - path.stat().st_mtime
+                if path.suffix == ".unfinished" and age > _SECONDS_TO_FINISH:
                     path.unlink()
 
-    def _check_room(self, folder: Path, tracks: Any, sample_rate: int) -> None:
+    def _check_room(self, folder: Path, tracks: Collection[Track], sample_rate: int) -> None:
         needed = _BYTES_PER_SAMPLE * sum(
             resampled_length(track.n_samples, track.sample_rate, sample_rate) for track in tracks
         )
-        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+        there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
         free = shutil.disk_usage(there).free
         if needed > free:
             raise ValueError(
@@ -222,11 +242,8 @@ class WaveformCache(BaseEstimator):
                 f"{folder} has {free / 1e9:.2f} GB left. Make room, or choose another folder for "
                 "the cache."
             )
-        if self.max_gigabytes is None:
-            return
-        limit = check_number("max_gigabytes", self.max_gigabytes, 0.0, include_low=False)
-        size = self.size
-        if size + needed > limit * 1e9:
+        limit, size = self.max_gigabytes, self.size
+        if limit is not None and size + needed > limit * 1e9:
             raise ValueError(
                 f"The waveforms of {len(tracks)} files take {needed / 1e9:.2f} GB, and the cache "
                 f"{folder} holds {size / 1e9:.2f} GB of at most {limit:g} GB. Raise max_gigabytes, "
@@ -236,11 +253,14 @@ class WaveformCache(BaseEstimator):
 
 def as_cache(cache: Any) -> WaveformCache | None:
     """A cache from what a user gives: a cache, a folder or None."""
-    if cache is None or isinstance(cache, WaveformCache):
-        return cache
+    if cache is None:
+        return None
     if isinstance(cache, (str, os.PathLike)):
-        return WaveformCache(cache)
-    raise TypeError(f"cache must be a folder, a WaveformCache or None; got {cache!r}.")
+        cache = WaveformCache(cache)
+    if not isinstance(cache, WaveformCache):
+        raise TypeError(f"cache must be a folder, a WaveformCache or None; got {cache!r}.")
+    cache.validate()
+    return cache
 
 
 def mono_waveforms(

@@ -84,9 +84,7 @@ def test_auto_precision_follows_the_hardware(monkeypatch, supported):
     if supported is None:  # as in releases of torch that cannot tell
         monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     else:
-        monkeypatch.setattr(
-            torch.cpu, "_is_amx_tile_supported", lambda: supported, raising=False
-        )
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: supported, raising=False)
     expected = torch.bfloat16 if supported else torch.float32
     assert resolve_precision("auto", CPU) == expected
 
@@ -126,7 +124,10 @@ class Unfused(torch.optim.Adam):
     ],
 )
 def test_options_of_devices(optimizer, device, expected):
-    assert device_options(optimizer, torch.device(device)) == expected
+    assert device_options(optimizer, torch.device(device), {}) == expected
+    # What does not go with fused steps was chosen.
+    chosen = device_options(optimizer, torch.device(device), {"optimizer__foreach": True})
+    assert chosen == {name: value for name, value in expected.items() if "fused" not in name}
 
 
 def test_net_params_go_before_options_of_devices(monkeypatch):

@@ -223,7 +223,8 @@ def test_interrupted_preparations_go_on(files, cache, monkeypatch):
 def test_unfinished_files_are_removed_in_time(files, cache):
     folder = Path(cache.folder)
     folder.mkdir()
-    old, new = folder / "waveform-a.unfinished", folder / "waveform-b.unfinished"
+    names = [f"waveform-{'0' * 32}-{digit * 32}.unfinished" for digit in "ab"]
+    old, new = (folder / name for name in names)
     old.touch()
     new.touch()
     yesterday = time.time() - 25 * 3600
@@ -239,12 +240,14 @@ def test_size_and_clear_leave_other_files_alone(files, cache):
     assert cache.size == 0
     tracks = check_tracks(files[0], RATE)
     waveforms = cache.waveforms(tracks, RATE)
-    own = Path(cache.folder) / "notes.txt"
-    own.write_text("mine")
+    own = [Path(cache.folder) / name for name in ("notes.txt", "waveform-001.wav")]
+    for path in own:
+        path.write_text("mine")
+    (Path(cache.folder) / "waveform-folder").mkdir()
     n_samples = sum(len(waveform) for waveform in waveforms)
     assert 2 * n_samples < cache.size < 2 * n_samples + 3 * 1000
     cache.clear()
-    assert cache.size == 0 and written(cache) == [own]
+    assert cache.size == 0 and len(written(cache)) == 3 and all(path.exists() for path in own)
 
 
 def test_more_than_the_limit_is_refused_before_anything_is_written(files, cache):
@@ -282,9 +285,17 @@ def test_a_file_is_no_folder(files):
         WaveformCache(files[0][0]).waveforms(check_tracks(files[0], RATE), RATE)
 
 
-def test_chunker_refuses_other_caches(files):
-    with pytest.raises(TypeError, match="cache must be a folder, a WaveformCache or None"):
-        MelChunker(cache=3).fit(files[0])
+@pytest.mark.parametrize(
+    ("cache", "message"),
+    [
+        (3, "cache must be a folder, a WaveformCache or None"),
+        (WaveformCache(folder=3), "folder must be a path"),
+        (WaveformCache(max_gigabytes="much"), "max_gigabytes must be a number"),
+    ],
+)
+def test_chunker_refuses_other_caches(files, cache, message):
+    with pytest.raises(TypeError, match=message):
+        MelChunker(cache=cache).fit(files[0])
 
 
 # Training from it.
@@ -333,6 +344,33 @@ def test_pipelines_learn_the_same_from_it(files, cache):
         np.testing.assert_allclose(estimate, other, atol=1e-2)
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"checkpoint": "checkpoints"},
+        {"warm_start": True},
+        {"net_params": {"iterator_train__num_workers": 1}},
+    ],
+)
+def test_trainings_of_all_kinds_read_it(files, cache, tmp_path, parameters):
+    if "checkpoint" in parameters:
+        parameters = {"checkpoint": tmp_path / "checkpoints"}
+    pipeline = make(cache, **parameters).fit(*files)
+    separator = pipeline[-1]
+    expected = make(cache, **parameters).fit(*files)[-1].loss_curve_
+    assert separator.loss_curve_ == expected
+    batch = pipeline[:-1].fit_transform(*files)
+    assert separator.partial_fit(batch).n_epochs_ == 3
+    assert np.isfinite(separator.loss_curve_).all()
+
+
+def test_memory_that_outlives_the_cache_is_named(files, cache, tmp_path):
+    pipeline = make(cache).set_params(memory=str(tmp_path / "memory")).fit(*files)
+    cache.clear()
+    with pytest.raises(ValueError, match=r"Fit again.*memory=\.\.\. remembers"):
+        pipeline.set_params(unetseparator__lr=1e-2).fit(*files)
+
+
 def test_searches_and_clones_share_a_folder(files, cache):
     pipeline = make(cache)
     parameters = clone(pipeline).get_params()
@@ -353,6 +391,9 @@ def test_separators_without_a_network_fit_on_it(files, cache, separator):
     expected = clone(pipeline).set_params(melchunker__cache=None).fit(*files).predict(files[0])
     for estimate, other in zip(pipeline.fit(*files).predict(files[0]), expected, strict=True):
         np.testing.assert_allclose(estimate, other, atol=2e-2)
+    masks = [record.mask for record in pipeline.fit_transform(*files)]
+    for mask, other in zip(masks, pipeline.transform(files[0]), strict=True):
+        np.testing.assert_allclose(mask.mean(), other.mask.mean(), atol=0.02)
 
 
 def test_a_folder_alone_will_do(files, tmp_path):

@@ -16,8 +16,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from sksep.metrics._validation import Array
 
 # Only lags shorter than the filter are needed, so that sums of short FFTs, which stay in the
-# cache, replace one long FFT per waveform and lag product (measured: 4096 to 32768 samples, 1 to 32
-# blocks).
+# cache, replace one long FFT per waveform and lag product.
 _SHORT_FFT_LENGTH = 4096
 _BLOCKS_AT_ONCE = 16
 _EPSILON = float(np.finfo(np.float64).eps)

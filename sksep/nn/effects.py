@@ -201,7 +201,8 @@ def _interpolate(waveforms: Tensor, ratio: float, n_resampled: int) -> Tensor:
     n_blocks = -(-n_resampled // _BLOCK)
     # Slabs of equal size. Each has blocks of different weights, and further periods of the same.
     n_slab = -(-n_blocks // -(-n_blocks // (_SLAB // _BLOCK)))
-    n_different = int(min(_blocks_per_period(ratio), n_slab))
+    period = _blocks_per_period(ratio)
+    n_different = int(period) if 2 * period <= n_slab else n_slab
     n_periods = -(-n_slab // n_different)
     n_slab = n_different * n_periods
     further = torch.arange(n_periods) * round(n_different * _BLOCK / ratio)

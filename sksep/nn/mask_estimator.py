@@ -155,8 +155,8 @@ def _results(
                     raise
                 else:
                     warnings.warn(
-                        f"Not one chunk fits into the memory of {device}: the rest of the masks is "
-                        "estimated on the CPU, which is slower. Free memory there, or set "
+                        f"Not one chunk fits into the memory of {device}: the rest of this track "
+                        "is estimated on the CPU, which is slower. Free memory there, or set "
                         "device='cpu' and fit or load the separator again.",
                         UserWarning,
                         stacklevel=2,

@@ -330,9 +330,9 @@ class DeepClusteringSeparator(NetSeparator):
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         by_chunk = self._check_clustering() == "chunk"
         chunks = self._cut(record)
-        loudest = float(record.spectrogram.max())
+        loudest = float(chunks.max())
         if loudest <= FLOOR_DECIBELS:  # silence holds no vocals
-            return np.zeros_like(record.spectrogram)
+            return np.zeros((record.n_total_frames, record.front_end.n_bands), np.float32)
         if by_chunk:
             masks = self._masks_by_chunk(chunks)
         else:

@@ -102,9 +102,11 @@ class OracleMaskSeparator(SpectralMaskSeparator):
                     f"{type(self).__name__} found no truth of {record.name}. Put a MaskBuilder "
                     "before this step of the pipeline and fit with vocals: fit(mixtures, vocals)."
                 )
-            # As `transform` of the chunker reads it: a cached waveform differs by its rounding.
-            waveform = record.track.mono(record.front_end.sample_rate)
-            truth[_digest(waveform)] = record.targets.vocals
+            truth[_digest(record.waveform)] = record.targets.vocals
+            if record.cache is not None:
+                # As `transform` of the chunker reads it: what is cached differs by its rounding.
+                waveform = record.track.mono(record.front_end.sample_rate)
+                truth[_digest(waveform)] = record.targets.vocals
         super().fit(batch)
         self.truth_ = truth
         return self

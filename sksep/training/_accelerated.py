@@ -62,19 +62,9 @@ def fit_on_all_processes(net: SeparationNet, train_set: Any, accelerator: Any) -
         The same in all processes.
     accelerator : accelerate.Accelerator
         Of `join_processes`.
-
-    Raises
-    ------
-    ValueError
-        Where a batch has fewer excerpts than there are processes.
     """
     from accelerate.utils import broadcast
 
-    if net.batch_size < accelerator.num_processes:
-        raise ValueError(
-            f"batch_size={net.batch_size} is too small for {accelerator.num_processes} processes, "
-            "each of which trains on its share of a batch: raise it, or start fewer."
-        )
     train_set.share = (accelerator.process_index, accelerator.num_processes)
     parallel = AcceleratedNet.of(net, len(train_set), accelerator)
     with synchronized_batch_norm(net.module_, accelerator.device):

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, get_worker_info
 from sksep._activity import chunk_power
 from sksep._batch import TrackRecord
 from sksep._tracks import FloatArray, check_tracks
-from sksep._waveform_cache import CachedWaveform, Waveform, mono_waveforms
+from sksep._waveform_cache import CachedWaveform, Waveform, WaveformCache, mono_waveforms
 from sksep.nn.front_end import FrontEnd
 from sksep.training._augmentation import Augmentation
 
@@ -140,7 +140,6 @@ class ExcerptDataset(Dataset[Any]):
         self._jitter = front_end.chunk_step * front_end.hop_length
         # Index and number of the processes that divide each batch among them.
         self.share = (0, 1)
-        self._cache = records[0].cache
         self._pairs = grid = _Grid.of_tracks([part.chunk_is_kept for part in targets], front_end)
         vocals = [part.vocal_samples for part in targets]
         mixtures = [part.mixture_samples for part in targets]
@@ -149,9 +148,9 @@ class ExcerptDataset(Dataset[Any]):
         self._singing = np.flatnonzero(sings)
         self._vocals_pool = self._accompaniment_pool = None
         if augmentation is not None:
-            self._vocals_pool = self._pool(augmentation.vocals_pool, "vocals_pool")
-            self._accompaniment_pool = self._pool(
-                augmentation.accompaniment_pool, "accompaniment_pool"
+            pools = ("vocals_pool", "accompaniment_pool")
+            self._vocals_pool, self._accompaniment_pool = (
+                self._pool(getattr(augmentation, name), name, records[0].cache) for name in pools
             )
         audio_share = min(1.0, front_end.chunk_step / front_end.n_frames)
         if augmentation is None:
@@ -265,13 +264,11 @@ class ExcerptDataset(Dataset[Any]):
         for row, other in zip(rows, stem.excerpts(picks, starts), strict=True):
             excerpts[row] = other
 
-    def _pool(self, tracks: Any, name: str) -> _Stem | None:
+    def _pool(self, tracks: Any, name: str, cache: WaveformCache | None) -> _Stem | None:
         if tracks is None:
             return None
         sample_rate = self.front_end.sample_rate
-        waveforms = mono_waveforms(
-            check_tracks(tracks, sample_rate, name), sample_rate, self._cache
-        )
+        waveforms = mono_waveforms(check_tracks(tracks, sample_rate, name), sample_rate, cache)
         kept = [chunk_power(waveform[:], self.front_end) > _POOL_SILENCE for waveform in waveforms]
         if not any(chunks.any() for chunks in kept):
             raise ValueError(f"All tracks of {name} are silent; leave it out.")

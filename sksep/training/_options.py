@@ -50,7 +50,7 @@ def resolve_device(device: str) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """torch.float32 or torch.bfloat16; "auto" is bfloat16 where that is faster."""
+    """torch.float32 or torch.bfloat16; "auto" is bfloat16 where the hardware has units for it."""
     check_choice("precision", precision, ("auto", "float32", "bfloat16"))
     if precision == "auto":
         if device.type == "cuda":
@@ -75,12 +75,16 @@ def resolve_optimizer(optimizer: str | type) -> type:
     )
 
 
-def device_options(optimizer: type, device: torch.device) -> dict[str, Any]:
+def device_options(
+    optimizer: type, device: torch.device, net_params: dict[str, Any]
+) -> dict[str, Any]:
     """Parameters of the net that make training faster on a device, and else change nothing."""
     if device.type != "cuda":
         return {}
     options = {"iterator_train__pin_memory": True, "iterator_valid__pin_memory": True}
-    if optimizer in _FUSED_ON_CUDA and "fused" in inspect.signature(optimizer).parameters:
+    chosen = {"optimizer__foreach", "optimizer__differentiable"} & set(net_params)
+    fusible = optimizer in _FUSED_ON_CUDA and "fused" in inspect.signature(optimizer).parameters
+    if fusible and not chosen:
         options["optimizer__fused"] = True
     return options
 

@@ -18,7 +18,7 @@ from sksep.training._net import SeparationNet
 # threads or on a Dask worker with more than one, would draw from it in an order of chance.
 _RANDOM_STATE_LOCK = RLock()
 # Options of an optimizer that may change while its running averages stay valid.
-_RATES = ("lr", "weight_decay", "fused")
+_CHANGEABLE = ("lr", "weight_decay", "fused")
 
 
 def check_finite(net: SeparationNet) -> None:
@@ -59,7 +59,7 @@ def resume_optimizer(optimizer: Any, previous: Any) -> None:
     if type(optimizer) is not type(previous):
         return
     options = [
-        {name: value for name, value in each.defaults.items() if name not in _RATES}
+        {name: value for name, value in each.defaults.items() if name not in _CHANGEABLE}
         for each in (optimizer, previous)
     ]
     if options[0] == options[1]:
