@@ -115,6 +115,18 @@ def _precision(result: dict[str, Any]) -> Named:
     yield "precision", table(result["rows"], columns)
 
 
+def _versions(result: dict[str, Any]) -> Named:
+    """Speed beside the first version that worked."""
+    columns = {
+        "job": "{job}",
+        "threads": "{threads}",
+        "first version, s": "{earlier, s:.2f}",
+        "now, s": "{now, s:.2f}",
+        "times as fast": "{times as fast:.2f}",
+    }
+    yield "versions", table(result["rows"], columns)
+
+
 def _large_sets(result: dict[str, Any]) -> Named:
     """Memory of training on sets of growing size, and speed of their preparation."""
     rows = [
@@ -246,6 +258,7 @@ COLLECTORS: Collectors = {
     ("memory",): _memory,
     ("large_sets",): _large_sets,
     ("precision",): _precision,
+    ("versions",): _versions,
     ("separate",): _separate,
     ("activity",): _activity,
     ("mask_exponent-mir1k", "mask_exponent-musdb18"): _mask_exponent,

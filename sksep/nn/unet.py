@@ -204,7 +204,7 @@ class Convolutions(nn.Sequential):
         hidden = features
         for convolution, norm, activation in zip(*(layers[i::3] for i in range(3)), strict=True):
             scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            bias = norm.bias + (convolution.bias - norm.running_mean) * scale
+            bias = norm.bias - norm.running_mean * scale  # convolutions have none of their own
             weight = convolution.weight * scale[:, None, None, None]
             hidden = functional.conv2d(hidden, weight, bias, padding=convolution.padding)
             hidden = activation(hidden)
