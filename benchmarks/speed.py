@@ -274,7 +274,7 @@ def draw(record: dict[str, Any], file: Path) -> None:
     figure.supxlabel("seconds of audio")
     figure.supylabel("time in seconds")
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=70, pil_kwargs={"optimize": True})
+    figure.savefig(file, dpi=70)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ _FILES = {
     "_inversion": "batches",
     "_activity": "batches",
     "_scoring": "batches",
+    "_waveform_cache": "batches",
     "_tracks": "tracks",
     "_parameters": "parameter checks",
 }
