@@ -68,7 +68,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
         net.max_epochs = self.n_epochs - len(net.history)
         X.random_state = state["excerpts"]
         torch.set_rng_state(state["torch"])
-        if state["cuda"] is not None:
+        if state["cuda"] is not None and torch.device(net.device).type == "cuda":
             torch.cuda.set_rng_state(state["cuda"], net.device)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
