@@ -145,7 +145,7 @@ class ExcerptDataset(Dataset[Any]):
         mixtures = [part.mixture_samples for part in targets]
         self._vocals, self._accompaniment = _Stem(grid, vocals), _Stem(grid, mixtures, vocals)
         sings = np.concatenate([part.chunk_sings[part.chunk_is_kept] for part in targets])
-        self._singing = np.flatnonzero(sings)
+        self._singing, self._all = np.flatnonzero(sings), np.arange(len(sings))
         self._vocals_pool = self._accompaniment_pool = None
         if augmentation is not None:
             pools = ("vocals_pool", "accompaniment_pool")
@@ -208,9 +208,8 @@ class ExcerptDataset(Dataset[Any]):
         picks = random.integers(len(self._pairs), size=count)
         vocals, others = self._pairs_at(picks, self._pairs.draw(picks, self._jitter, random))
         remixed = random.random(count) >= augmentation.true_pairs
-        everywhere = np.arange(len(self._pairs))
         self._replace(vocals, remixed, self._vocals, self._singing, self._vocals_pool)
-        self._replace(others, remixed, self._accompaniment, everywhere, self._accompaniment_pool)
+        self._replace(others, remixed, self._accompaniment, self._all, self._accompaniment_pool)
         vocal_free = random.random(count) < augmentation.vocal_free
         gains = augmentation.draw_gains(remixed, random)
         # What is drawn is for all processes, what is read for this one.
