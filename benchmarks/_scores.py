@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import sksep
-from sksep._tracks import resample, to_mono
+from sksep.audio._resampling import resample, to_mono
 from sksep.metrics import bss_eval, sdr, si_sdr
 
 SAMPLE_RATE = 16000

@@ -31,8 +31,8 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline
 
 import sksep
-from sksep._activity_levels import LevelMeter
-from sksep._vocal_activity import ActivityDetector, VocalActivity
+from sksep.activity._detector import ActivityDetector, VocalActivity
+from sksep.activity._levels import LevelMeter
 from sksep.datasets import load_mir1k
 
 # Excerpts of instrumentals, from their middles.

@@ -29,7 +29,7 @@ from pretrained import N_FOLDS, held_out_indices
 from sklearn.pipeline import Pipeline
 
 import sksep
-from sksep._tracks import resample, to_mono
+from sksep.audio._resampling import resample, to_mono
 from sksep.datasets import load_files, load_folder, load_mir1k, load_musdb18
 
 # Of each instrumental, this many seconds from its middle.

@@ -17,7 +17,7 @@ from _results import markdown_table, write
 from _scores import mono, score_track
 
 import sksep
-from sksep._inversion import Inversion, invert
+from sksep.base._inversion import Inversion, invert
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from _training import fit_within
 from tqdm import tqdm
 
 import sksep
-from sksep._tracks import resample, to_mono
+from sksep.audio._resampling import resample, to_mono
 from sksep.datasets import load_files
 from sksep.metrics import sdr
 from sksep.presets import PRESETS, unet_pipeline

@@ -116,7 +116,8 @@ def run_child(model: str, song: Path, folder: str, format: str) -> list[float]:
 
 def child(model: str, song: str, folder: str, format: str) -> None:
     """Separate one song by a loaded model, and print what it took."""
-    from sksep._separate import load_model, separate_file
+    from sksep.inference._files import separate_file
+    from sksep.inference._models import load_model
 
     pipeline = load_model(model)
     outputs = {stem: Path(folder) / f"{stem}.{format}" for stem in ("vocals", "accompaniment")}

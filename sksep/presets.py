@@ -6,7 +6,6 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from sksep._parameters import check_choice
 from sksep.separators import (
     DeepClusteringSeparator,
     HybridClusteringSeparator,
@@ -15,6 +14,7 @@ from sksep.separators import (
 )
 from sksep.training import Augmentation
 from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
+from sksep.utils._validation import check_choice
 
 __all__ = [
     "deep_clustering_pipeline",

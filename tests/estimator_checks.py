@@ -38,10 +38,11 @@ from torch import nn
 
 import sksep
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker, ModuleSeparator, persistence
-from sksep._batch import Targets, TrackBatch, TrackRecord
+from sksep.base._batch import TrackBatch, TrackRecord
+from sksep.base._separator import BaseSeparator
+from sksep.base._targets import Targets
 from sksep.datasets import make_songs
 from sksep.metrics import sdr
-from sksep.separators._base import BaseSeparator
 
 SAMPLE_RATE = 8000
 
@@ -137,7 +138,8 @@ def public_estimators() -> dict[str, type[BaseEstimator]]:
         module = importlib.import_module(module_name)
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
-            if inspect.isclass(value) and issubclass(value, BaseEstimator):
+            is_class = inspect.isclass(value) and not inspect.isabstract(value)
+            if is_class and issubclass(value, BaseEstimator):
                 found[name] = value
     return dict(sorted(found.items()))
 

@@ -20,8 +20,8 @@ from sksep import (
     RepetSimSeparator,
     RobustPCASeparator,
 )
-from sksep._inversion import Inversion, invert
-from sksep._tracks import to_mono
+from sksep.audio._resampling import to_mono
+from sksep.base._inversion import Inversion, invert
 from sksep.datasets import load_mir1k, make_songs
 from sksep.metrics import bss_eval, sdr
 from sksep.separators import _hpss

@@ -9,7 +9,8 @@ import soundfile
 from sklearn.utils import _safe_indexing
 
 from sksep import MaskBuilder, MelChunker
-from sksep._batch import TrackBatch, TrackRecord, as_batch, object_array
+from sksep.base._batch import TrackBatch, TrackRecord, as_batch
+from sksep.utils._arrays import object_array
 
 RATE = 16000
 LENGTHS = (1, 900, 16000, 24001)

@@ -9,7 +9,7 @@ import soundfile
 from sklearn.base import clone
 
 from sksep import MelChunker
-from sksep._tracks import resample
+from sksep.audio._resampling import resample
 
 RATE = 16000
 FRONT_ENDS = [

@@ -18,11 +18,11 @@ from sklearn.pipeline import Pipeline
 
 import sksep
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator, presets
-from sksep._stems import FORMATS
-from sksep._streaming import StreamingSeparator
-from sksep._vocal_activity import VocalActivity
+from sksep.activity._detector import VocalActivity
+from sksep.audio._stems import FORMATS
 from sksep.cli import main
 from sksep.datasets import make_songs
+from sksep.inference._streaming import StreamingSeparator
 from sksep.metrics import sdr
 
 _RATE = 16000

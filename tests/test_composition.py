@@ -32,7 +32,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import sksep
 from sksep import Augmentation, GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator
-from sksep._batch import TrackBatch
+from sksep.base._batch import TrackBatch
 from sksep.datasets import load_folder, load_mir1k, make_songs
 from sksep.metrics import nsdr_scorer, sdr, sdr_scorer, si_sdr_scorer
 from sksep.training._net import SeparationNet

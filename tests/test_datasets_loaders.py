@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from sksep import AudioSource
-from sksep._tracks import check_tracks, load_audio
+from sksep.audio._validation import check_tracks, load_audio
 from sksep.datasets import load_dsd100, load_files, load_folder, load_mir1k, load_musdb18
 
 RATE = 8000

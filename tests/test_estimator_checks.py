@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from estimator_checks import SAMPLE_RATE, Case, cases_of, checks_of, public_estimators
 
-from sksep._batch import TrackBatch, TrackRecord, as_batch
-from sksep.separators._base import BaseSeparator
+from sksep.base._batch import TrackBatch, TrackRecord, as_batch
+from sksep.base._separator import BaseSeparator
 
 _CASES = [
     case for estimator_class in public_estimators().values() for case in cases_of(estimator_class)

@@ -7,7 +7,7 @@ import soundfile
 import torch
 
 from sksep import MelChunker
-from sksep._inversion import BlockInverter, Inversion, interpolate_frames, invert, native_grid
+from sksep.base._inversion import BlockInverter, Inversion, interpolate_frames, invert, native_grid
 
 RATE = 16000
 
@@ -57,7 +57,7 @@ def test_blocks_make_no_difference(tmp_path, monkeypatch, kind, front_end, momen
     record = masked(track, **front_end)
     inversion = Inversion(n_iter=n_iter, momentum=momentum)
     whole = invert(record, inversion)
-    monkeypatch.setattr("sksep._inversion._BLOCK_SECONDS", 0.2)
+    monkeypatch.setattr("sksep.base._inversion._BLOCK_SECONDS", 0.2)
     blocks = []
     monkeypatch.setattr(type(record.track), "blocks", spy(type(record.track).blocks, blocks))
     in_blocks = invert(record, inversion)
@@ -90,14 +90,14 @@ def test_equals_librosa(front_end):
 
 @pytest.mark.parametrize("n_iter", [0, 5])
 def test_blocks_of_random_phases_fade_into_each_other(monkeypatch, n_iter):
-    monkeypatch.setattr("sksep._inversion._BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("sksep.base._inversion._BLOCK_SECONDS", 0.3)
     levels = []
 
     def constant(samples, *_):
         levels.append(len(levels) % 2 + 1.0)
         return torch.full_like(samples, levels[-1])
 
-    monkeypatch.setattr("sksep._inversion._invert_block", constant)
+    monkeypatch.setattr("sksep.base._inversion._invert_block", constant)
     vocals = invert(masked(song(60000)), Inversion(n_iter, init="random"))
     assert len(levels) > 3 and vocals[0] == 1.0 and vocals[-1] == levels[-1]
     assert vocals.min() >= 1.0 - 1e-6 and vocals.max() <= 2.0 + 1e-6
@@ -111,7 +111,7 @@ def test_random_phases_are_continuous_across_blocks(monkeypatch, n_iter):
     track = song(60000)
     record = masked(track, mask=1.0)
     inversion = Inversion(n_iter=n_iter, init="random", seed=3)
-    monkeypatch.setattr("sksep._inversion._BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("sksep.base._inversion._BLOCK_SECONDS", 0.3)
     vocals = invert(record, inversion)
     assert np.isfinite(vocals).all()
     np.testing.assert_array_equal(vocals, invert(record, inversion))
@@ -243,10 +243,10 @@ class SmallDevice(BlockInverter):
 @pytest.mark.parametrize("n_blocks", [0, 2])
 @pytest.mark.parametrize("inversion", [Inversion(), Inversion(n_iter=2, init="random")], ids=str)
 def test_blocks_that_do_not_fit_are_inverted_on_the_cpu(monkeypatch, inversion, n_blocks):
-    monkeypatch.setattr("sksep._inversion._BLOCK_SECONDS", 0.2)
+    monkeypatch.setattr("sksep.base._inversion._BLOCK_SECONDS", 0.2)
     record = masked(song(60000))
     expected = invert(record, inversion)
-    monkeypatch.setattr("sksep._inversion.BlockInverter", SmallDevice)
+    monkeypatch.setattr("sksep.base._inversion.BlockInverter", SmallDevice)
     monkeypatch.setattr(SmallDevice, "n_blocks", n_blocks)
     with pytest.warns(UserWarning, match="memory of cuda.*on the CPU.*set device='cpu'") as warned:
         vocals = invert(record, inversion)
@@ -258,6 +258,6 @@ def test_other_errors_pass_through(monkeypatch):
     def fails(*_):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("sksep._inversion._invert_block", fails)
+    monkeypatch.setattr("sksep.base._inversion._invert_block", fails)
     with pytest.raises(RuntimeError, match="out of luck"):
         invert(masked(song(4000)), Inversion())

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker
-from sksep._tracks import load_audio
+from sksep.audio._validation import load_audio
 from sksep.datasets import load_mir1k, make_songs
 from sksep.metrics import sdr
 

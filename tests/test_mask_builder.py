@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from sksep import MaskBuilder, MelChunker
-from sksep._activity import chunk_power
+from sksep.base._targets import chunk_power
 
 RATE = 16000
 CHUNK = 128 * 128  # samples

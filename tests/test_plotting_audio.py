@@ -13,9 +13,9 @@ from matplotlib.image import imread
 from sklearn.pipeline import make_pipeline
 
 from sksep import HPSSSeparator, MaskBuilder, MelChunker
-from sksep._batch import TrackBatch
-from sksep._separate import Separation
+from sksep.base._batch import TrackBatch
 from sksep.datasets import make_songs
+from sksep.inference._separate import Separation
 from sksep.plotting import AudioDisplay
 
 _SIXTEEN_BITS = 2.0**-15

@@ -10,9 +10,11 @@ from sklearn.pipeline import make_pipeline
 
 import sksep
 from sksep import HPSSSeparator, MelChunker
-from sksep._separate import load_model, separate, separate_file
-from sksep._stems import FORMATS
+from sksep.audio._stems import FORMATS
 from sksep.datasets import make_songs
+from sksep.inference._files import separate_file
+from sksep.inference._models import load_model
+from sksep.inference._separate import separate
 from sksep.presets import unet_pipeline
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sksep import DeepClusteringSeparator, HPSSSeparator, MelChunker
-from sksep._streaming import StreamingSeparator, can_stream
 from sksep.datasets import make_songs
+from sksep.inference._streaming import StreamingSeparator, can_stream
 from sksep.presets import uhnet_pipeline, unet_pipeline
 
 RATE = 16000

@@ -10,8 +10,9 @@ import soundfile
 from sklearn.pipeline import Pipeline
 
 from sksep import AudioSource, MaskBuilder, MelChunker
-from sksep._tracks import check_tracks, fix_length, load_audio, resample, resampled_length, to_mono
-from sksep.separators._base import BaseSeparator
+from sksep.audio._resampling import fix_length, resample, resampled_length, to_mono
+from sksep.audio._validation import check_tracks, load_audio
+from sksep.base._separator import BaseSeparator
 
 RATE = 16000
 

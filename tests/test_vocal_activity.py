@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sksep import load_audio
-from sksep._activity_levels import FRAME_HOP, SILENCE, LevelMeter
-from sksep._vocal_activity import N_FEATURES, ActivityDetector, VocalActivity
+from sksep.activity._detector import N_FEATURES, ActivityDetector, VocalActivity
+from sksep.activity._levels import FRAME_HOP, SILENCE, LevelMeter
 from sksep.datasets import load_mir1k
 
 RATE = 16000

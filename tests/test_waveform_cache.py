@@ -24,8 +24,8 @@ from sksep import (
     UNetSeparator,
     WaveformCache,
 )
-from sksep._tracks import check_tracks
-from sksep._waveform_cache import CachedWaveform
+from sksep.audio._cache import CachedWaveform
+from sksep.audio._validation import check_tracks
 from sksep.datasets import make_songs
 from sksep.training import Augmentation
 from sksep.training._dataset import ExcerptDataset
@@ -118,7 +118,7 @@ def test_files_are_prepared_once(files, cache, monkeypatch):
     cache.waveforms(tracks, RATE)
     assert len(written(cache)) == 3  # the same file twice is one entry
     before = {path: path.stat().st_mtime_ns for path in written(cache)}
-    monkeypatch.setattr("sksep._waveform_cache._write", lambda *_: pytest.fail("prepared again"))
+    monkeypatch.setattr("sksep.audio._cache._write", lambda *_: pytest.fail("prepared again"))
     cache.waveforms(check_tracks(files[0], RATE), RATE)
     assert {path: path.stat().st_mtime_ns for path in written(cache)} == before
     with pytest.raises(pytest.fail.Exception, match="prepared again"):
@@ -155,7 +155,7 @@ def test_what_was_removed_is_named(files, cache, monkeypatch):
     cache.clear()
     with pytest.raises(ValueError, match=r"X\[0\].*Fit again"):
         waveform[10:20]
-    monkeypatch.setattr("sksep._waveform_cache._write", lambda *_: None)  # another one removed it
+    monkeypatch.setattr("sksep.audio._cache._write", lambda *_: None)  # another one removed it
     with pytest.raises(ValueError, match=r"X\[0\].*is gone.*Fit again"):
         cache.waveforms(tracks, RATE)
 

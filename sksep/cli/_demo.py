@@ -49,9 +49,10 @@ def demo(output: Path, model: str, device: str) -> None:
         )
     import soundfile
 
-    from sksep._separate import load_model, separate_file
-    from sksep._tracks import load_audio
+    from sksep.audio._validation import load_audio
     from sksep.datasets import make_songs
+    from sksep.inference._files import separate_file
+    from sksep.inference._models import load_model
     from sksep.metrics import sdr
 
     pipeline = load_model(model, device=device)

@@ -82,8 +82,8 @@ def evaluate(
     files = [file for file in (json_file, csv_file) if file is not None]
     for file in files:
         refuse_existing(file, overwrite=overwrite)
-    from sksep._separate import load_model
     from sksep.datasets import load_folder
+    from sksep.inference._models import load_model
 
     songs = load_folder(data)
     pipelines = {
@@ -125,7 +125,8 @@ def _waveforms(songs: Any, sample_rate: int, *, mono: bool) -> Iterator[tuple[st
     """Name, mixture and vocals of each song, read when its turn comes."""
     from tqdm import tqdm
 
-    from sksep._tracks import check_pair, check_track, load_audio, resample, to_mono
+    from sksep.audio._resampling import resample, to_mono
+    from sksep.audio._validation import check_pair, check_track, load_audio
 
     def read(source: Any) -> Any:
         samples, rate = load_audio(source)
@@ -142,7 +143,7 @@ def _waveforms(songs: Any, sample_rate: int, *, mono: bool) -> Iterator[tuple[st
 
 def _score(mixture: Any, vocals: Any, sample_rate: int, pipelines: dict[str, Any]) -> _Scores:
     """SDR in dB, NaN where the stem or its estimate is silent."""
-    from sksep._separate import separate
+    from sksep.inference._separate import separate
     from sksep.metrics import sdr
 
     estimates = {

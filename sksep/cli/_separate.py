@@ -154,7 +154,8 @@ def separate(
     reports: dict[Path, Any] = {}
     seconds_taken = 0.0
     if todo:
-        from sksep._separate import detector_of, load_model, separate_file
+        from sksep.inference._files import separate_file
+        from sksep.inference._models import detector_of, load_model
 
         pipeline = load_model(model, n_iter=n_iter, device=device)
         detector = None if activity is None else detector_of(model)
@@ -197,7 +198,7 @@ def _check_subtype(format_name: str, subtype: str) -> None:
     """Raise where no file of the format has the subtype, before any song is read."""
     from types import SimpleNamespace
 
-    from sksep._stems import resolve_format
+    from sksep.audio._stems import resolve_format
 
     song = SimpleNamespace(format="WAV", subtype="PCM_16", samplerate=44100, channels=1, frames=1)
     try:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sksep._tracks import FloatArray
 from sksep.datasets._composition import Composition
 from sksep.datasets._synthesis import (
     band_noise,
@@ -17,6 +16,7 @@ from sksep.datasets._synthesis import (
     spread,
     unit_rms,
 )
+from sksep.utils._arrays import FloatArray
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from sksep._tracks import AudioSource, FloatArray, load_audio, resample
+from sksep.audio._resampling import resample
+from sksep.audio._track import AudioSource
+from sksep.audio._validation import load_audio
+from sksep.utils._arrays import FloatArray
 
 AUDIO_SUFFIXES = frozenset(
     [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"]

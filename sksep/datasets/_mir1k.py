@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils import Bunch
 
-from sksep._tracks import AudioSource
+from sksep.audio._track import AudioSource
 from sksep.datasets._bunch import (
     StemTrack,
     audio_files,

@@ -11,7 +11,10 @@ import numpy.typing as npt
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.random import sample_without_replacement
 
-from sksep._tracks import FloatArray, Track, check_tracks, resample
+from sksep.audio._resampling import resample
+from sksep.audio._track import Track
+from sksep.audio._validation import check_tracks
+from sksep.utils._arrays import FloatArray
 
 _LARGEST_PEAK = 0.99
 _DESCRIPTION = """\

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from sksep._tracks import FloatArray
 from sksep.datasets._composition import Composition, Note, compose_melody
 from sksep.datasets._synthesis import (
     DoubleArray,
@@ -17,6 +16,7 @@ from sksep.datasets._synthesis import (
     sawtooth,
     unit_rms,
 )
+from sksep.utils._arrays import FloatArray
 
 # First three formants in Hz of the vowels of an adult male voice (Peterson and Barney, 1952),
 # then a fourth and a fifth that hardly depend on the vowel.

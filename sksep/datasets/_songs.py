@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
-from sksep._tracks import FloatArray
 from sksep.datasets._band import play_band
 from sksep.datasets._composition import compose
 from sksep.datasets._singing import Singer, draw_singer, sing
 from sksep.datasets._synthesis import reverberate, unit_rms
+from sksep.utils._arrays import FloatArray
 
 _SONGS_PER_SINGER = 2
 

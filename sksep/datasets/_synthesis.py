@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, signal
 
-from sksep._tracks import FloatArray
+from sksep.utils._arrays import FloatArray
 
 DoubleArray = npt.NDArray[np.float64]
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sksep._tracks import Track, check_same_length, check_tracks, to_mono
+from sksep.audio._resampling import to_mono
+from sksep.audio._track import Track
+from sksep.audio._validation import check_same_length, check_tracks
 from sksep.metrics._sdr import PROTOCOLS, normalized_sdr, scale_invariant_sdr, sdr_of_estimates
 from sksep.metrics._validation import Array, check_option
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -25,41 +27,43 @@ class FrontEnd:
 
     Parameters
     ----------
-    sample_rate : int
-        Hz.
-    n_fft, hop_length : int
+    sample_rate : int, default=16000
+        Sample rate in Hz.
+    n_fft, hop_length : int, default=1024 and 128
         Window and hop in samples.
-    n_mels : int or None
-        Mel bands, or None for linear bins.
-    n_frames : int
+    n_mels : int or None, default=128
+        Number of mel bands, or None for linear bins.
+    n_frames : int, default=128
         Frames in a chunk.
-    overlap : float
+    overlap : float, default=0.5
         Share of a chunk that the next one repeats, in [0, 1).
-    f_min, f_max : float
-        Range of the mel bands in Hz.
+    f_min, f_max : float, default=0.0 and None
+        Range of the mel bands in Hz. None stands for half of the sample rate, which the attribute
+        then holds.
 
     Examples
     --------
     >>> import torch
     >>> from sksep.nn.front_end import FrontEnd
-    >>> front_end = FrontEnd(
-    ...     sample_rate=16000, n_fft=1024, hop_length=128, n_mels=40, n_frames=25, overlap=0.5,
-    ...     f_min=30.0, f_max=8000.0,
-    ... )
+    >>> front_end = FrontEnd(n_mels=40, n_frames=25, f_min=30.0)
     >>> front_end.excerpt_length
     4096
     >>> front_end.log_power(torch.zeros(16000)).shape
     torch.Size([126, 40])
     """
 
-    sample_rate: int
-    n_fft: int
-    hop_length: int
-    n_mels: int | None
-    n_frames: int
-    overlap: float
-    f_min: float
-    f_max: float
+    sample_rate: int = 16000
+    n_fft: int = 1024
+    hop_length: int = 128
+    n_mels: int | None = 128
+    n_frames: int = 128
+    overlap: float = 0.5
+    f_min: float = 0.0
+    f_max: float = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.f_max is None:
+            object.__setattr__(self, "f_max", self.sample_rate / 2)
 
     @property
     def n_bands(self) -> int:
@@ -90,6 +94,25 @@ class FrontEnd:
             Those of a centred STFT.
         """
         return spectral.count_frames(n_samples, self.n_fft, self.hop_length)
+
+    def band_edges(self) -> npt.NDArray[np.float64]:
+        """Frequencies between which the bands lie.
+
+        Returns
+        -------
+        ndarray of shape (n_bands + 1,)
+            Frequencies in Hz, in ascending order.
+        """
+        from librosa import mel_frequencies
+
+        n_bands = self.n_bands
+        if self.n_mels is None:
+            bins = (np.arange(n_bands + 1) - 0.5).clip(0, n_bands - 1)
+            return bins * self.sample_rate / self.n_fft
+        # The centres of the bands and the middles between them, on the mel scale; the outer slopes
+        # of the first and the last band reach up to the limits.
+        steps = mel_frequencies(2 * n_bands + 3, fmin=self.f_min, fmax=self.f_max)
+        return np.concatenate([[self.f_min], steps[3:-2:2], [self.f_max]])
 
     def same_spectra(self, other: FrontEnd) -> bool:
         """Whether chunks are alike; how far they overlap does not matter to a network.

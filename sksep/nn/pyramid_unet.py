@@ -7,8 +7,8 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sksep._parameters import check_integer
 from sksep.nn.unet import UNetBody, convolutions, crop, join, joined_width, pad_to_multiple
+from sksep.utils._validation import check_integer
 
 __all__ = ["PyramidUNet"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sksep._parameters import check_choice
+from sksep.utils._validation import check_choice
 
 __all__ = ["UNet"]
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from sksep._parameters import check_integer, check_number
-from sksep._tracks import FloatArray, check_track
+from sksep.audio._validation import check_track
 from sksep.plotting._models import by_name, by_title, named_estimates, named_estimators, pick_track
+from sksep.utils._arrays import FloatArray
+from sksep.utils._validation import check_integer, check_number
 
 # Full scale of signed 16-bit samples, and the most channels and Hz that FLAC has.
 _FULL_SCALE = 32768

@@ -110,7 +110,7 @@ def draw_bands(
     """
     from librosa import hz_to_mel, mel_to_hz
 
-    seconds, hertz = _frame_edges(len(image), front_end), band_edges(front_end)
+    seconds, hertz = _frame_edges(len(image), front_end), front_end.band_edges()
     starts = np.arange(0, len(image), -(-len(image) // _MAX_COLUMNS))
     lengths = np.diff([*starts, len(image)])
     image = np.add.reduceat(image, starts, axis=0) / lengths[:, None].astype(image.dtype)
@@ -139,20 +139,6 @@ def _frame_edges(n_frames: int, front_end: FrontEnd) -> npt.NDArray[np.float64]:
     """Times in s, (n_frames + 1,), between which the centred frames are drawn."""
     edges = (np.arange(n_frames + 1) - 0.5) * front_end.hop_length / front_end.sample_rate
     return np.maximum(edges, 0.0)
-
-
-def band_edges(front_end: FrontEnd) -> npt.NDArray[np.float64]:
-    """Frequencies in Hz, (n_bands + 1,), between which the bands are drawn."""
-    from librosa import mel_frequencies
-
-    n_bands = front_end.n_bands
-    if front_end.n_mels is None:
-        bins = (np.arange(n_bands + 1) - 0.5).clip(0, n_bands - 1)
-        return bins * front_end.sample_rate / front_end.n_fft
-    # The centres of the bands and the middles between them, on the mel scale; the outer slopes of
-    # the first and the last band reach up to the limits.
-    steps = mel_frequencies(2 * n_bands + 3, fmin=front_end.f_min, fmax=front_end.f_max)
-    return np.concatenate([[front_end.f_min], steps[3:-2:2], [front_end.f_max]])
 
 
 def _format_hertz(hertz: float, _: int) -> str:

@@ -9,8 +9,6 @@ import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 
-from sksep._batch import as_tensor
-from sksep._parameters import check_integer
 from sksep.plotting._axes import make_panels
 from sksep.plotting._models import (
     mask_steps,
@@ -21,6 +19,8 @@ from sksep.plotting._models import (
 )
 from sksep.separators._clusters import is_loud
 from sksep.separators._deep_clustering import DeepClusteringSeparator
+from sksep.utils._arrays import as_tensor
+from sksep.utils._validation import check_integer
 
 # Share of the vocals above which they are the louder part of a bin.
 _HALF = 0.5

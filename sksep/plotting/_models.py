@@ -12,9 +12,10 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sksep._tracks import Track, check_collection, check_pair, check_same_length, check_track
+from sksep.audio._track import Track
+from sksep.audio._validation import check_collection, check_pair, check_same_length, check_track
+from sksep.base._separator import BaseSeparator
 from sksep.nn.front_end import FrontEnd
-from sksep.separators._base import BaseSeparator
 from sksep.transformers import MaskBuilder, MelChunker
 
 Panel = TypeVar("Panel")

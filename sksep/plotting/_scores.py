@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sksep._parameters import check_choice
-from sksep._tracks import Track, check_same_length, check_tracks, to_mono
+from sksep.audio._resampling import to_mono
+from sksep.audio._track import Track
+from sksep.audio._validation import check_same_length, check_tracks
 from sksep.metrics import sdr
 from sksep.plotting._axes import make_panels
 from sksep.plotting._models import by_name, by_title, named_estimates, named_estimators
+from sksep.utils._validation import check_choice
 
 Scores = npt.NDArray[np.float64]
 

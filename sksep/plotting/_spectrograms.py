@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sksep._parameters import check_integer, check_number
-from sksep._tracks import FloatArray, Track, check_track
+from sksep.audio._track import Track
+from sksep.audio._validation import check_track
 from sksep.nn.front_end import FrontEnd
 from sksep.plotting._axes import (
     add_colour_bar,
@@ -26,6 +26,8 @@ from sksep.plotting._models import (
     titled_tracks,
 )
 from sksep.transformers import MelChunker
+from sksep.utils._arrays import FloatArray
+from sksep.utils._validation import check_integer, check_number
 
 # Window of the default front end in s, as that of MelChunker at its default sample rate.
 _WINDOW = 0.064

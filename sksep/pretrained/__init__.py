@@ -10,7 +10,7 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from sksep._vocal_activity import ActivityDetector
+from sksep.activity._detector import ActivityDetector
 from sksep.persistence import load
 
 __all__ = ["ModelCard", "list_pretrained", "load_detector", "load_pretrained"]

@@ -16,7 +16,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from sksep._tracks import FloatArray
+from sksep.utils._arrays import FloatArray, IntArray, evenly_spaced
 
 # Level below the loudest bin of a track under which bins do not take part in clustering, in dB.
 _LOUD_RANGE = 40.0
@@ -26,7 +26,6 @@ _MAX_BINS = 2**20
 _SAME = 1e-5
 _NEAREST_CENTROID = (KMeans, MiniBatchKMeans)
 
-IntArray = npt.NDArray[np.integer[Any]]
 # The names of clusters: from labels and embeddings of the sample to a score for each cluster,
 # highest for the vocals.
 Namer = Callable[[IntArray, FloatArray], FloatArray]
@@ -120,11 +119,6 @@ def fit_clusters(clusterer: Any, sample: FloatArray, name: Namer, fallback: Clus
 def sampled_chunks(n_chunks: int, bins_per_chunk: int) -> IntArray:
     """Indices of evenly spaced chunks, as many as may be kept in memory with their embeddings."""
     return evenly_spaced(n_chunks, max(1, _MAX_BINS // bins_per_chunk))
-
-
-def evenly_spaced(length: int, limit: int) -> IntArray:
-    """At most `limit` indices of a sequence, its ends among them."""
-    return np.unique(np.linspace(0, length - 1, min(length, limit)).round().astype(np.int64))
 
 
 def is_loud(features: Tensor, loudest: float | Tensor) -> Tensor:

@@ -14,21 +14,17 @@ from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
-from sksep._batch import TrackRecord, object_array
-from sksep._parameters import check_choice, check_integer, check_number
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackRecord
+from sksep.base._separator import training_batch
 from sksep.nn.clustering import ClusteringNetwork
 from sksep.nn.clustering_losses import CLUSTERING_LOSSES
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 from sksep.nn.mask_estimator import NormalisedNetwork, autocast, join_batches
 from sksep.nn.objectives import ClusteringObjective
 from sksep.nn.recurrent import CELLS, RecurrentBody
-from sksep.separators._base import training_batch
 from sksep.separators._clusters import (
     Clusters,
-    IntArray,
     Namer,
-    evenly_spaced,
     fit_clusters,
     is_loud,
     loud_bins,
@@ -39,6 +35,8 @@ from sksep.separators._net_separator import NetSeparator
 from sksep.separators._training_parameters import document_training
 from sksep.training._dataset import ExcerptDataset
 from sksep.training._net import SeparationNet
+from sksep.utils._arrays import FloatArray, IntArray, evenly_spaced, object_array
+from sksep.utils._validation import check_choice, check_integer, check_number
 
 _SCOPES = ("track", "chunk")
 # Training chunks whose embeddings make the centroids of vocals and accompaniment.

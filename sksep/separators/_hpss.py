@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sksep._batch import TrackRecord, as_tensor
-from sksep._parameters import check_number
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackRecord
 from sksep.nn import spectral
 from sksep.separators._spectral_masks import (
     SpectralMaskSeparator,
@@ -16,6 +14,8 @@ from sksep.separators._spectral_masks import (
     high_pass_gains,
     waveform_mask,
 )
+from sksep.utils._arrays import FloatArray, as_tensor
+from sksep.utils._validation import check_number
 
 _BLOCK_SECONDS = 30.0
 _OVERLAP = 4

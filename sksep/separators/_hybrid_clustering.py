@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sksep._batch import TrackRecord
-from sksep._parameters import check_choice, check_number
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackRecord
 from sksep.nn.clustering import HybridNetwork
 from sksep.nn.front_end import FrontEnd
 from sksep.nn.objectives import HybridObjective
@@ -19,6 +17,8 @@ from sksep.separators._clusters import Clusters
 from sksep.separators._deep_clustering import DeepClusteringSeparator, clustering_objective
 from sksep.separators._net_separator import NetSeparator
 from sksep.separators._training_parameters import document_training
+from sksep.utils._arrays import FloatArray
+from sksep.utils._validation import check_choice, check_number
 
 
 @document_training

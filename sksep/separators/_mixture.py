@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sksep._batch import TrackRecord
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackRecord
 from sksep.separators._spectral_masks import SpectralMaskSeparator
+from sksep.utils._arrays import FloatArray
 
 
 class MixtureSeparator(SpectralMaskSeparator):

@@ -16,9 +16,8 @@ from skorch.helper import predefined_split
 from skorch.history import History
 from torch import Tensor, nn
 
-from sksep._batch import TrackBatch, TrackRecord, as_tensor
-from sksep._parameters import check_choice, check_number
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackBatch, TrackRecord
+from sksep.base._separator import training_batch
 from sksep.nn.chunks import chunk
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 from sksep.nn.losses import LOSSES, Loss
@@ -29,8 +28,6 @@ from sksep.nn.mask_estimator import (
     in_batches,
     join_batches,
 )
-from sksep.separators._base import training_batch
-from sksep.separators._clusters import evenly_spaced
 from sksep.separators._trained_separator import TrainedSeparator
 from sksep.training._accelerated import fit_on_all_processes
 from sksep.training._augmentation import Augmentation
@@ -48,6 +45,8 @@ from sksep.training._run import (
     was_interrupted,
 )
 from sksep.training._split import split_tracks
+from sksep.utils._arrays import FloatArray, as_tensor, evenly_spaced
+from sksep.utils._validation import check_choice, check_number
 
 # Tracks, evenly spread, that tell the levels of the bands.
 _STATISTICS_TRACKS = 1000

@@ -10,9 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.decomposition import NMF, non_negative_factorization
 from sklearn.utils import check_random_state
 
-from sksep._batch import TrackBatch, TrackRecord, as_batch
-from sksep._parameters import check_integer
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackBatch, TrackRecord, as_batch
 from sksep.separators._hpss import hpss_vocals
 from sksep.separators._spectral_masks import (
     BlockwiseSeparator,
@@ -21,6 +19,8 @@ from sksep.separators._spectral_masks import (
     share,
     waveform_mask,
 )
+from sksep.utils._arrays import FloatArray
+from sksep.utils._validation import check_integer
 
 # Frames this far below the loudest one of their track are not learned from (-40 dB of energy).
 _SILENCE = 1e-4

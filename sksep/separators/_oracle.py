@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sksep._batch import TrackRecord, as_batch
-from sksep._parameters import check_choice
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackRecord, as_batch
 from sksep.nn import masks
 from sksep.nn.front_end import FrontEnd
 from sksep.separators._spectral_masks import (
@@ -19,6 +17,8 @@ from sksep.separators._spectral_masks import (
     frame_rate,
     time_blocks,
 )
+from sksep.utils._arrays import FloatArray
+from sksep.utils._validation import check_choice
 
 _KINDS = ("ratio", "magnitude_ratio", "binary", "phase_sensitive")
 _BLOCK_SECONDS = 30.0

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sksep._batch import TrackRecord
-from sksep._parameters import check_number
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackRecord
 from sksep.separators._spectral_masks import BlockwiseSeparator, frame_rate
+from sksep.utils._arrays import FloatArray
+from sksep.utils._validation import check_number
 
 # Frames closer than this say almost the same, so not all of them are candidates for similarity.
 _CANDIDATE_HOP = 0.032

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sksep._batch import TrackRecord
-from sksep._parameters import check_choice, check_integer, check_number
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackRecord
 from sksep.separators._spectral_masks import BlockwiseSeparator, share
+from sksep.utils._arrays import FloatArray
+from sksep.utils._validation import check_choice, check_integer, check_number
 
 _MASKS = ("soft", "binary")
 # Growth of the penalty in each iteration, and its largest value, relative to the first.

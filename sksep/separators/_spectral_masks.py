@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sksep._batch import TrackRecord, as_batch, as_tensor
-from sksep._parameters import check_integer, check_number
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackRecord, as_batch
+from sksep.base._separator import BaseSeparator
 from sksep.nn import masks
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
-from sksep.separators._base import BaseSeparator
+from sksep.utils._arrays import FloatArray, as_tensor
+from sksep.utils._validation import check_integer, check_number
 
 _TINY = float(np.finfo(np.float32).tiny)
 

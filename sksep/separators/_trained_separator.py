@@ -12,13 +12,13 @@ import torch
 from skorch.callbacks import EarlyStopping, GradientNormClipping, ProgressBar
 from torch import nn
 
-from sksep._parameters import check_integer, check_number
-from sksep.separators._base import BaseSeparator
+from sksep.base._separator import BaseSeparator
 from sksep.training._accelerated import join_processes
 from sksep.training._augmentation import Augmentation
 from sksep.training._checkpoint import Checkpoint, training_key
 from sksep.training._options import resolve_device, resolve_optimizer, schedule_callback
 from sksep.training._run import copy_of
+from sksep.utils._validation import check_integer, check_number
 
 # Patience that never runs out: the best weights are wanted, an early stop is not.
 _FOREVER = 10**9

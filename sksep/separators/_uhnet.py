@@ -12,8 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sksep._batch import TrackRecord
-from sksep._parameters import check_choice, check_integer, check_number
+from sksep.base._batch import TrackRecord
 from sksep.nn.clustering import HybridNetwork
 from sksep.nn.front_end import FrontEnd
 from sksep.nn.mask_estimator import NormalisedNetwork
@@ -24,6 +23,7 @@ from sksep.separators._deep_clustering import clustering_objective, recurrent_bo
 from sksep.separators._hybrid_clustering import HybridClusteringSeparator
 from sksep.separators._net_separator import NetSeparator, mask_loss
 from sksep.separators._training_parameters import document_training
+from sksep.utils._validation import check_choice, check_integer, check_number
 
 
 @document_training

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from sksep._parameters import check_choice, check_integer, check_number
 from sksep.nn.front_end import FrontEnd
 from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
 from sksep.nn.singing_voice_unet import SingingVoiceUNet
 from sksep.nn.unet import SKIPS, UNet
 from sksep.separators._net_separator import NetSeparator, mask_loss
 from sksep.separators._training_parameters import document_training
+from sksep.utils._validation import check_choice, check_integer, check_number
 
 _ARCHITECTURES: dict[str, type[nn.Module]] = {
     "report": UNet,

@@ -9,8 +9,8 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from sksep._parameters import check_number, check_range
 from sksep.nn import effects
+from sksep.utils._validation import check_number, check_range
 
 
 class Augmentation(BaseEstimator):

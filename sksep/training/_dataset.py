@@ -7,23 +7,20 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from sksep._activity import chunk_power
-from sksep._batch import TrackRecord
-from sksep._tracks import FloatArray, check_tracks
-from sksep._waveform_cache import CachedWaveform, Waveform, WaveformCache, mono_waveforms
+from sksep.audio._cache import CachedWaveform, Waveform, WaveformCache, mono_waveforms
+from sksep.audio._validation import check_tracks
+from sksep.base._batch import TrackRecord
+from sksep.base._targets import chunk_power
 from sksep.nn.front_end import FrontEnd
 from sksep.training._augmentation import Augmentation
+from sksep.utils._arrays import BoolArray, FloatArray, IntArray
 
 # Mean square below which a chunk of an unpaired pool is left out (-60 dB of full scale).
 _POOL_SILENCE = 1e-6
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

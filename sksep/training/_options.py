@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from skorch.callbacks import LRScheduler
 
-from sksep._parameters import check_choice
+from sksep.utils._validation import check_choice
 
 OPTIMIZERS = {
     "rmsprop": torch.optim.RMSprop,

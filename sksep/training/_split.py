@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sksep._batch import TrackBatch
+from sksep.base._batch import TrackBatch
 
 
 def split_tracks(

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from sksep._batch import TrackBatch, TrackRecord, as_batch
-from sksep._parameters import check_integer, check_number
-from sksep._tracks import Track, check_tracks
-from sksep._waveform_cache import WaveformCache, as_cache
+from sksep.audio._cache import WaveformCache, as_cache
+from sksep.audio._track import Track
+from sksep.audio._validation import check_tracks
+from sksep.base._batch import TrackBatch, TrackRecord, as_batch
 from sksep.nn.chunks import unchunk
 from sksep.nn.front_end import FrontEnd
+from sksep.utils._validation import check_integer, check_number
 
 
 class MelChunker(TransformerMixin, BaseEstimator):

@@ -9,10 +9,11 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 
-from sksep._batch import as_batch, object_array
-from sksep._inversion import Inversion, invert
-from sksep._parameters import check_choice, check_integer, check_number
-from sksep._scoring import score_estimates
+from sksep.base._batch import as_batch
+from sksep.base._inversion import Inversion, invert
+from sksep.base._separator import score_estimates
+from sksep.utils._arrays import object_array
+from sksep.utils._validation import check_choice, check_integer, check_number
 
 
 class GriffinLimInverter(TransformerMixin, BaseEstimator):

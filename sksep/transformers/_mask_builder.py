@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from sksep._activity import chunk_power, keep_share
-from sksep._batch import Targets, TrackBatch, TrackRecord, as_batch
-from sksep._parameters import check_choice, check_number
-from sksep._tracks import check_pair, check_same_length, check_tracks
-from sksep._waveform_cache import Waveform, mono_waveforms
+from sksep.audio._cache import Waveform, mono_waveforms
+from sksep.audio._validation import check_pair, check_same_length, check_tracks
+from sksep.base._batch import TrackBatch, TrackRecord, as_batch
+from sksep.base._targets import Targets, chunk_power, keep_share
 from sksep.nn.masks import RATIOS, WEIGHTINGS
+from sksep.utils._validation import check_choice, check_number
 
 # Mean square below which a chunk is silent whatever the threshold: digital silence and dither.
 _SILENCE_POWER = 1e-12

@@ -6,43 +6,26 @@ import ast
 from collections.abc import Iterable
 from pathlib import Path
 
-from .canvas import INPUT, Drawing
+from .canvas import Drawing
 
 PACKAGE = Path(__file__).resolve().parents[3] / "sksep"
 
-# Files that belong together; any other file or folder is a part of its own.
-_FILES = {
-    "_separate": "songs and streams",
-    "_stems": "songs and streams",
-    "_streaming": "songs and streams",
-    "_vocal_activity": "vocal activity",
-    "_activity_levels": "vocal activity",
-    "_batch": "batches",
-    "_inversion": "batches",
-    "_activity": "batches",
-    "_scoring": "batches",
-    "_waveform_cache": "batches",
-    "_tracks": "tracks",
-    "_parameters": "parameter checks",
-}
 # Where each part is drawn from the left, and what it is: a part imports from rows below only.
 _ROWS: list[dict[str, tuple[float, str]]] = [
-    {"cli": (200, "the sksep command")},
-    {"datasets": (71, "recordings, songs"), "songs and streams": (400, "_separate, _streaming")},
+    {"cli": (265, "the sksep command")},
+    {"inference": (332, "songs, files, streams"), "presets": (132, "settings that fit")},
+    {"plotting": (400, "pictures and players")},
+    {"separators": (150, "the estimators")},
+    {"training": (71, "excerpts, skorch"), "transformers": (229, "chunks, masks, phases")},
+    {"base": (200, "batches, inversion"), "pretrained": (464, "models that ship")},
     {
-        "presets": (200, "settings that fit"),
-        "plotting": (332, "pictures and players"),
-        "pretrained": (464, "models that ship"),
+        "datasets": (71, "recordings, songs"),
+        "metrics": (203, "SDR, IoU, scorers"),
+        "activity": (335, "where vocals sound"),
+        "persistence": (464, "save and load"),
     },
-    {"separators": (150, "the estimators"), "transformers": (300, "chunks, masks, phases")},
-    {"training": (150, "excerpts, skorch"), "persistence": (392, "save and load")},
-    {"batches": (210, "_batch, _inversion")},
-    {
-        "metrics": (150, "SDR, IoU, scorers"),
-        "nn": (307, "STFT, networks, losses"),
-        "vocal activity": (464, "_vocal_activity"),
-    },
-    {"tracks": (71, "_tracks"), "parameter checks": (385, "_parameters")},
+    {"audio": (150, "tracks, caches, stems"), "nn": (350, "STFT, networks, losses")},
+    {"utils": (250, "checks, arrays, files")},
 ]
 _ROW_OF = {part: index for index, row in enumerate(_ROWS) for part in row}
 
@@ -61,7 +44,7 @@ def imports_between(package: Path = PACKAGE) -> dict[str, set[str]]:
     """
     imports: dict[str, set[str]] = {}
     for path in sorted(package.rglob("*.py")):
-        part = _part_of(path.relative_to(package).parts[0].removesuffix(".py"))
+        part = path.relative_to(package).parts[0].removesuffix(".py")
         if part in ("__init__", "__main__"):
             continue
         if part not in _ROW_OF:
@@ -80,10 +63,6 @@ def imports_between(package: Path = PACKAGE) -> dict[str, set[str]]:
     return imports
 
 
-def _part_of(name: str) -> str:
-    return _FILES.get(name, name)
-
-
 def _imported(nodes: Iterable[ast.AST]) -> set[str]:
     """Parts that are imported by ``from sksep...``; public names of sksep itself are not parts."""
     names: set[str] = set()
@@ -92,7 +71,7 @@ def _imported(nodes: Iterable[ast.AST]) -> set[str]:
             package, *inner = node.module.split(".")
             if package == "sksep":
                 names.update(inner[:1] or [alias.name for alias in node.names])
-    return {_part_of(name) for name in names} & _ROW_OF.keys()
+    return names & _ROW_OF.keys()
 
 
 def draw_architecture() -> Drawing:
@@ -115,7 +94,7 @@ def draw_architecture() -> Drawing:
     for row in _ROWS:
         for part, (x, says) in row.items():
             y = centre[part][1]
-            drawing.box(x, y, "", 122, 36, *([INPUT] if part in _FILES.values() else []))
+            drawing.box(x, y, "", 122, 36)
             drawing.text(x, y - 7, part, size=9, weight="bold")
             drawing.note(x, y + 8, says)
     note = "Arrows: imports; those that follow from others are left out."

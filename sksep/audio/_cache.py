@@ -20,8 +20,10 @@ import safetensors.numpy
 from sklearn.base import BaseEstimator
 from tqdm import tqdm
 
-from sksep._parameters import check_number
-from sksep._tracks import FloatArray, Track, resampled_length
+from sksep.audio._resampling import resampled_length
+from sksep.audio._track import Track
+from sksep.utils._arrays import FloatArray
+from sksep.utils._validation import check_number
 
 # Names of the files, so that nothing else in the folder is counted or removed.
 _PREFIX = "waveform-"

@@ -2,107 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from sksep._tracks import FloatArray, Track
-from sksep._waveform_cache import Waveform, WaveformCache
-from sksep.nn import chunks, masks
+from sksep.audio._cache import Waveform, WaveformCache
+from sksep.audio._track import Track
+from sksep.base._targets import Targets
+from sksep.nn import chunks
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
-
-
-def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A C-contiguous view (a copy only where needed) that cannot be written to."""
-    array = np.ascontiguousarray(array).view()
-    array.flags.writeable = False
-    return array
-
-
-class _ReadOnlyArrays:
-    """Keeps array fields read-only, also after pickling, which forgets the flag."""
-
-    def __post_init__(self) -> None:
-        assert is_dataclass(self)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                object.__setattr__(self, field.name, read_only(value))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__post_init__()
+from sksep.utils._arrays import FloatArray, ReadOnlyArrays, as_tensor, read_only
 
 
 @dataclass(frozen=True, eq=False)
-class Targets(_ReadOnlyArrays):
-    """What a separator learns from in one track; attached by `MaskBuilder` while fitting.
-
-    Attributes
-    ----------
-    track : Track
-        The vocals as given.
-    vocal_samples, mixture_samples : ndarray of shape (n_samples,) or CachedWaveform
-        Mono vocals at the sample rate of the front end, and the mono mixture they belong to.
-    chunk_sings : ndarray of bool, shape (n_chunks,)
-        Chunks in which the vocals sound.
-    chunk_is_kept : ndarray of bool, shape (n_chunks,)
-        Chunks to train on: silence is excised, a share of the vocal-free chunks is kept.
-    ratio, weighting : str
-        Kind of the proportion mask and of the weights.
-    """
-
-    track: Track
-    vocal_samples: Waveform
-    mixture_samples: Waveform
-    chunk_sings: npt.NDArray[np.bool_]
-    chunk_is_kept: npt.NDArray[np.bool_]
-    front_end: FrontEnd
-    ratio: str
-    weighting: str
-
-    @property
-    def vocals(self) -> FloatArray:
-        """Mono vocals, (n_samples,); read at each call where they are in a cache."""
-        return read_only(self.vocal_samples[:])
-
-    @property
-    def mixture(self) -> FloatArray:
-        """Mono mixture, (n_samples,); read at each call where it is in a cache."""
-        return read_only(self.mixture_samples[:])
-
-    @property
-    def proportion_mask(self) -> FloatArray:
-        """Share of the vocals per bin, (n_total_frames, n_bands), computed at each call."""
-        vocals, accompaniment = self._powers()
-        return masks.proportion_mask(vocals, accompaniment, self.ratio).numpy()
-
-    @property
-    def binary_mask(self) -> FloatArray:
-        """1 where the vocals are louder, (n_total_frames, n_bands), computed at each call."""
-        return masks.binary_mask(*self._powers()).numpy()
-
-    @property
-    def weights(self) -> FloatArray:
-        """Weight of each bin, mean 1, (n_total_frames, n_bands), computed at each call."""
-        return masks.bin_weights(self._power(self.mixture), self.weighting).numpy()
-
-    def _powers(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._power(self.vocals), self._power(self.mixture - self.vocals)
-
-    def _power(self, waveform: FloatArray) -> torch.Tensor:
-        level = self.front_end.log_power(torch.tensor(waveform))
-        # The floor of the log-power is not a level: silence has no power at all.
-        return torch.where(level > FLOOR_DECIBELS, 10.0 ** (level / 10.0), 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class TrackRecord(_ReadOnlyArrays):
+class TrackRecord(ReadOnlyArrays):
     """One track on its way through a pipeline.
 
     Attributes
@@ -236,7 +153,7 @@ class TrackBatch(Sequence[TrackRecord]):
 
     def _repr_html_(self) -> str:
         """A table and a picture, for notebooks."""
-        from sksep.plotting._batch_html import batch_html
+        from sksep.base._batch_html import batch_html
 
         return batch_html(self)
 
@@ -270,18 +187,3 @@ def as_batch(X: Any, *, user: str) -> TrackBatch:
         if record.targets is not None:
             record.targets.track.check_unchanged()
     return batch
-
-
-def object_array(items: Sequence[Any]) -> npt.NDArray[np.object_]:
-    """A 1-D object array of ragged arrays, which scikit-learn can index and concatenate."""
-    array = np.empty(len(items), dtype=object)
-    for index, item in enumerate(items):  # array[:] = items would broadcast equal lengths
-        array[index] = item
-    return array
-
-
-def as_tensor(array: npt.NDArray[Any]) -> torch.Tensor:
-    """A tensor on the memory of a read-only array: it must not be written to."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # torch warns that it could be
-        return torch.from_numpy(array)

@@ -7,9 +7,8 @@ import html
 import io
 from typing import Any
 
-from sksep._batch import TrackBatch, TrackRecord
+from sksep.base._batch import TrackBatch, TrackRecord
 from sksep.nn.chunks import count_chunks
-from sksep.plotting._axes import band_edges
 
 _N_ROWS = 5
 _DYNAMIC_RANGE = 80.0
@@ -74,7 +73,7 @@ def _picture(record: TrackRecord) -> str:
     figure.savefig(file, format="png")
     front_end = record.front_end
     scale = "linear" if front_end.n_mels is None else "mel"
-    low, *_, high = band_edges(front_end)
+    low, *_, high = front_end.band_edges()
     seconds = len(record.waveform) / front_end.sample_rate
     caption = html.escape(
         f"Spectrogram of {record.name}: 0 to {seconds:.2f} s from left to right, {low:g} to "

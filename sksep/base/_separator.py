@@ -12,10 +12,10 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sksep._batch import TrackBatch, TrackRecord, as_batch, object_array
-from sksep._inversion import Inversion, invert
-from sksep._scoring import score_estimates
-from sksep._tracks import FloatArray
+from sksep.audio._validation import check_pair, check_same_length, check_tracks
+from sksep.base._batch import TrackBatch, TrackRecord, as_batch
+from sksep.base._inversion import Inversion, invert
+from sksep.utils._arrays import FloatArray, object_array
 
 
 class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
@@ -211,3 +211,14 @@ def training_batch(X: Any, user: str) -> TrackBatch:
             "the silence_threshold of MaskBuilder."
         )
     return batch
+
+
+def score_estimates(batch: TrackBatch, estimates: Any, y: Any, sample_weight: Any = None) -> float:
+    """Mean SDR in dB (BSSEval v3, mono) of estimates against the true vocals of a batch."""
+    from sksep.metrics import sdr_score
+
+    vocals = check_tracks(y, batch[0].front_end.sample_rate, "y")
+    check_same_length(batch, vocals, "X", "y")
+    for record, track in zip(batch, vocals, strict=True):
+        check_pair(record.track, track)
+    return float(np.float64(sdr_score(y, estimates, sample_weight=sample_weight)))

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sksep._batch import TrackRecord, as_tensor
-from sksep._tracks import FloatArray
+from sksep.base._batch import TrackRecord
 from sksep.nn.front_end import FrontEnd
 from sksep.nn.griffin_lim import griffin_lim
 from sksep.nn.spectral import istft, stft
+from sksep.utils._arrays import FloatArray, as_tensor
 
 # Audio inverted at a time, in seconds: long enough for the margins to be cheap, short enough for
 # the spectra of a block to take tens of megabytes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sksep._parameters import check_integer
+from sksep.utils._validation import check_integer
 
 FRAMES_PER_SECOND = 50
 FRAME_HOP = 1.0 / FRAMES_PER_SECOND  # seconds; frames overlap by half
@@ -43,7 +43,7 @@ class LevelMeter:
     Examples
     --------
     >>> import numpy as np
-    >>> from sksep._activity_levels import LevelMeter
+    >>> from sksep.activity._levels import LevelMeter
     >>> tone = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
     >>> meter = LevelMeter(8000)
     >>> meter.add(tone[:5000], 0.1 * tone[:5000])

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
+from sksep.utils._arrays import DoubleArray, FloatArray
 
 FORMATS = ("wav", "flac", "ogg")
 
@@ -103,7 +102,7 @@ def resolve_format(format: str | None, subtype: str | None, source: Any) -> Stem
     Examples
     --------
     >>> import numpy as np, soundfile
-    >>> from sksep._stems import resolve_format
+    >>> from sksep.audio._stems import resolve_format
     >>> soundfile.write("song.wav", np.zeros((100, 2)), 44100, subtype="FLOAT")
     >>> resolve_format(None, None, soundfile.info("song.wav"))
     StemFormat(format='wav', subtype='FLOAT', is_large=False)
@@ -253,7 +252,7 @@ class StemWriter:
     Examples
     --------
     >>> import numpy as np, soundfile
-    >>> from sksep._stems import StemFormat, StemWriter
+    >>> from sksep.audio._stems import StemFormat, StemWriter
     >>> mixture, vocals = np.array([[0.5, 0.25]]), np.array([[0.1, 0.2]], np.float32)
     >>> paths = {"vocals": "out/vocals.wav", "accompaniment": "out/accompaniment.wav"}
     >>> with StemWriter(paths, 16000, 1, StemFormat("wav", "PCM_16")) as writer:

@@ -10,14 +10,15 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sksep._inversion import BlockInverter, Inversion
-from sksep._parameters import check_integer
-from sksep._tracks import FloatArray, MonoResampler
+from sksep.audio._resampling import MonoResampler
+from sksep.base._inversion import BlockInverter, Inversion
 from sksep.nn import spectral
 from sksep.nn.chunks import CrossFader, chunk
 from sksep.nn.front_end import FLOOR, FLOOR_DECIBELS, FrontEnd
 from sksep.separators._net_separator import NetSeparator
 from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
+from sksep.utils._arrays import FloatArray
+from sksep.utils._validation import check_integer
 
 # What the resampler may hold back, in seconds; tests hold it to that between 8 and 192 kHz.
 _RESAMPLING_SECONDS = 0.25

@@ -12,11 +12,9 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.special import expit
 
-from sksep._activity_levels import FRAME_HOP, FRAME_LENGTH, FRAMES_PER_SECOND, N_BANDS
-from sksep._parameters import check_number
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from sksep.activity._levels import FRAME_HOP, FRAME_LENGTH, FRAMES_PER_SECOND, N_BANDS
+from sksep.utils._arrays import BoolArray, DoubleArray
+from sksep.utils._validation import check_number
 
 # A song whose loudest frame is below this many dB is silent: dither of 16 bits is at -96 dB.
 _SILENT_SONG = -80.0
@@ -62,7 +60,7 @@ class VocalActivity:
     Examples
     --------
     >>> import numpy as np
-    >>> from sksep._vocal_activity import VocalActivity
+    >>> from sksep.activity._detector import VocalActivity
     >>> times = np.arange(1, 200) * 0.02
     >>> activity = VocalActivity(np.array([[0.5, 2.0]]), times, np.zeros(199), 0.375, "vocal")
     >>> activity.to_csv_rows("song.wav")
@@ -71,9 +69,9 @@ class VocalActivity:
     75
     """
 
-    intervals: FloatArray
-    times: FloatArray
-    probabilities: FloatArray
+    intervals: DoubleArray
+    times: DoubleArray
+    probabilities: DoubleArray
     share: float
     label: str
 
@@ -134,7 +132,7 @@ class ActivityDetector:
     Two seconds of a voice, which are loud vocals and most of the mixture:
 
     >>> import numpy as np
-    >>> from sksep._vocal_activity import ActivityDetector
+    >>> from sksep.activity._detector import ActivityDetector
     >>> labels = np.arange(500) // 100 == 2
     >>> levels = np.where(labels[:, None, None], -20.0, [[-60.0], [-20.0]]) - np.zeros(6)
     >>> detector = ActivityDetector.learn([levels], [labels])
@@ -187,7 +185,7 @@ class ActivityDetector:
         """
         levels = _check_levels(levels)
         n_frames = len(levels)
-        times: FloatArray = FRAME_LENGTH / 2.0 + FRAME_HOP * np.arange(n_frames, dtype=float)
+        times: DoubleArray = FRAME_LENGTH / 2.0 + FRAME_HOP * np.arange(n_frames, dtype=float)
         probabilities = self.probabilities(levels)
         runs = _runs(probabilities, self)
         active = _inside(runs, n_frames)
@@ -199,7 +197,7 @@ class ActivityDetector:
         share = float(np.diff(intervals).sum() / duration)
         return VocalActivity(intervals, times, probabilities, share, "vocal")
 
-    def probabilities(self, levels: npt.NDArray) -> FloatArray:
+    def probabilities(self, levels: npt.NDArray) -> DoubleArray:
         """Probability of vocals in each frame, shape (n_frames,); 0 where they are inaudible."""
         levels = _check_levels(levels)
         if _is_silent(levels):
@@ -282,7 +280,7 @@ class ActivityDetector:
         return cls(**values)
 
 
-def features(levels: npt.NDArray) -> FloatArray:
+def features(levels: npt.NDArray) -> DoubleArray:
     """Features of the frames of a song.
 
     Of all bands together (less the lowest, where basses are) and of each: the level of the vocals
@@ -332,9 +330,9 @@ def _check_levels(levels: npt.NDArray) -> npt.NDArray:
     return levels
 
 
-def _total(levels: npt.NDArray) -> FloatArray:
+def _total(levels: npt.NDArray) -> DoubleArray:
     """Levels of all bands but the lowest together, shape (n_frames, 2)."""
-    power: FloatArray = np.power(10.0, levels[..., 1:].astype(np.float64) / 10.0).sum(axis=-1)
+    power: DoubleArray = np.power(10.0, levels[..., 1:].astype(np.float64) / 10.0).sum(axis=-1)
     return 10.0 * np.log10(power)
 
 
@@ -348,7 +346,7 @@ def _ratio(levels: npt.NDArray) -> float:
     return float(10.0 * np.log10(vocals / mixture))
 
 
-def _runs(probabilities: FloatArray, detector: ActivityDetector) -> npt.NDArray[np.int64]:
+def _runs(probabilities: DoubleArray, detector: ActivityDetector) -> npt.NDArray[np.int64]:
     """First frame of each stretch of singing, and the first one after it, shape (n, 2)."""
     candidates, n_candidates = ndimage.label(probabilities >= detector.off)
     begins = np.zeros(n_candidates + 1, bool)
@@ -373,9 +371,9 @@ def _inside(runs: npt.NDArray[np.int64], n_frames: int) -> BoolArray:
     return np.cumsum(changes)[:n_frames] > 0
 
 
-def _seconds(runs: npt.NDArray[np.int64], n_frames: int) -> FloatArray:
+def _seconds(runs: npt.NDArray[np.int64], n_frames: int) -> DoubleArray:
     """Frames as seconds: each stands for the 20 ms around its centre, the outermost for more."""
-    seconds: FloatArray = FRAME_HOP * (runs.astype(np.float64) + 0.5)
+    seconds: DoubleArray = FRAME_HOP * (runs.astype(np.float64) + 0.5)
     seconds[runs == 0] = 0.0
     seconds[runs == n_frames] = FRAME_LENGTH + FRAME_HOP * (n_frames - 1)
     return seconds

@@ -1,0 +1,64 @@
+"""Resampling and mixing down."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+
+from sksep.utils._arrays import FloatArray
+
+
+class MonoResampler:
+    """Resamples a mono waveform block by block, to resampled_length(...) samples in all."""
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        self._rates = (from_rate, to_rate)
+        self._n_taken = self._n_given = 0
+        self._stream = None
+        if from_rate != to_rate:
+            self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """The next samples, as far as they are complete."""
+        self._n_taken += len(samples)
+        if self._stream is not None:
+            samples = self._stream.resample_chunk(samples)
+        self._n_given += len(samples)
+        return samples
+
+    def finish(self) -> FloatArray:
+        """The rest."""
+        if self._stream is None:
+            return np.zeros(0, np.float32)
+        rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        missing = resampled_length(self._n_taken, *self._rates) - self._n_given
+        return fix_length(rest, max(0, missing))
+
+
+def to_mono(samples: FloatArray) -> FloatArray:
+    """Mean over channels of (n_samples,) or (n_channels, n_samples)."""
+    return samples if samples.ndim == 1 else samples.mean(axis=0)
+
+
+def resample(samples: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
+    """Resample along the last axis with soxr, to ceil(n_samples * to_rate / from_rate) samples."""
+    if from_rate == to_rate:
+        return samples
+    resampled = soxr.resample(np.ascontiguousarray(samples.T), from_rate, to_rate).T
+    return np.ascontiguousarray(
+        fix_length(resampled, resampled_length(samples.shape[-1], from_rate, to_rate)),
+        dtype=np.float32,
+    )
+
+
+def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
+    """Number of samples after resampling: the ceiling, so that nothing is cut off."""
+    return -(-n_samples * to_rate // from_rate)
+
+
+def fix_length(samples: FloatArray, n_samples: int) -> FloatArray:
+    """Cut or zero-pad the last axis to `n_samples`."""
+    missing = n_samples - samples.shape[-1]
+    if missing <= 0:
+        return samples[..., :n_samples]
+    return np.pad(samples, [(0, 0)] * (samples.ndim - 1) + [(0, missing)])

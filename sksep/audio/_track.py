@@ -1,0 +1,218 @@
+"""Tracks: what a user gives as one waveform, readable block by block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from sksep.audio._resampling import MonoResampler
+from sksep.utils._arrays import FloatArray
+
+# Samples read at a time while a file is scanned: 12 s of 44.1 kHz audio.
+_BLOCK_LENGTH = 1 << 19
+
+
+@dataclass(frozen=True)
+class AudioSource:
+    """A waveform that exists on disk as the sum of files, or as some channels of a file.
+
+    Data sets that store stems only have no file of their mixture, and MIR-1K keeps both stems in
+    the channels of one file. An `AudioSource` names such a waveform without reading it, and can
+    stand wherever a path can.
+
+    Parameters
+    ----------
+    paths : tuple of str
+        Audio files of one sample rate and one length; their samples are added.
+    channel_gains : tuple of tuple of float, default=None
+        Matrix of shape (n_channels, n_file_channels) applied to the samples of each file. None
+        keeps the channels as they are.
+
+    Raises
+    ------
+    ValueError
+        If there are no paths, or no rows of `channel_gains`.
+
+    Examples
+    --------
+    >>> from sksep import AudioSource
+    >>> mixture = AudioSource(("song/vocals.ogg", "song/accompaniment.ogg"))
+    >>> vocals = AudioSource(("clip.flac",), channel_gains=((0.0, 1.0),))  # right channel
+    """
+
+    paths: tuple[str, ...]
+    channel_gains: tuple[tuple[float, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.paths, (str, os.PathLike)):
+            object.__setattr__(self, "paths", (self.paths,))
+        if not self.paths:
+            raise ValueError("AudioSource needs at least one path.")
+        object.__setattr__(self, "paths", tuple(os.fspath(path) for path in self.paths))
+        if self.channel_gains is not None:
+            gains = tuple(tuple(float(gain) for gain in row) for row in self.channel_gains)
+            if not gains:
+                raise ValueError("channel_gains needs one row per channel; None keeps them all.")
+            object.__setattr__(self, "channel_gains", gains)
+
+    def __str__(self) -> str:
+        return " + ".join(self.paths)
+
+
+Source = Any  # array, path or AudioSource: what a user may give as one track
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One validated track, readable as float32 samples; for files nothing is held in memory.
+
+    Attributes
+    ----------
+    name : str
+        How messages name the track: ``X[3]`` or ``X[3] (song.wav)``.
+    sample_rate : int
+        Hz.
+    n_channels, n_samples : int
+        Size at `sample_rate`.
+    """
+
+    name: str
+    sample_rate: int
+    n_channels: int
+    n_samples: int
+    _array: FloatArray | None = field(default=None, repr=False)
+    _source: AudioSource | None = None
+    _one_dimensional: bool = False
+    # Size and modification time of each file when it was validated: masks that were estimated
+    # from (or cached for) another version of the file must not be applied to it silently.
+    _file_versions: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._array is not None:  # pickles forget that an array is read-only
+            self._array.flags.writeable = False
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the samples live on disk."""
+        return self._source is not None
+
+    @property
+    def source(self) -> AudioSource | None:
+        """What a file was read from; None for arrays."""
+        return self._source
+
+    @property
+    def version(self) -> tuple[Any, ...]:
+        """What tells a file from others, and from what it was before it changed."""
+        assert self._source is not None
+        paths = tuple(os.path.abspath(path) for path in self._source.paths)
+        return paths, self._source.channel_gains, self._file_versions
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what the user sees: (n_samples,) or (n_channels, n_samples)."""
+        if self._one_dimensional:
+            return (self.n_samples,)
+        return (self.n_channels, self.n_samples)
+
+    def check_unchanged(self) -> None:
+        """Raise ValueError where a file is not what it was when it was validated."""
+        if self._source and file_versions(self._source, self.name) != self._file_versions:
+            raise ValueError(
+                f"{self.name} has changed on disk since it was first read. Run the pipeline again "
+                "from its first step; if it caches (memory=...), clear the cache."
+            )
+
+    def read(self) -> FloatArray:
+        """All samples, shape (n_channels, n_samples)."""
+        return np.concatenate(list(self.read_blocks(_BLOCK_LENGTH)), axis=1)
+
+    def mono(self, sample_rate: int) -> FloatArray:
+        """Mean over channels, resampled, shape (ceil(n_samples * sample_rate / own rate),)."""
+        resampler = MonoResampler(self.sample_rate, sample_rate)
+        blocks = [resampler.push(block.mean(axis=0)) for block in self.read_blocks(_BLOCK_LENGTH)]
+        return np.concatenate([*blocks, resampler.finish()])
+
+    def blocks(self, length: int, margin: int) -> Iterator[tuple[int, FloatArray]]:
+        """Each start, with the samples from start - margin to start + length + margin.
+
+        Outside the track the samples are zero. Files are read once, from front to back, since
+        seeking in compressed audio is not exact everywhere.
+        """
+        width = length + 2 * margin
+        window: FloatArray = np.zeros((self.n_channels, margin), np.float32)
+        position = 0
+        stream = self.read_blocks(length)
+        for start in range(0, self.n_samples, length):
+            while window.shape[1] < width and position < self.n_samples:
+                block = next(stream)
+                position += block.shape[1]
+                window = np.concatenate([window, block], axis=1)
+            if window.shape[1] < width:
+                window = np.pad(window, ((0, 0), (0, width - window.shape[1])))
+            yield start, window[:, :width]
+            window = window[:, length:]
+
+    def read_blocks(self, length: int, dtype: str = "float32") -> Iterator[npt.NDArray[Any]]:
+        """The samples, `length` at a time; "float64" keeps what 32-bit files hold."""
+        if self._array is not None:
+            for start in range(0, self.n_samples, length):
+                yield self._array[:, start : start + length]
+            return
+        assert self._source is not None
+        self.check_unchanged()
+        position = 0
+        for block in _read_blocks(self._source, length, self.name, dtype):
+            if not np.isfinite(block).all():
+                raise ValueError(
+                    f"{self.name} contains NaN or infinity. Repair the file or leave it out."
+                )
+            position += block.shape[1]
+            yield block
+        if position != self.n_samples:
+            raise ValueError(
+                f"{self.name} ends after {position} of {self.n_samples} samples: the file is "
+                "truncated. Restore or re-encode it."
+            )
+
+
+def file_versions(source: AudioSource, name: str) -> tuple[tuple[int, int], ...]:
+    versions = []
+    for path in source.paths:
+        if not Path(path).is_file():
+            raise ValueError(f"{name}: there is no file {path!r}; check the path.")
+        status = Path(path).stat()
+        versions.append((status.st_size, status.st_mtime_ns))
+    return tuple(versions)
+
+
+def _read_blocks(
+    source: AudioSource, length: int, name: str, dtype: str
+) -> Iterator[npt.NDArray[Any]]:
+    gains = None if source.channel_gains is None else np.array(source.channel_gains, dtype)
+    with ExitStack() as stack:
+        files = [stack.enter_context(soundfile.SoundFile(path)) for path in source.paths]
+        while True:
+            try:
+                parts = [file.read(length, dtype=dtype, always_2d=True).T for file in files]
+            except soundfile.LibsndfileError as error:
+                raise ValueError(
+                    f"{name} cannot be decoded ({error}). Restore or re-encode the file."
+                ) from error
+            if len({part.shape[1] for part in parts}) > 1:
+                raise ValueError(f"{name}: one of its files is truncated. Restore or re-encode it.")
+            if gains is not None:
+                parts = [gains @ part for part in parts]
+            block = parts[0] if len(parts) == 1 else np.sum(np.broadcast_arrays(*parts), axis=0)
+            if block.shape[1] == 0:
+                return
+            yield np.ascontiguousarray(block, dtype=dtype)

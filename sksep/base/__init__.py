@@ -1,0 +1,7 @@
+"""The base of all separators, and the batches of tracks that travel between steps."""
+
+from sksep.base._batch import TrackBatch, TrackRecord
+from sksep.base._separator import BaseSeparator
+from sksep.base._targets import Targets
+
+__all__ = ["BaseSeparator", "Targets", "TrackBatch", "TrackRecord"]

@@ -1,0 +1,6 @@
+"""Inference: a song in, its vocals out, as arrays, files and streams."""
+
+from sksep.inference._separate import Separation, separate, vocal_activity
+from sksep.inference._streaming import StreamingSeparator
+
+__all__ = ["Separation", "StreamingSeparator", "separate", "vocal_activity"]

@@ -1,0 +1,169 @@
+"""From files to files, in bounded memory however long the song is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import soundfile
+from sklearn.pipeline import Pipeline
+
+from sksep.activity._detector import ActivityDetector, VocalActivity
+from sksep.activity._levels import LevelMeter
+from sksep.audio._stems import StemWriter, resolve_format
+from sksep.audio._validation import check_track
+from sksep.inference._separate import separated_blocks
+from sksep.utils._arrays import FloatArray
+
+# Subtypes whose samples do not fit into float32.
+_WIDE_SUBTYPES = ("PCM_32", "DOUBLE", "ALAC_32")
+
+# Shares of the energy of the mixture below which a stem counts as empty: -60 dB, and -40 dB for
+# what is left when the vocals are the mixture.
+_SILENT_VOCALS = 1e-6
+
+_SILENT_ACCOMPANIMENT = 1e-4
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What became of a file.
+
+    Attributes
+    ----------
+    path : Path
+        The song.
+    outputs : dict of str to Path
+        File of each stem.
+    seconds : float
+        Length of the song.
+    sample_rate, n_channels : int
+        Of the song and the stems.
+    warnings : tuple of str
+        What a listener should know: empty stems, clipped samples.
+    activity : VocalActivity or None
+        Where vocals sound, if that was asked for.
+    """
+
+    path: Path
+    outputs: dict[str, Path]
+    seconds: float
+    sample_rate: int
+    n_channels: int
+    warnings: tuple[str, ...]
+    activity: VocalActivity | None
+
+
+def separate_file(
+    path: str | os.PathLike[str],
+    outputs: Mapping[str, str | os.PathLike[str]],
+    pipeline: Pipeline,
+    *,
+    format: str | None = None,
+    subtype: str | None = None,
+    overwrite: bool = False,
+    vocals_gain: float | None = None,
+    accompaniment_gain: float | None = None,
+    detector: ActivityDetector | None = None,
+    progress: Callable[[int, int], None] = lambda n_done, n_samples: None,
+) -> FileReport:
+    """Separate an audio file into files, in bounded memory however long it is.
+
+    Parameters
+    ----------
+    path : path
+        The song.
+    outputs : mapping of str to path
+        Files of "vocals" and "accompaniment", and of "remix" where a gain is given.
+    pipeline : Pipeline
+        See `load_model`.
+    format, subtype : str, default=None
+        Of the files, see `sksep.audio._stems.resolve_format`; None is that of the song where
+        possible.
+    overwrite : bool, default=False
+        Whether files that exist are replaced.
+    vocals_gain, accompaniment_gain : float, default=None
+        dB in the remix.
+    detector : ActivityDetector, default=None
+        Also finds where vocals sound.
+    progress : callable, default=nothing
+        Called with the samples that are done and the number of all.
+
+    Returns
+    -------
+    FileReport
+
+    Raises
+    ------
+    ValueError, FileExistsError
+        Naming the file and the remedy; then no file was written or replaced.
+    """
+    path = Path(path)
+    track = check_track(path, 0, "the song")
+    info = soundfile.info(path)
+    stem_format = resolve_format(format, subtype, info)
+    meter = None if detector is None else LevelMeter(track.sample_rate)
+    dtype = "float64" if info.subtype in _WIDE_SUBTYPES else "float32"
+    writer = StemWriter(
+        outputs,
+        track.sample_rate,
+        track.n_channels,
+        stem_format,
+        source=path,
+        overwrite=overwrite,
+        vocals_gain=vocals_gain,
+        accompaniment_gain=accompaniment_gain,
+    )
+
+    def write(mixture: npt.NDArray[Any], vocals: FloatArray) -> int:
+        writer.write(mixture, vocals)
+        if meter is not None:
+            meter.add(mixture, vocals)
+        return writer.n_samples
+
+    # A block is written while the next one is separated.
+    with (
+        writer,
+        closing(separated_blocks(track, pipeline, dtype)) as blocks,
+        ThreadPoolExecutor(1) as background,
+    ):
+        written = background.submit(int, 0)
+        for mixture, vocals in blocks:
+            progress(written.result(), track.n_samples)
+            written = background.submit(write, mixture, vocals)
+        progress(written.result(), track.n_samples)
+    return FileReport(
+        path=path,
+        outputs={stem: Path(output) for stem, output in outputs.items()},
+        seconds=track.n_samples / track.sample_rate,
+        sample_rate=track.sample_rate,
+        n_channels=track.n_channels,
+        warnings=tuple(_warnings(writer)),
+        activity=detector.detect(meter.levels()) if detector and meter else None,
+    )
+
+
+def _warnings(writer: StemWriter) -> Iterator[str]:
+    energies = writer.energies
+    if energies["mixture"] == 0.0:
+        yield "the song is silent"
+    elif energies["vocals"] <= _SILENT_VOCALS * energies["mixture"]:
+        yield "the vocals are silent: the model heard no singing"
+    elif energies["accompaniment"] <= _SILENT_ACCOMPANIMENT * energies["mixture"]:
+        yield "the vocals equal the song: the model heard nothing but singing"
+    if writer.n_clipped_mixture:
+        yield (
+            f"{writer.n_clipped_mixture} samples of the song are beyond full scale and were "
+            "limited; the subtype FLOAT of WAV keeps them"
+        )
+    if writer.n_clipped_remix:
+        yield (
+            f"{writer.n_clipped_remix} samples of the remix are beyond full scale and were "
+            "limited; lower the gains"
+        )

@@ -1,0 +1,198 @@
+"""A song in, its vocals out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.pipeline import Pipeline
+
+from sksep.activity._detector import VocalActivity
+from sksep.activity._levels import LevelMeter
+from sksep.audio._track import Track
+from sksep.audio._validation import check_track
+from sksep.inference._models import detector_of, load_model, model_rate
+from sksep.inference._streaming import StreamingSeparator, can_stream
+from sksep.utils._arrays import FloatArray
+from sksep.utils._validation import check_integer
+
+# Audio read at a time, in seconds: enough chunks for whole batches of the network.
+_BLOCK_SECONDS = 20.0
+
+# Audio of each stem in a notebook, in seconds.
+_NOTEBOOK_SECONDS = 20.0
+
+
+class Separation(NamedTuple):
+    """What `separate` returns.
+
+    Attributes
+    ----------
+    vocals, accompaniment : ndarray of shape (n_samples,) or (n_channels, n_samples)
+        float32, in the shape of the song; they add up to it.
+    sample_rate : int
+        Hz, that of the song.
+    """
+
+    vocals: FloatArray
+    accompaniment: FloatArray
+    sample_rate: int
+
+    def _repr_html_(self) -> str:
+        """Players of the beginning, for notebooks, which keep what they show."""
+        from sksep.plotting._audio import AudioDisplay
+
+        stems = {"Vocals": self.vocals, "Accompaniment": self.accompaniment}
+        players = AudioDisplay(stems, sample_rate=self.sample_rate, max_duration=_NOTEBOOK_SECONDS)
+        return players._repr_html_()
+
+
+def separate(
+    source: Any,
+    model: Any = "uhnet",
+    *,
+    sample_rate: int | None = None,
+    n_iter: int | None = None,
+    device: str = "auto",
+) -> Separation:
+    """Split a song into vocals and accompaniment.
+
+    Parameters
+    ----------
+    source : path, array or AudioSource
+        Audio file of any rate, or samples of shape (n_samples,) or (n_channels, n_samples).
+    model : str, path or Pipeline, default="uhnet"
+        Name of a model that ships (see `sksep.pretrained.list_pretrained`), file that `sksep.save`
+        wrote, or fitted pipeline.
+    sample_rate : int, default=None
+        Of an array in Hz; None is the rate of the model (16 kHz for those that ship). Files know
+        theirs.
+    n_iter : int, default=None
+        Griffin-Lim iterations; None is the model's own choice.
+    device : str, default="auto"
+        "cpu", "cuda" or "mps" for a model that is loaded; "auto" takes the fastest there is.
+
+    Returns
+    -------
+    Separation
+        Vocals, accompaniment and their sample rate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the song and the remedy.
+
+    See Also
+    --------
+    sksep.StreamingSeparator : The same for audio that arrives in blocks.
+
+    Examples
+    --------
+    >>> import sksep
+    >>> from sksep.datasets import make_songs
+    >>> song = make_songs(1, duration=3.0, random_state=0).mixtures[0]
+    >>> vocals, accompaniment, sample_rate = sksep.separate(song, "small")
+    >>> vocals.shape == song.shape, sample_rate
+    (True, 16000)
+    """
+    pipeline = load_model(model, n_iter=n_iter, device=device)
+    track = _check_song(source, sample_rate, pipeline)
+    pairs = [*separated_blocks(track, pipeline)]
+    vocals = np.concatenate([part for _, part in pairs], axis=1)
+    mixture = np.concatenate([part for part, _ in pairs], axis=1)
+    mixture -= vocals
+    return Separation(vocals.reshape(track.shape), mixture.reshape(track.shape), track.sample_rate)
+
+
+def vocal_activity(
+    source: Any,
+    model: Any = "uhnet",
+    *,
+    sample_rate: int | None = None,
+    device: str = "auto",
+) -> VocalActivity:
+    """Find where vocals sound in a song.
+
+    The song is separated, and the levels of vocals and mixture in frames of 20 ms go through a
+    detector with hysteresis, whose few numbers were learned from labelled recordings.
+
+    Parameters
+    ----------
+    source : path, array or AudioSource
+        As in `separate`.
+    model : str, path or Pipeline, default="uhnet"
+        As in `separate`. Models of your own go with the detector of "uhnet".
+    sample_rate : int, default=None
+        As in `separate`.
+    device : str, default="auto"
+        As in `separate`.
+
+    Returns
+    -------
+    VocalActivity
+        Intervals in seconds, the probability of each frame, and a label of the whole song.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `separate`, naming the song or the model.
+
+    Examples
+    --------
+    >>> import numpy as np, sksep
+    >>> activity = sksep.vocal_activity(np.zeros(16000), "small")
+    >>> activity.label, len(activity.intervals)
+    ('instrumental', 0)
+    """
+    pipeline = load_model(model, device=device)
+    track = _check_song(source, sample_rate, pipeline)
+    meter = LevelMeter(track.sample_rate)
+    for mixture, vocals in separated_blocks(track, pipeline):
+        meter.add(mixture, vocals)
+    return detector_of(model).detect(meter.levels())
+
+
+def separated_blocks(
+    track: Track, pipeline: Pipeline, dtype: str = "float32"
+) -> Generator[tuple[npt.NDArray[Any], FloatArray], None, None]:
+    """Mixture and vocals, each (n_channels, n), block by block from the beginning to the end.
+
+    Models that need the whole track, such as those that cluster it, have it in memory.
+    """
+    length = round(_BLOCK_SECONDS * track.sample_rate)
+    if not can_stream(pipeline):
+        vocals = _predict(track, pipeline)
+        start = 0
+        for block in track.read_blocks(length, dtype):
+            yield block, vocals[:, start : start + block.shape[1]]
+            start += block.shape[1]
+        return
+    stream = StreamingSeparator(pipeline, track.sample_rate, track.n_channels)
+    waiting: npt.NDArray[Any] = np.zeros((track.n_channels, 0), dtype)
+    for block in track.read_blocks(length, dtype):
+        waiting = np.concatenate([waiting, block], axis=1)
+        vocals = stream.process(block).vocals
+        if vocals.shape[1]:
+            mixture, waiting = np.split(waiting, [vocals.shape[1]], axis=1)
+            yield mixture, vocals
+    yield waiting, stream.finish().vocals
+
+
+def _predict(track: Track, pipeline: Pipeline) -> FloatArray:
+    source: Any = track.source
+    if not track.is_file:
+        if track.sample_rate != model_rate(pipeline):
+            raise ValueError(
+                f"{track.name} is at {track.sample_rate} Hz, but this model takes arrays at "
+                f"{model_rate(pipeline)} Hz only. Resample it, or give a file."
+            )
+        source = track.read()
+    vocals: FloatArray = pipeline.predict([source])[0]
+    return vocals.reshape(track.n_channels, track.n_samples)
+
+
+def _check_song(source: Any, sample_rate: int | None, pipeline: Pipeline) -> Track:
+    rate = model_rate(pipeline) if sample_rate is None else sample_rate
+    return check_track(source, check_integer("sample_rate", rate, 1), "the song")

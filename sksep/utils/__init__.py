@@ -1,0 +1,1 @@
+"""Utilities: checks of parameters and estimators, arrays, files."""
