@@ -345,7 +345,7 @@ class _Detector:
 
 
 def test_activity(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sksep._separate.detector_of", lambda model: _Detector())
+    monkeypatch.setattr("sksep.inference._models.detector_of", lambda model: _Detector())
     songs = [_write_song("a.wav"), Path("bad.wav"), _write_song("b.wav")]
     songs[1].write_text("no audio")
     arguments = [*songs, "-o", "out", "--activity", "tables/singing.csv"]

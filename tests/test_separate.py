@@ -126,7 +126,7 @@ class AtOnce(ThreadPoolExecutor):
 
 
 def test_memory_is_bounded(pipeline, tmp_path, monkeypatch):
-    monkeypatch.setattr("sksep._separate.ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr("sksep.inference._files.ThreadPoolExecutor", AtOnce)
     peaks = []
     for seconds in (60.0, 180.0):
         path = write_song(tmp_path / f"{seconds}.wav", seconds, rate=8000, n_channels=1)
