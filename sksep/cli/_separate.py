@@ -27,7 +27,7 @@ from sksep.cli._files import (
     find_songs,
     plan_outputs,
     refuse_existing,
-    write_whole,
+    write_table,
 )
 
 FORMATS = ("wav", "flac", "ogg")
@@ -184,7 +184,7 @@ def separate(
         seconds_taken = time.perf_counter() - started
 
     if activity is not None and reports:
-        write_whole(activity, _activity_table(reports), overwrite=overwrite)
+        write_table(activity, _activity_table(reports), overwrite=overwrite)
     if reports and not quiet:
         click.echo(_summary(list(reports.values()), seconds_taken, output))
         if activity is not None:
