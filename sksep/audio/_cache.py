@@ -27,7 +27,7 @@ from sksep.utils._validation import check_number
 # Names of the files, so that nothing else in the folder is counted or removed.
 _PREFIX = "waveform-"
 _NAME = re.compile(rf"{_PREFIX}[0-9a-f]{{32}}\.safetensors")
-_FULL_SCALE = 32767.0
+_LARGEST_INTEGER = 32767.0
 _BYTES_PER_SAMPLE = 2
 
 
@@ -295,6 +295,6 @@ def _write(path: Path, track: Track, sample_rate: int) -> None:
     """Prepare a track and write its file."""
     samples = track.mono(sample_rate)
     peak = max(1.0, float(np.abs(samples).max()))  # nothing is clipped
-    integers = np.rint(samples * np.float32(_FULL_SCALE / peak)).astype(np.int16)
-    metadata = {"scale": repr(peak / _FULL_SCALE), "source": str(track.source)}
+    integers = np.rint(samples * np.float32(_LARGEST_INTEGER / peak)).astype(np.int16)
+    metadata = {"scale": repr(peak / _LARGEST_INTEGER), "source": str(track.source)}
     write_whole(path, safetensors.numpy.save({"samples": integers}, metadata))

@@ -14,9 +14,8 @@ import numpy.typing as npt
 import soundfile
 
 from sksep.utils._arrays import DoubleArray, FloatArray
+from sksep.utils._choices import FORMATS, STEMS
 from sksep.utils._files import exists_error, remove_unfinished, whole_files
-
-FORMATS = ("wav", "flac", "ogg")
 
 _SUBTYPES = {
     "wav": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"),
@@ -278,7 +277,7 @@ class StemWriter:
             _gain_factor("accompaniment_gain", accompaniment_gain),
         )
         self._has_remix = not (vocals_gain is None and accompaniment_gain is None)
-        stems = {"vocals", "accompaniment"} | ({"remix"} if self._has_remix else set())
+        stems = {*STEMS, "remix"} if self._has_remix else {*STEMS}
         if set(paths) != stems:
             raise ValueError(
                 f"paths has the stems {sorted(paths)}, but {sorted(stems)} are written; there is "
@@ -299,7 +298,7 @@ class StemWriter:
         self._files: dict[str, soundfile.SoundFile] = {}
         self._cleanup = ExitStack()
         self.n_samples = self.n_clipped_mixture = self.n_clipped_remix = 0
-        self.energies = dict.fromkeys(("mixture", "vocals", "accompaniment"), 0.0)
+        self.energies = dict.fromkeys(("mixture", *STEMS), 0.0)
 
     def __enter__(self) -> StemWriter:
         paths = list(self._paths.values())

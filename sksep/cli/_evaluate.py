@@ -17,8 +17,8 @@ import click
 
 from sksep.cli._command import Command, device_option, n_iter_option, overwrite_option
 from sksep.cli._files import distinct_names, refuse_existing, write_table
+from sksep.utils._choices import STEMS
 
-STEMS = ("vocals", "accompaniment")
 # What models are compared with: the mixture, taken for the stem.
 MIXTURE = "mixture"
 

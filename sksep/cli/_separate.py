@@ -29,8 +29,7 @@ from sksep.cli._files import (
     refuse_existing,
     write_table,
 )
-
-FORMATS = ("wav", "flac", "ogg")
+from sksep.utils._choices import FORMATS, STEMS
 
 _EXAMPLES = """\
 sksep separate song.mp3 -o out
@@ -144,7 +143,7 @@ def separate(
         _check_subtype(format_name, subtype)
     if activity is not None:
         refuse_existing(activity, overwrite=overwrite)
-    stems = ["vocals", "accompaniment"]
+    stems = [*STEMS]
     if vocals_gain is not None or accompaniment_gain is not None:
         stems.append("remix")
     songs = find_songs(paths, recursive=recursive, output=output)

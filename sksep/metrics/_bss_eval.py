@@ -20,7 +20,7 @@ from sksep.metrics._projection import (
 )
 from sksep.metrics._validation import (
     check_sources,
-    decibels,
+    decibel_ratio,
     is_silent,
 )
 from sksep.utils._arrays import BoolArray, DoubleArray, IntArray
@@ -225,9 +225,9 @@ def _scores_of_pairs(
                 filtered = filtered or _FilteredEnergies(true, filter_length)
                 energies = filtered(estimated[j], own_filters, filters[j])
             scores[:, i, j] = (
-                decibels(energies.target, energies.distortion),
-                decibels(energies.target, energies.interference),
-                decibels(energies.total, energies.artifacts),
+                decibel_ratio(energies.target, energies.distortion),
+                decibel_ratio(energies.target, energies.interference),
+                decibel_ratio(energies.total, energies.artifacts),
             )
     return scores
 

@@ -17,7 +17,7 @@ from sksep.metrics._projection import (
 )
 from sksep.metrics._validation import (
     check_sources,
-    decibels,
+    decibel_ratio,
     is_silent,
 )
 from sksep.utils._arrays import DoubleArray
@@ -168,7 +168,7 @@ def _frame_scores(
 
     def ratios(target: SpectrumArray, distortion: SpectrumArray) -> list[float]:
         energies = (spectra.energy(part).sum(axis=-1) for part in (target, distortion))
-        return [decibels(*pair) for pair in zip(*energies, strict=True)]
+        return [decibel_ratio(*pair) for pair in zip(*energies, strict=True)]
 
     return [
         ratios(true, estimated - true),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sksep.metrics._validation import decibels
+from sksep.metrics._validation import decibel_ratio
 from sksep.utils._arrays import DoubleArray
 from sksep.utils._validation import check_choice, check_number
 
@@ -152,7 +152,7 @@ def psnr(
         sizes.append(np.full(len(error), true[0].size))
     chunk_errors = np.concatenate(errors)
     if pooling == "bins":
-        return decibels(data_range**2, np.average(chunk_errors, weights=np.concatenate(sizes)))
+        return decibel_ratio(data_range**2, np.average(chunk_errors, weights=np.concatenate(sizes)))
     chunk_errors = chunk_errors[chunk_errors > 0]
     if not len(chunk_errors):
         return float("inf")

@@ -12,7 +12,7 @@ from sksep.metrics._validation import (
     check_same_channels,
     check_same_samples,
     check_waveform,
-    decibels,
+    decibel_ratio,
 )
 from sksep.utils._arrays import DoubleArray
 from sksep.utils._validation import check_choice
@@ -232,7 +232,7 @@ def scale_invariant_sdr(reference: DoubleArray, estimate: DoubleArray) -> float:
 
 
 def _ratio(target: DoubleArray, distortion: DoubleArray) -> float:
-    return decibels((target**2).sum(), (distortion**2).sum())
+    return decibel_ratio((target**2).sum(), (distortion**2).sum())
 
 
 def _check_pair(

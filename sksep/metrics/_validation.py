@@ -97,7 +97,7 @@ def is_silent(waveforms: DoubleArray) -> BoolArray:
     return ~np.asarray(waveforms.reshape(len(waveforms), -1).any(axis=1))
 
 
-def decibels(numerator: float, denominator: float) -> float:
+def decibel_ratio(numerator: float, denominator: float) -> float:
     """10 log10(numerator / denominator); infinite where one is zero, NaN where both are."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(10 * np.log10(np.float64(numerator) / np.float64(denominator)))
