@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import uuid
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +32,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from sksep.nn.front_end import FrontEnd
+from sksep.utils._files import exists_error, remove_unfinished, write_whole
 from sksep.utils._parameters import parameters_without
 
 __all__ = ["load", "save"]
@@ -107,7 +107,7 @@ def save(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = Fals
     """
     path = Path(path)
     if not overwrite and path.exists():
-        raise FileExistsError(f"{path} exists; choose another name, or set overwrite=True.")
+        raise exists_error(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent} to save into; create it first.")
     if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator):
@@ -121,7 +121,9 @@ def save(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = Fals
     }
     text = json.dumps(description, allow_nan=False)
     metadata = {"sksep": text, "sksep_sha256": _text_digest(text)}
-    _write(path, safetensors.torch.save(encoder.tensors, metadata))
+    content = safetensors.torch.save(encoder.tensors, metadata)
+    remove_unfinished(path.parent, path.name)
+    write_whole(path, content, overwrite=overwrite)
     if encoder.left_out:
         warnings.warn(
             f"The file does not hold {', '.join(encoder.left_out)}. Predictions do not depend on "
@@ -435,19 +437,6 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
 
 def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

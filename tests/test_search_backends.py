@@ -190,7 +190,7 @@ def test_waveforms_are_prepared_on_dask(
     chunker = MelChunker(sample_rate=_RATE, cache=cache)
     # Whoever reads a file here is not a worker.
     with monkeypatch.context() as here, joblib.parallel_config(backend="dask"):
-        here.setattr("sksep._tracks.Track.mono", lambda *_: pytest.fail("prepared here"))
+        here.setattr("sksep.audio._track.Track.mono", lambda *_: pytest.fail("prepared here"))
         cached = chunker.fit_transform(paths)
         with pytest.raises(ValueError, match=r"4.wav.*changed"):
             os.utime(paths[4], ns=(1, 1))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
-import uuid
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
@@ -22,16 +20,21 @@ from tqdm import tqdm
 from sksep.audio._resampling import resampled_length
 from sksep.audio._track import Track
 from sksep.utils._arrays import FloatArray
+from sksep.utils._files import final_name, remove_unfinished, write_whole
 from sksep.utils._parameters import Estimator, parameter
-from sksep.utils._validation import check_integer, check_path, integer, number, optional
+from sksep.utils._validation import (
+    check_integer,
+    check_path,
+    integer,
+    number,
+    optional,
+)
 
 # Names of the files, so that nothing else in the folder is counted or removed.
 _PREFIX = "waveform-"
-_NAME = re.compile(rf"{_PREFIX}[0-9a-f]{{32}}(\.safetensors|-[0-9a-f]{{32}}\.unfinished)")
-_FULL_SCALE = 32767.0
+_NAME = re.compile(rf"{_PREFIX}[0-9a-f]{{32}}\.safetensors")
+_LARGEST_INTEGER = 32767.0
 _BYTES_PER_SAMPLE = 2
-# Unfinished files that are older were left by a process that was killed.
-_SECONDS_TO_FINISH = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -200,8 +203,7 @@ class WaveformCache(Estimator):
         }
         if missing:
             self._check_room(folder, missing.values(), sample_rate)
-            folder.mkdir(parents=True, exist_ok=True)
-            self._remove_unfinished()
+            remove_unfinished(folder)
             # Threads suffice, since decoding and resampling do without Python.
             written = joblib.Parallel(
                 n_jobs=self.n_jobs, prefer="threads", return_as="generator_unordered"
@@ -221,14 +223,7 @@ class WaveformCache(Estimator):
         return folder
 
     def _files(self) -> list[Path]:
-        return [path for path in self._folder().glob("*") if _NAME.fullmatch(path.name)]
-
-    def _remove_unfinished(self) -> None:
-        for path in self._files():
-            with suppress(FileNotFoundError):
-                age = time.time() - path.stat().st_mtime
-                if path.suffix == ".unfinished" and age > _SECONDS_TO_FINISH:
-                    path.unlink()
+        return [path for path in self._folder().glob("*") if _NAME.fullmatch(final_name(path.name))]
 
     def _check_room(self, folder: Path, tracks: Collection[Track], sample_rate: int) -> None:
         needed = _BYTES_PER_SAMPLE * sum(
@@ -303,14 +298,9 @@ def _opened(path: Path, track: Track) -> CachedWaveform:
 
 
 def _write(path: Path, track: Track, sample_rate: int) -> None:
-    """Prepare a track; the file is there as a whole, or not at all."""
+    """Prepare a track and write its file."""
     samples = track.mono(sample_rate)
     peak = max(1.0, float(np.abs(samples).max()))  # nothing is clipped
-    integers = np.rint(samples * np.float32(_FULL_SCALE / peak)).astype(np.int16)
-    metadata = {"scale": repr(peak / _FULL_SCALE), "source": str(track.source)}
-    unfinished = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.unfinished")
-    try:
-        safetensors.numpy.save_file({"samples": integers}, unfinished, metadata)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    integers = np.rint(samples * np.float32(_LARGEST_INTEGER / peak)).astype(np.int16)
+    metadata = {"scale": repr(peak / _LARGEST_INTEGER), "source": str(track.source)}
+    write_whole(path, safetensors.numpy.save({"samples": integers}, metadata))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils import Bunch
 
 from sksep.audio._track import AudioSource
@@ -21,6 +20,7 @@ from sksep.datasets._bunch import (
     make_bunch,
     natural_key,
 )
+from sksep.utils._arrays import BoolArray
 
 _TRAINING_SINGERS = ("abjones", "amy")
 _LABEL_FOLDERS = ("labels", "vocal-nonvocalLabel")
@@ -140,7 +140,7 @@ def _make_track(file: Path, singer: str, split: str) -> StemTrack:
     )
 
 
-def _read_labels(folder: Path, name: str) -> npt.NDArray[np.bool_]:
+def _read_labels(folder: Path, name: str) -> BoolArray:
     file = folder / f"{name}.vocal"
     if not file.is_file():
         raise FileNotFoundError(

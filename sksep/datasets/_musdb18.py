@@ -23,7 +23,7 @@ from sksep.datasets._bunch import (
 from sksep.datasets._folder import read_stem_track
 
 _STEM_SUFFIX = ".stem.mp4"
-_STEMS = ("mixture", "drums", "bass", "other", "vocals")  # streams of a .stem.mp4, in this order
+_STREAMS = ("mixture", "drums", "bass", "other", "vocals")  # streams of a .stem.mp4, in this order
 _REMEDY = (
     "Get MUSDB18 or MUSDB18-HQ from https://sigsep.github.io/datasets/musdb.html and pass the path "
     "of the unpacked folder (which holds train/ and test/), or keep it as musdb18/ in the folder "
@@ -152,7 +152,7 @@ def _decode(file: Path, split: str, decode_to: str | os.PathLike[str] | None) ->
             f"{error}"
         ) from error
     streams, rate = stempeg.read_stems(os.fspath(file), dtype="float32")
-    stems = dict(zip(_STEMS, streams, strict=True))
+    stems = dict(zip(_STREAMS, streams, strict=True))
     stems["accompaniment"] = stems.pop("drums") + stems.pop("bass") + stems.pop("other")
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Under its final name only when complete: an interrupted run leaves nothing half decoded.

@@ -9,14 +9,13 @@ from scipy import ndimage
 
 from sksep.datasets._composition import Composition, Note, compose_melody
 from sksep.datasets._synthesis import (
-    DoubleArray,
     filter_frames,
     frame_length,
     n_frames,
     sawtooth,
     unit_rms,
 )
-from sksep.utils._arrays import FloatArray
+from sksep.utils._arrays import DoubleArray, FloatArray
 
 # First three formants in Hz of the vowels of an adult male voice (Peterson and Barney, 1952),
 # then a fourth and a fifth that hardly depend on the vowel.

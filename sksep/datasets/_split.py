@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils import Bunch, check_random_state
+
+from sksep.utils._arrays import DoubleArray, IntArray
 
 # Random orders tried; the one whose parts come closest to the sizes is taken.
 _N_TRIALS = 32
@@ -83,12 +84,10 @@ def train_val_test_split(
     return parts[0], parts[1], parts[2]
 
 
-def _assign(
-    counts: npt.NDArray[np.intp], shares: npt.NDArray[np.float64], rng: np.random.RandomState
-) -> npt.NDArray[np.intp]:
+def _assign(counts: IntArray, shares: DoubleArray, rng: np.random.RandomState) -> IntArray:
     """Part (0, 1, 2) of each group, given the number of tracks in each."""
     targets = shares * counts.sum()
-    best: npt.NDArray[np.intp] = np.zeros(len(counts), np.intp)
+    best: IntArray = np.zeros(len(counts), np.intp)
     smallest_error = np.inf
     for _ in range(_N_TRIALS):
         parts = np.zeros(len(counts), np.intp)
@@ -107,7 +106,7 @@ def _assign(
     return best
 
 
-def _take(bunch: Mapping[str, Any], indices: npt.NDArray[np.intp], n_tracks: int) -> Bunch:
+def _take(bunch: Mapping[str, Any], indices: IntArray, n_tracks: int) -> Bunch:
     """The Bunch of some of the tracks: entries with one value per track are reduced to these."""
     result = Bunch()
     for name, value in bunch.items():

@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, signal
 
-from sksep.utils._arrays import FloatArray
-
-DoubleArray = npt.NDArray[np.float64]
+from sksep.utils._arrays import DoubleArray, FloatArray
 
 
 def sawtooth(frequency: DoubleArray, sample_rate: int) -> FloatArray:

@@ -218,8 +218,8 @@ def _interpolate(waveforms: Tensor, ratio: float, n_resampled: int) -> Tensor:
         starts = positions[:, :1].floor()
         offsets = (positions - starts).to(waveforms)[:, None, :]
         weights = _kernel(offsets - taps, _ROLL_OFF * lower, half_width)
-        heard = frames[(starts.long() + further).to(frames.device)]
-        samples = (heard.flatten(1, 2) @ weights).unflatten(1, heard.shape[1:3])
+        chosen = frames[(starts.long() + further).to(frames.device)]
+        samples = (chosen.flatten(1, 2) @ weights).unflatten(1, chosen.shape[1:3])
         slabs.append(samples.permute(2, 1, 0, 3).flatten(1))
     return torch.cat(slabs, dim=1)[:, :n_resampled]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from sksep.nn import chunks, masks, spectral
+from sksep.utils._arrays import DoubleArray
 
 __all__ = ["FrontEnd"]
 
@@ -95,7 +95,7 @@ class FrontEnd:
         """
         return spectral.count_frames(n_samples, self.n_fft, self.hop_length)
 
-    def band_edges(self) -> npt.NDArray[np.float64]:
+    def band_edges(self) -> DoubleArray:
         """Frequencies between which the bands lie.
 
         Returns

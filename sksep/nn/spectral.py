@@ -474,17 +474,17 @@ def _padded(waveforms: Tensor, n_fft: int, center: bool) -> Tensor:
 
 
 def _compact_bands(filter_bank: Tensor) -> list[tuple[slice, slice, Tensor]]:
-    """Groups of neighbouring bands, and what they hear of the spectra: which parts, and weights.
+    """Groups of neighboring bands: the bands, the parts of the spectra they need, and weights.
 
-    Mel bands hear few bins each: products over these alone take a third of the time. The products
+    Mel bands span few bins each: products over these alone take a third of the time. The products
     also add the squares of real and imaginary parts, neighbours in memory, so that bin k has the
     parts 2 k and 2 k + 1 of equal weight; to add them before takes longer.
     """
     groups = []
     for start in range(0, filter_bank.shape[0], _BANDS_PER_PRODUCT):
         weights = filter_bank[start : start + _BANDS_PER_PRODUCT]
-        heard = weights.any(0).nonzero()
-        low, high = (int(heard[0]), int(heard[-1]) + 1) if len(heard) else (0, 1)
+        bins = weights.any(0).nonzero()
+        low, high = (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 1)
         groups.append(
             (
                 slice(start, start + len(weights)),

@@ -25,7 +25,7 @@ class UNetBody(nn.Module):
     in_channels, n_filters, n_levels, dropout, skip
         As of `UNet`.
     refines : bool
-        Whether the encoder hears the body of a U-Net at half of the resolution as well.
+        Whether the encoder also takes what the body of a U-Net at half of the resolution decoded.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class UNetBody(nn.Module):
     ) -> None:
         super().__init__()
         widths = [n_filters * 2**level for level in range(n_levels + 1)]
-        heard = [joined_width(width, skip) if refines else width for width in widths]
+        given = [joined_width(width, skip) if refines else width for width in widths]
         self.n_levels = n_levels
         self.skip = skip
         self.encoders = nn.ModuleList(
             convolutions(before, after, after)
-            for before, after in zip([in_channels, *heard], widths[:-1], strict=False)
+            for before, after in zip([in_channels, *given], widths[:-1], strict=False)
         )
-        self.bottom = convolutions(heard[-2], widths[-1], widths[-1])
+        self.bottom = convolutions(given[-2], widths[-1], widths[-1])
         self.dropout = nn.Dropout2d(dropout)
         self.upsamplers = nn.ModuleList(
             nn.ConvTranspose2d(below, width, kernel_size=2, stride=2)
