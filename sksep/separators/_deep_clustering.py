@@ -19,7 +19,7 @@ from sksep.base._separator import training_batch
 from sksep.nn.clustering import ClusteringNetwork
 from sksep.nn.clustering_losses import CLUSTERING_LOSSES
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
-from sksep.nn.mask_estimator import NormalisedNetwork, autocast, join_batches
+from sksep.nn.mask_estimator import NormalizedNetwork, autocast, join_batches
 from sksep.nn.objectives import ClusteringObjective
 from sksep.nn.recurrent import CELLS, RecurrentBody
 from sksep.separators._clusters import (
@@ -115,7 +115,7 @@ class DeepClusteringSeparator(NetSeparator):
     (32000,)
     """
 
-    _module_class = NormalisedNetwork
+    _module_class = NormalizedNetwork
 
     vocal_centroid_: FloatArray
     accompaniment_centroid_: FloatArray

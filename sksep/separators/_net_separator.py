@@ -23,7 +23,7 @@ from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 from sksep.nn.losses import LOSSES, Loss
 from sksep.nn.mask_estimator import (
     MaskEstimator,
-    NormalisedNetwork,
+    NormalizedNetwork,
     band_statistics,
     in_batches,
     join_batches,
@@ -66,7 +66,7 @@ class NetSeparator(TrainedSeparator):
     front_end_: FrontEnd
 
     # From features to what the objective takes.
-    _module_class: type[NormalisedNetwork] = MaskEstimator
+    _module_class: type[NormalizedNetwork] = MaskEstimator
 
     @abstractmethod
     def _network(self, front_end: FrontEnd) -> nn.Module:
@@ -385,7 +385,7 @@ class NetSeparator(TrainedSeparator):
         net.module_.eval()
         self.net_ = net
 
-    def _rebuild(self, weights: dict[str, Tensor]) -> NormalisedNetwork:
+    def _rebuild(self, weights: dict[str, Tensor]) -> NormalizedNetwork:
         """The estimator that the parameters describe, with these weights."""
         with torch.random.fork_rng(devices=[]):
             network = self._network(self.front_end_)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sksep.base._batch import TrackRecord
 from sksep.nn.clustering import HybridNetwork
 from sksep.nn.front_end import FrontEnd
-from sksep.nn.mask_estimator import NormalisedNetwork
+from sksep.nn.mask_estimator import NormalizedNetwork
 from sksep.nn.objectives import UHNetObjective
 from sksep.nn.pyramid_unet import PyramidUNet
 from sksep.nn.uhnet import UHNet
@@ -98,7 +98,7 @@ class UHNetSeparator(NetSeparator):
     (32000,)
     """
 
-    _module_class = NormalisedNetwork
+    _module_class = NormalizedNetwork
 
     def __init__(
         self,
@@ -233,7 +233,7 @@ class UHNetSeparator(NetSeparator):
         return UHNetObjective(mask_loss(self.loss), clustering, alpha)
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
-        return torch.sigmoid(module.network.mask_logits(module.normalise(features)).float())
+        return torch.sigmoid(module.network.mask_logits(module.normalize(features)).float())
 
     def _given_clustering(self) -> HybridClusteringSeparator | None:
         """The separator whose network is used, checked; None for a new network."""
