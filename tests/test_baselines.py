@@ -539,8 +539,8 @@ def test_high_pass_gains():
     gain = high_pass_gains(front_end, 500.0)
     bank = front_end.filter_bank()
     assert isinstance(bank, torch.Tensor)
-    centres = ((bank @ torch.linspace(0, SAMPLE_RATE / 2, 513)) / bank.sum(1)).numpy()
-    assert not gain[centres < 400.0].any()
-    assert (gain[centres > 600.0] == 1.0).all()
+    centers = ((bank @ torch.linspace(0, SAMPLE_RATE / 2, 513)) / bank.sum(1)).numpy()
+    assert not gain[centers < 400.0].any()
+    assert (gain[centers > 600.0] == 1.0).all()
     front_end = linear.fit_transform([np.ones(10)])[0].front_end
     np.testing.assert_array_equal(high_pass_gains(front_end, 500.0), np.arange(513) >= 32)

@@ -69,8 +69,8 @@ def test_the_module_is_built_and_trained(batch: Any) -> None:
     assert not torch.equal(network.gain, torch.full((24,), 0.5))
     module = separator.net_.module_
     chunk = torch.tensor(batch[0].chunks[:1])
-    normalised = (chunk - module.mean) / module.scale
-    expected = torch.sigmoid(network.gain * normalised + network.offset)
+    normalized = (chunk - module.mean) / module.scale
+    expected = torch.sigmoid(network.gain * normalized + network.offset)
     mask = separator.predict_mask(batch)[0]
     # Before the next chunk begins, the track's mask is that of the first one.
     step = batch[0].front_end.chunk_step

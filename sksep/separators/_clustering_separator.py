@@ -20,7 +20,7 @@ from sksep.base._batch import TrackRecord
 from sksep.base._separator import training_batch
 from sksep.nn.clustering_losses import CLUSTERING_LOSSES
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
-from sksep.nn.mask_estimator import NormalisedNetwork, autocast, join_batches
+from sksep.nn.mask_estimator import NormalizedNetwork, autocast, join_batches
 from sksep.nn.objectives import ClusteringObjective
 from sksep.nn.recurrent import CELLS, RecurrentBody
 from sksep.separators._clusters import (
@@ -129,7 +129,7 @@ class ClusteringSeparator(NetSeparator):
         "chunk (masks are in between if overlapping chunks disagree).",
     )
 
-    _module_class: ClassVar[type[NormalisedNetwork]] = NormalisedNetwork
+    _module_class: ClassVar[type[NormalizedNetwork]] = NormalizedNetwork
 
     @abstractmethod
     def _chunk_outputs(self, module: Any, features: Tensor) -> Tensor:

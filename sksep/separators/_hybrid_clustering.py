@@ -103,7 +103,7 @@ class HybridClusteringSeparator(ClusteringSeparator):
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
         network = module.network
-        hidden = network.body(module.normalise(features))
+        hidden = network.body(module.normalize(features))
         return torch.softmax(network.mask_logits(hidden).float(), dim=1)[:, 0]
 
     def _chunk_outputs(self, module: Any, features: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 from sksep.nn.losses import LOSSES
 from sksep.nn.mask_estimator import (
     MaskEstimator,
-    NormalisedNetwork,
+    NormalizedNetwork,
     band_statistics,
     in_batches,
     join_batches,
@@ -90,7 +90,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     front_end_: FrontEnd
 
     # The module that makes what the objective takes of the features.
-    _module_class: ClassVar[type[NormalisedNetwork]] = MaskEstimator
+    _module_class: ClassVar[type[NormalizedNetwork]] = MaskEstimator
 
     @abstractmethod
     def _network(self, front_end: FrontEnd) -> nn.Module:
@@ -302,7 +302,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         net.module_.eval()
         self.net_ = net
 
-    def _rebuild(self, weights: dict[str, Tensor]) -> NormalisedNetwork:
+    def _rebuild(self, weights: dict[str, Tensor]) -> NormalizedNetwork:
         """The module that the parameters describe, with these weights."""
         with torch.random.fork_rng(devices=[]):
             network = self._network(self.front_end_)

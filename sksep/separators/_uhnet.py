@@ -16,7 +16,7 @@ from sksep.base._batch import TrackRecord
 from sksep.nn.clustering import HybridNetwork
 from sksep.nn.clustering_losses import CLUSTERING_LOSSES
 from sksep.nn.front_end import FrontEnd
-from sksep.nn.mask_estimator import NormalisedNetwork
+from sksep.nn.mask_estimator import NormalizedNetwork
 from sksep.nn.objectives import UHNetObjective
 from sksep.nn.pyramid_unet import PyramidUNet
 from sksep.nn.recurrent import CELLS, RecurrentBody
@@ -126,7 +126,7 @@ class UHNetSeparator(NetSeparator):
     (32000,)
     """
 
-    _module_class: ClassVar[type[NormalisedNetwork]] = NormalisedNetwork
+    _module_class: ClassVar[type[NormalizedNetwork]] = NormalizedNetwork
 
     n_levels: int = parameter(1, integer(1, 6))
     clustering: Any = parameter(None, optional(_check_clustering), alters_training=False)
@@ -192,7 +192,7 @@ class UHNetSeparator(NetSeparator):
         return UHNetObjective(loss_of(self.loss), given._objective().clustering, given.alpha)
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
-        return torch.sigmoid(module.network.mask_logits(module.normalise(features)).float())
+        return torch.sigmoid(module.network.mask_logits(module.normalize(features)).float())
 
     def _given_clustering(self) -> HybridClusteringSeparator | None:
         """The separator whose network is used; None for a new network."""
