@@ -21,7 +21,31 @@ from sksep.utils._arrays import FloatArray, object_array
 class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """A step that estimates the masks of the vocals, last or before an inverter.
 
-    Subclasses implement `fit` and `_estimate_mask`.
+    Subclasses implement `fit` and `_estimate_mask`. What `fit` learns has names that end in an
+    underscore, by which scikit-learn tells that the separator is fitted.
+
+    See Also
+    --------
+    sksep.utils.estimator_checks.check_estimator : The contracts that separators keep.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sksep import MelChunker
+    >>> from sksep.base import BaseSeparator, as_batch
+    >>> from sksep.datasets import make_songs
+    >>> class HalfSeparator(BaseSeparator):
+    ...     def fit(self, X, y=None):
+    ...         self.n_tracks_ = len(as_batch(X, user="HalfSeparator"))
+    ...         return self
+    ...
+    ...     def _estimate_mask(self, record):
+    ...         return np.full_like(record.spectrogram, 0.5)
+    >>> songs = make_songs(2, duration=1.0, random_state=0)
+    >>> pipeline = make_pipeline(MelChunker(), HalfSeparator()).fit(songs.mixtures)
+    >>> bool(np.allclose(pipeline.predict(songs.mixtures)[0], 0.5 * songs.mixtures[0], atol=1e-5))
+    True
     """
 
     @abstractmethod
@@ -194,10 +218,37 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 def training_batch(X: Any, user: str) -> TrackBatch:
     """A batch whose tracks all have targets, with at least one chunk to train on.
 
+    A separator that learns from the truth calls it first in `fit`.
+
+    Parameters
+    ----------
+    X : TrackBatch
+        Output of `MaskBuilder.fit_transform`.
+    user : str
+        Name of the separator, for messages.
+
+    Returns
+    -------
+    TrackBatch
+        The same records.
+
     Raises
     ------
+    TypeError
+        If `X` is no batch of tracks.
     ValueError
-        Saying to put a MaskBuilder before this step, or that all is silent.
+        If tracks have no targets, which asks for a `MaskBuilder` before this step, or if all tracks
+        are silent.
+
+    Examples
+    --------
+    >>> from sksep import MaskBuilder, MelChunker
+    >>> from sksep.base import training_batch
+    >>> from sksep.datasets import make_songs
+    >>> songs = make_songs(2, duration=1.0, random_state=0)
+    >>> batch = MelChunker().transform(songs.mixtures)
+    >>> training_batch(MaskBuilder().fit_transform(batch, songs.vocals), user="MySeparator")
+    <TrackBatch of 2 tracks>
     """
     batch = as_batch(X, user=user)
     if any(record.targets is None for record in batch):
