@@ -40,6 +40,14 @@ class TrackRecord(ReadOnlyArrays):
         Estimated mask of the vocals, in [0, 1], or a function that estimates it from the record.
     device : str
         Device on which the mask is estimated, and then inverted.
+
+    Examples
+    --------
+    >>> from sksep import MelChunker
+    >>> from sksep.datasets import make_songs
+    >>> record = MelChunker().transform(make_songs(1, duration=1.0, random_state=0).mixtures)[0]
+    >>> record.spectrogram.shape, record.chunks.shape
+    ((126, 128), (1, 128, 128))
     """
 
     track: Track
@@ -121,6 +129,19 @@ class TrackBatch(Sequence[TrackRecord]):
 
     scikit-learn's own indexing turns such a container into a plain list of records; `as_batch`
     turns that back.
+
+    Parameters
+    ----------
+    records : iterable of TrackRecord
+        One for each track.
+
+    Examples
+    --------
+    >>> from sksep import MelChunker
+    >>> from sksep.datasets import make_songs
+    >>> batch = MelChunker().transform(make_songs(3, duration=1.0, random_state=0).mixtures)
+    >>> len(batch), batch[1:]
+    (3, <TrackBatch of 2 tracks>)
     """
 
     __slots__ = ("_records",)
@@ -172,12 +193,35 @@ class TrackBatch(Sequence[TrackRecord]):
 def as_batch(X: Any, *, user: str) -> TrackBatch:
     """Turn what a step was handed (a batch, or records picked from one) back into a batch.
 
+    Every step calls it first: scikit-learn's splitters turn a batch into a list of records.
+
+    Parameters
+    ----------
+    X : TrackBatch, or sequence of TrackRecord
+        What the step was handed.
+    user : str
+        Name of the step, for messages.
+
+    Returns
+    -------
+    TrackBatch
+        The same records.
+
     Raises
     ------
     TypeError
-        Where `X` is something else, such as raw tracks.
+        If `X` is something else, such as raw tracks.
     ValueError
-        Where it is empty, mixes front ends, or a file has changed since it was read.
+        If `X` is empty, mixes front ends, or a file has changed since it was read.
+
+    Examples
+    --------
+    >>> from sksep import MelChunker
+    >>> from sksep.base import as_batch
+    >>> from sksep.datasets import make_songs
+    >>> batch = MelChunker().transform(make_songs(3, duration=1.0, random_state=0).mixtures)
+    >>> as_batch([batch[0], batch[2]], user="MySeparator")
+    <TrackBatch of 2 tracks>
     """
     if isinstance(X, TrackBatch):
         batch = X

@@ -31,6 +31,10 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
     front_end_ : FrontEnd
         Settings of the `MelChunker` that the separator was fitted with.
 
+    See Also
+    --------
+    sksep.utils.estimator_checks.check_estimator : The contracts that separators keep.
+
     Examples
     --------
     >>> import numpy as np
@@ -232,7 +236,8 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         return torch.device("cpu")
 
     def _checked_mask(self, record: TrackRecord) -> FloatArray:
-        self._check_front_end(record.front_end, record.name)
+        if hasattr(self, "front_end_"):  # a stranger's fit may keep nothing of the front end
+            self._check_front_end(record.front_end, record.name)
         return self._estimate_mask(record)
 
     def _check_front_end(self, front_end: FrontEnd, name: str) -> None:
@@ -256,10 +261,37 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 def training_batch(X: Any, user: str) -> TrackBatch:
     """A batch whose tracks all have targets, with at least one chunk to train on.
 
+    A separator that learns from the truth calls it first in `fit`.
+
+    Parameters
+    ----------
+    X : TrackBatch
+        Output of `MaskBuilder.fit_transform`.
+    user : str
+        Name of the separator, for messages.
+
+    Returns
+    -------
+    TrackBatch
+        The same records.
+
     Raises
     ------
+    TypeError
+        If `X` is no batch of tracks.
     ValueError
-        Saying to put a MaskBuilder before this step, or that all is silent.
+        If tracks have no targets, which asks for a `MaskBuilder` before this step, or if all tracks
+        are silent.
+
+    Examples
+    --------
+    >>> from sksep import MaskBuilder, MelChunker
+    >>> from sksep.base import training_batch
+    >>> from sksep.datasets import make_songs
+    >>> songs = make_songs(2, duration=1.0, random_state=0)
+    >>> batch = MelChunker().transform(songs.mixtures)
+    >>> training_batch(MaskBuilder().fit_transform(batch, songs.vocals), user="MySeparator")
+    <TrackBatch of 2 tracks>
     """
     batch = as_batch(X, user=user)
     if any(record.targets is None for record in batch):

@@ -163,8 +163,8 @@ class TrainingParameters(Estimator):
         optional(_check_callbacks),
         "list",
         "Further skorch callbacks. Training uses copies of them. Searches, which clone, and pickle\n"
-        "need callbacks that can be copied and pickled, such as a logger that opens its file only\n"
-        "when training begins.",
+        "need callbacks that can be copied and pickled, such as a logger that opens its file when\n"
+        "training begins.",
         is_saved=False,
         alters_training=False,
     )
