@@ -162,9 +162,9 @@ class TrainingParameters(Estimator):
         None,
         optional(_check_callbacks),
         "list",
-        "Further skorch callbacks. Training uses copies of them. Searches, which clone, and pickle\n"
-        "need callbacks that can be copied and pickled, such as a logger that opens its file when\n"
-        "training begins.",
+        "Further skorch callbacks. Training uses copies of them. Searches, which clone, and\n"
+        "pickle need callbacks that can be copied and pickled, such as a logger that opens its\n"
+        "file when training begins.",
         is_saved=False,
         alters_training=False,
     )
