@@ -96,77 +96,95 @@ def train(
     ValueError
         If the training diverged, or no track is left for a validation that is required.
     """
-    n_epochs = 1 if is_partial else int(parameters.max_epochs)
-    front_end, targets = batch[0].front_end, _targets(batch)
+    plan = _plan(parameters, batch, previous, is_partial)
+    with seeded(plan.seed, plan.device):
+        module = build(plan.tracks)
+        checkpoint = _checkpoint(parameters, module, plan, previous)
+        net = make_net(
+            parameters,
+            module,
+            objective,
+            front_end=plan.targets.front_end,
+            ratio=plan.targets.ratio,
+            weighting=plan.targets.weighting,
+            device=plan.device,
+            # The checkpoint comes last: it restores what the others begin with.
+            callbacks=_callbacks(parameters, plan)
+            + ([] if checkpoint is None else [("checkpoint", checkpoint)]),
+        )
+        net.max_epochs = plan.n_epochs
+        if plan.validation_set is not None:
+            net.train_split = predefined_split(plan.validation_set)
+        net.initialize()
+        if previous is not None:
+            net.history = copy.deepcopy(previous.history)
+            resume_optimizer(net.optimizer_, getattr(previous, "optimizer_", None))
+        if plan.accelerator is None:
+            net.partial_fit(plan.train_set, None)
+        else:
+            fit_on_all_processes(net, plan.train_set, plan.accelerator)
+    # The validation set would travel along with every pickle of the net.
+    net.train_split = None
+    net.module_.eval()
+    n_before = 0 if previous is None else len(losses_of(previous))
+    interrupted = was_interrupted(net, n_before + plan.n_epochs)
+    if checkpoint is not None and not interrupted:
+        checkpoint.delete()
+    check_finite(net)
+    return Trained(net, plan.tracks, len(losses_of(net)) - n_before, interrupted)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a training is about to do, and on what."""
+
+    n_epochs: int
+    is_partial: bool
+    seed: int
+    device: torch.device
+    accelerator: Any
+    targets: Targets
+    tracks: TrackBatch
+    train_set: ExcerptDataset
+    validation_set: ExcerptDataset | None
+
+
+def _plan(
+    parameters: TrainingParameters,
+    batch: TrackBatch,
+    previous: SeparationNet | None,
+    is_partial: bool,
+) -> _Plan:
     random_state = check_random_state(parameters.random_state)
     device = resolve_device(parameters.device)
     accelerator = _accelerator(parameters, device)
-    if accelerator is not None:
-        device = accelerator.device
-    train_tracks, validation_tracks = split_tracks(
+    tracks, held_back = split_tracks(
         TrackBatch(record for record in batch if _is_trainable(record)),
         0.0 if is_partial else parameters.validation_fraction,
         required=bool(parameters.early_stopping) and not is_partial,
         random_state=random_state,
     )
-    n_before = 0 if previous is None else len(losses_of(previous))
     # A warm start draws excerpts of its own, also if random_state is an integer.
-    seeds = random_state.randint(np.iinfo(np.int32).max, size=2) + n_before
-    augmentation = augmentation_of(parameters)
-    train_set = ExcerptDataset(
-        train_tracks, augmentation, parameters.excerpts_per_epoch, seed=int(seeds[0])
+    n_before = 0 if previous is None else len(losses_of(previous))
+    excerpts_seed, seed = random_state.randint(np.iinfo(np.int32).max, size=2) + n_before
+    targets = batch[0].targets
+    assert targets is not None
+    return _Plan(
+        n_epochs=1 if is_partial else int(parameters.max_epochs),
+        is_partial=is_partial,
+        seed=int(seed),
+        device=device if accelerator is None else accelerator.device,
+        accelerator=accelerator,
+        targets=targets,
+        tracks=tracks,
+        train_set=ExcerptDataset(
+            tracks,
+            augmentation_of(parameters),
+            parameters.excerpts_per_epoch,
+            seed=int(excerpts_seed),
+        ),
+        validation_set=ExcerptDataset(held_back) if held_back else None,
     )
-    validation_set = ExcerptDataset(validation_tracks) if validation_tracks else None
-    n_batches = n_epochs * -(-len(train_set) // parameters.batch_size)
-    callbacks = _callbacks(
-        parameters,
-        None if is_partial else parameters.schedule,
-        n_batches,
-        validates=validation_set is not None,
-    )
-    checkpoint = None
-    with seeded(int(seeds[1]), device):
-        module = build(train_tracks)
-        if parameters.checkpoint is not None and not is_partial:
-            data = [
-                (targets.front_end, targets.ratio, targets.weighting),
-                train_set.fingerprint,
-                None if validation_set is None else validation_set.fingerprint,
-            ]
-            n_in_all = n_epochs + (0 if previous is None else len(previous.history))
-            process = None if accelerator is None else accelerator.process_index
-            checkpoint = _checkpoint(parameters, module, data, n_in_all, process)
-            # The last one: it restores what the others begin with.
-            callbacks.append(("checkpoint", checkpoint))
-        net = make_net(
-            parameters,
-            module,
-            objective,
-            front_end=front_end,
-            ratio=targets.ratio,
-            weighting=targets.weighting,
-            device=device,
-            callbacks=callbacks,
-        )
-        net.max_epochs = n_epochs
-        if validation_set is not None:
-            net.train_split = predefined_split(validation_set)
-        net.initialize()
-        if previous is not None:
-            net.history = copy.deepcopy(previous.history)
-            resume_optimizer(net.optimizer_, getattr(previous, "optimizer_", None))
-        if accelerator is None:
-            net.partial_fit(train_set, None)
-        else:
-            fit_on_all_processes(net, train_set, accelerator)
-    # The validation set would travel along with every pickle of the net.
-    net.train_split = None
-    net.module_.eval()
-    interrupted = was_interrupted(net, n_before + n_epochs)
-    if checkpoint is not None and not interrupted:
-        checkpoint.delete()
-    check_finite(net)
-    return Trained(net, train_tracks, len(losses_of(net)) - n_before, interrupted)
 
 
 def make_net(
@@ -218,12 +236,6 @@ def losses_of(net: SeparationNet, kind: str = "train_loss") -> list[float]:
     return [float(row[kind]) for row in net.history if kind in row]
 
 
-def _targets(batch: TrackBatch) -> Targets:
-    targets = batch[0].targets
-    assert targets is not None
-    return targets
-
-
 def _is_trainable(record: TrackRecord) -> bool:
     return record.targets is not None and bool(record.targets.chunk_is_kept.any())
 
@@ -242,17 +254,17 @@ def _accelerator(parameters: TrainingParameters, device: torch.device) -> Any:
     return accelerator
 
 
-def _callbacks(
-    parameters: TrainingParameters, schedule: str | None, n_batches: int, *, validates: bool
-) -> list[Any]:
+def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
     callbacks: list[Any] = []
-    if validates:
+    if plan.validation_set is not None:
         patience = int(parameters.n_iter_no_change) if parameters.early_stopping else _FOREVER
         stop = EarlyStopping(patience=patience, threshold=0.0, load_best=True, sink=_silent)
         callbacks.append(("best_weights", stop))
     if parameters.gradient_clipping is not None:
         clipping = GradientNormClipping(float(parameters.gradient_clipping))
         callbacks.append(("gradient_clipping", clipping))
+    schedule = None if plan.is_partial else parameters.schedule
+    n_batches = plan.n_epochs * -(-len(plan.train_set) // parameters.batch_size)
     scheduler = schedule_callback(schedule, float(parameters.lr), n_batches)
     if scheduler is not None:
         callbacks.append(("schedule", scheduler))
@@ -266,16 +278,23 @@ def _callbacks(
 def _checkpoint(
     parameters: TrainingParameters,
     module: nn.Module,
-    data: list[Any],
-    n_epochs: int,
-    process: int | None,
-) -> Checkpoint:
+    plan: _Plan,
+    previous: SeparationNet | None,
+) -> Checkpoint | None:
     """The callback that keeps the state of a training and restores it."""
+    if parameters.checkpoint is None or plan.is_partial:
+        return None
+    n_epochs = plan.n_epochs + (0 if previous is None else len(previous.history))
     irrelevant = parameters_without(type(parameters), "alters_training")
     values = parameters.get_params(deep=False)
     relevant = {name: values[name] for name in values if name not in irrelevant}
+    data = [
+        (plan.targets.front_end, plan.targets.ratio, plan.targets.weighting),
+        plan.train_set.fingerprint,
+        None if plan.validation_set is None else plan.validation_set.fingerprint,
+    ]
     key = training_key(module, [relevant, data, n_epochs])
-    assert parameters.checkpoint is not None
+    process = None if plan.accelerator is None else plan.accelerator.process_index
     return Checkpoint(Path(parameters.checkpoint) / f"{key}.pt", n_epochs, process)
 
 

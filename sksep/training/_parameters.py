@@ -145,7 +145,7 @@ class TrainingParameters(Estimator):
         number(0.0, 1.0, include_high=False),
         "float",
         "Share of the tracks that are held back for validation, in [0, 1). It is rounded, so that\n"
-        "none of a few tracks may be held back. If some are, the weights of the best epoch are kept.",
+        "few tracks may mean none. If some are held back, the weights of the best epoch are kept.",
     )
     n_iter_no_change: int = parameter(
         10, integer(1), "int", "Patience of `early_stopping` in epochs."
