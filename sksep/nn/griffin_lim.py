@@ -118,18 +118,8 @@ def griffin_lim(
     start, stop = spectral.kept_samples(n_fft, n_samples, center)
 
     def work(group: slice, n_sections: int, map_sections: ParallelMap) -> None:
-        bounds = [n_frames * index // n_sections for index in range(n_sections + 1)]
-        sections = [
-            _Section(
-                magnitude[group, low:high],
-                phase[group, low:high],
-                scale[low * hop_length : (high + n_halo) * hop_length],
-                taper,
-                hop_length,
-                block_frames,
-            )
-            for low, high in pairwise(bounds)
-        ]
+        parts = magnitude[group], phase[group]
+        sections = _sections(*parts, scale, taper, hop_length, block_frames, n_halo, n_sections)
         signals = _iterate(sections, n_iter, momentum, map_sections)[:, start:stop]
         result[group, : signals.shape[-1]] = signals
         result[group, signals.shape[-1] :] = 0.0
@@ -140,6 +130,31 @@ def griffin_lim(
         for group in groups:
             work(group, min(n_workers, n_sections), in_parallel)
     return result.reshape(*batch_shape, n_samples)
+
+
+def _sections(
+    magnitude: Tensor,
+    phase: Tensor,
+    scale: Tensor,
+    taper: Tensor,
+    hop_length: int,
+    block_frames: int,
+    n_halo: int,
+    n_sections: int,
+) -> list[_Section]:
+    """Cut spectrograms into sections that can be processed at the same time."""
+    bounds = [magnitude.shape[1] * index // n_sections for index in range(n_sections + 1)]
+    return [
+        _Section(
+            magnitude[:, low:high],
+            phase[:, low:high],
+            scale[low * hop_length : (high + n_halo) * hop_length],
+            taper,
+            hop_length,
+            block_frames,
+        )
+        for low, high in pairwise(bounds)
+    ]
 
 
 def _iterate(

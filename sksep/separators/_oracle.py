@@ -93,6 +93,7 @@ class OracleMaskSeparator(SpectralMaskSeparator):
         ValueError
             Where a track has no targets, or `kind` is unknown.
         """
+        self._check_parameters()
         batch = as_batch(X, user=type(self).__name__)
         truth = {}
         for record in batch:

@@ -80,13 +80,15 @@ def parameters_without(estimator_class: type, flag: str) -> frozenset[str]:
 
 
 def document_shared(base: type, placeholder: str) -> Any:
-    """Decorator: describe the parameters of a base class in the docstring of a subclass.
+    """Decorator: describe what a base class declares in the docstring of a subclass.
 
     The line that holds the placeholder is replaced. In the signature, the parameters of the
     subclass come first, as in the docstring.
     """
-    shared = [field.name for field in declared_parameters(base)]
-    described = "\n".join(_described(field) for field in declared_parameters(base))
+    own = inspect.get_annotations(base)
+    fields = [field for field in declared_parameters(base) if field.name in own]
+    shared = [field.name for field in fields]
+    described = "\n".join(_described(field) for field in fields)
 
     def document(estimator_class: _Class) -> _Class:
         if estimator_class.__doc__:  # python -OO removes docstrings
