@@ -204,7 +204,7 @@ class WaveformCache(BaseEstimator):
             written = joblib.Parallel(
                 n_jobs=self.n_jobs, prefer="threads", return_as="generator_unordered"
             )(joblib.delayed(_write)(path, track, sample_rate) for path, track in missing.items())
-            quiet = None if self.verbose else True  # None: quiet where there is no terminal
+            quiet = None if self.verbose else True  # None: quiet without a terminal
             for _ in tqdm(written, "Preparing", len(missing), unit="file", disable=quiet):
                 pass
         return [

@@ -158,7 +158,7 @@ class StreamingSeparator:
         self._one_dimensional: bool | None = None
         self._n_samples = 0
         self._start = 0  # of the next block to invert
-        self._first = -self._inverter.margin  # where the samples that are kept begin
+        self._first = -self._inverter.margin  # of the samples that are kept
         self._mixture = np.zeros((self.n_channels, self._inverter.margin), np.float32)
         self._taken = 0  # samples that were returned
         self._vocals = np.zeros((self.n_channels, 0), np.float32)  # from `_taken` on
