@@ -188,7 +188,7 @@ class ScoreDisplay:
         mixtures : sequence of arrays, paths or AudioSource, default=None
             Mixtures that they were separated from. They are scored too, as the floor.
         score : callable, default=sksep.metrics.sdr
-            As in `from_estimator`.
+            Score of one track, as in `from_estimator`.
         kind : {"box", "paired"}, default="box"
             Kind of the drawing.
         ax : Axes, default=None

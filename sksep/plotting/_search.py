@@ -172,7 +172,7 @@ class SearchDisplay:
         cv_results : dict of str to array
             Results with the columns ``params``, ``split0_test_score`` (or another metric), etc.
         params : str or sequence of str, default=None
-            As in `from_estimator`.
+            Parameters to draw, as in `from_estimator`.
         metric : str, default=None
             Name of one of several metrics; None is the only one.
         ax : Axes, default=None
