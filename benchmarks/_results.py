@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def environment() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {package: _version(package) for package in PACKAGES},
     }
 
 
@@ -67,6 +67,13 @@ def markdown_table(rows: list[dict[str, Any]]) -> str:
     lines = [header, ["---"] * len(header)]
     lines += [[text(row[key]) for key in header] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # only some benchmarks need it
+        return "not installed"
 
 
 def _processor() -> str:

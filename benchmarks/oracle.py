@@ -56,7 +56,12 @@ class FrontEndCase:
         return f"{self.n_fft}/{self.hop_length}, {bands}"
 
     def chunker(self) -> MelChunker:
-        return MelChunker(SAMPLE_RATE, self.n_fft, self.hop_length, self.n_mels)
+        return MelChunker(
+            sample_rate=SAMPLE_RATE,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            n_mels=self.n_mels,
+        )
 
 
 CASES = (

@@ -200,7 +200,7 @@ def test_short_waveforms(n_samples):
     assert torch.isfinite(estimate).all()
 
 
-def test_uncentred_edges_stay_quiet():
+def test_uncentered_edges_stay_quiet():
     spectra = stft(noise(6000), 1024, 128, center=False)
     estimate = griffin_lim(
         spectra.abs(), 1024, 128, n_samples=6000, n_iter=20, momentum=0.9, center=False

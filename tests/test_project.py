@@ -111,6 +111,12 @@ def test_imports_keep_the_contracts(monkeypatch: pytest.MonkeyPatch) -> None:
     contracts = _pyproject()["tool"]["importlinter"]["contracts"]
     assert {each["type"] for each in contracts} == {"layers", "forbidden"}
     assert {"sklearn", "skorch"} <= set(contracts[-1]["forbidden_modules"])
+    placed = {name for layer in contracts[0]["layers"] for name in re.split(" [|:] ", layer)}
+    utils = {path.stem for path in (_ROOT / "sksep" / "utils").iterdir()} - {
+        "__init__",
+        "__pycache__",
+    }
+    assert {f"utils.{name}" for name in utils} <= placed
     monkeypatch.chdir(_ROOT)
     assert cli.lint_imports(no_cache=True, no_logo=True) == 0
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sksep.audio._stems import FORMATS, StemFormat, StemWriter, mix, quantize, resolve_format, split
+from sksep.audio._stems import StemFormat, StemWriter, mix, quantize, resolve_format, split
+from sksep.utils._choices import FORMATS
 
 RATE = 16000
 BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}

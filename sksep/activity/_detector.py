@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.special import expit
 
 from sksep.activity._levels import FRAME_HOP, FRAME_LENGTH, FRAMES_PER_SECOND, N_BANDS
-from sksep.utils._arrays import BoolArray, DoubleArray
+from sksep.utils._arrays import BoolArray, DoubleArray, IntArray
 from sksep.utils._validation import check_number
 
 # A song whose loudest frame is below this many dB is silent: dither of 16 bits is at -96 dB.
@@ -346,7 +346,7 @@ def _ratio(levels: npt.NDArray) -> float:
     return float(10.0 * np.log10(vocals / mixture))
 
 
-def _runs(probabilities: DoubleArray, detector: ActivityDetector) -> npt.NDArray[np.int64]:
+def _runs(probabilities: DoubleArray, detector: ActivityDetector) -> IntArray:
     """First frame of each stretch of singing, and the first one after it, shape (n, 2)."""
     candidates, n_candidates = ndimage.label(probabilities >= detector.off)
     begins = np.zeros(n_candidates + 1, bool)
@@ -364,14 +364,14 @@ def _in_frames(seconds: float) -> float:
     return round(seconds * FRAMES_PER_SECOND, 6)  # 0.06 s are 3 frames, not 3 and a bit
 
 
-def _inside(runs: npt.NDArray[np.int64], n_frames: int) -> BoolArray:
+def _inside(runs: IntArray, n_frames: int) -> BoolArray:
     changes = np.zeros(n_frames + 1, np.int64)
     changes[runs[:, 0]] += 1
     changes[runs[:, 1]] -= 1
     return np.cumsum(changes)[:n_frames] > 0
 
 
-def _seconds(runs: npt.NDArray[np.int64], n_frames: int) -> DoubleArray:
+def _seconds(runs: IntArray, n_frames: int) -> DoubleArray:
     """Frames as seconds: each stands for the 20 ms around its centre, the outermost for more."""
     seconds: DoubleArray = FRAME_HOP * (runs.astype(np.float64) + 0.5)
     seconds[runs == 0] = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from sksep.utils._arrays import FloatArray, IntArray
 from sksep.utils._validation import check_integer
 
 FRAMES_PER_SECOND = 50
@@ -18,8 +19,6 @@ _EDGES = (80.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
 N_BANDS = len(_EDGES) - 1
 # Frames per Fourier transform: a few megabytes at any sample rate.
 _BATCH = 500
-
-Levels = npt.NDArray[np.float32]
 
 
 class LevelMeter:
@@ -68,7 +67,7 @@ class LevelMeter:
         self._waiting = np.zeros((2, 0), np.float32)
         self._start = 0
         self._n_frames = 0
-        self._levels: list[Levels] = [np.zeros((0, 2, N_BANDS), np.float32)]
+        self._levels: list[FloatArray] = [np.zeros((0, 2, N_BANDS), np.float32)]
 
     def add(self, mixture: npt.NDArray, vocals: npt.NDArray) -> None:
         """Measure the next block of the song.
@@ -108,7 +107,7 @@ class LevelMeter:
         self._waiting = self._waiting[:, n_done:]
         self._start += n_done
 
-    def levels(self) -> Levels:
+    def levels(self) -> FloatArray:
         """Levels of all frames so far.
 
         Returns
@@ -119,7 +118,7 @@ class LevelMeter:
         """
         return np.concatenate(self._levels)
 
-    def _measure(self, starts: npt.NDArray[np.int64]) -> Levels:
+    def _measure(self, starts: IntArray) -> FloatArray:
         samples = self._waiting[:, starts[:, None] + np.arange(self._length)]
         spectra = np.fft.rfft(samples * self._window, axis=2).astype(np.complex64)
         power = np.square(np.abs(spectra)) @ self._bands
@@ -127,7 +126,7 @@ class LevelMeter:
         return levels.transpose(1, 0, 2).astype(np.float32)
 
 
-def _mono(samples: npt.NDArray) -> npt.NDArray[np.float32]:
+def _mono(samples: npt.NDArray) -> FloatArray:
     if samples.ndim > 1:
         samples = samples.mean(axis=0)
     return samples.astype(np.float32)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
-import uuid
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,21 +15,26 @@ import joblib
 import numpy as np
 import safetensors
 import safetensors.numpy
-from sklearn.base import BaseEstimator
 from tqdm import tqdm
 
 from sksep.audio._resampling import resampled_length
 from sksep.audio._track import Track
 from sksep.utils._arrays import FloatArray
-from sksep.utils._validation import check_number
+from sksep.utils._files import final_name, remove_unfinished, write_whole
+from sksep.utils._parameters import Estimator, parameter
+from sksep.utils._validation import (
+    check_integer,
+    check_path,
+    integer,
+    number,
+    optional,
+)
 
 # Names of the files, so that nothing else in the folder is counted or removed.
 _PREFIX = "waveform-"
-_NAME = re.compile(rf"{_PREFIX}[0-9a-f]{{32}}(\.safetensors|-[0-9a-f]{{32}}\.unfinished)")
-_FULL_SCALE = 32767.0
+_NAME = re.compile(rf"{_PREFIX}[0-9a-f]{{32}}\.safetensors")
+_LARGEST_INTEGER = 32767.0
 _BYTES_PER_SAMPLE = 2
-# Unfinished files that are older were left by a process that was killed.
-_SECONDS_TO_FINISH = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,14 @@ class CachedWaveform:
 Waveform: TypeAlias = FloatArray | CachedWaveform
 
 
-class WaveformCache(BaseEstimator):
+def check_n_jobs(name: str, value: Any) -> None:
+    """Constraint: a number of jobs as joblib takes it, which is not 0."""
+    if check_integer(name, value, -(2**15)) == 0:
+        raise ValueError(f"{name} must not be 0; -1 stands for all cores.")
+
+
+@dataclass(eq=False, repr=False)
+class WaveformCache(Estimator):
     """A folder of mono waveforms at the rate of the model, for training on more than memory holds.
 
     Files are decoded, mixed down and resampled once, and written as 16-bit samples: 1.9 MB per
@@ -124,17 +134,11 @@ class WaveformCache(BaseEstimator):
     0
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str] = "waveforms",
-        max_gigabytes: float | None = None,
-        n_jobs: int | None = None,
-        verbose: int = 1,
-    ) -> None:
-        self.folder = folder
-        self.max_gigabytes = max_gigabytes
-        self.n_jobs = n_jobs
-        self.verbose = verbose
+    folder: str | os.PathLike[str] = parameter("waveforms", check_path)
+    _: KW_ONLY
+    max_gigabytes: float | None = parameter(None, optional(number(0.0, include_low=False)))
+    n_jobs: int | None = parameter(None, optional(check_n_jobs))
+    verbose: int = parameter(1, integer(0))
 
     @property
     def size(self) -> int:
@@ -164,9 +168,8 @@ class WaveformCache(BaseEstimator):
         ValueError
             Where `max_gigabytes` is out of its range, or `folder` a file.
         """
+        self._check_parameters()
         self._folder()
-        if self.max_gigabytes is not None:
-            check_number("max_gigabytes", self.max_gigabytes, 0.0, include_low=False)
 
     def waveforms(self, tracks: Sequence[Track], sample_rate: int) -> list[Waveform]:
         """Mono waveforms of tracks, prepared where they are not in the folder yet.
@@ -200,8 +203,7 @@ class WaveformCache(BaseEstimator):
         }
         if missing:
             self._check_room(folder, missing.values(), sample_rate)
-            folder.mkdir(parents=True, exist_ok=True)
-            self._remove_unfinished()
+            remove_unfinished(folder)
             # Threads suffice, since decoding and resampling do without Python.
             written = joblib.Parallel(
                 n_jobs=self.n_jobs, prefer="threads", return_as="generator_unordered"
@@ -215,22 +217,13 @@ class WaveformCache(BaseEstimator):
         ]
 
     def _folder(self) -> Path:
-        if not isinstance(self.folder, (str, os.PathLike)):
-            raise TypeError(f"folder must be a path, got {self.folder!r}.")
         folder = Path(self.folder).absolute()  # whoever reads from it may be elsewhere
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"folder: {folder} is a file; choose another name for the cache.")
         return folder
 
     def _files(self) -> list[Path]:
-        return [path for path in self._folder().glob("*") if _NAME.fullmatch(path.name)]
-
-    def _remove_unfinished(self) -> None:
-        for path in self._files():
-            with suppress(FileNotFoundError):
-                age = time.time() - path.stat().st_mtime
-                if path.suffix == ".unfinished" and age > _SECONDS_TO_FINISH:
-                    path.unlink()
+        return [path for path in self._folder().glob("*") if _NAME.fullmatch(final_name(path.name))]
 
     def _check_room(self, folder: Path, tracks: Collection[Track], sample_rate: int) -> None:
         needed = _BYTES_PER_SAMPLE * sum(
@@ -253,16 +246,18 @@ class WaveformCache(BaseEstimator):
             )
 
 
+def check_cache(name: str, value: Any) -> None:
+    """Constraint: a folder, or a cache with valid parameters."""
+    if isinstance(value, (str, os.PathLike)):
+        value = WaveformCache(value)
+    if not isinstance(value, WaveformCache):
+        raise TypeError(f"{name} must be a folder, a WaveformCache or None; got {value!r:.200}.")
+    value.validate()
+
+
 def as_cache(cache: Any) -> WaveformCache | None:
     """A cache from what a user gives: a cache, a folder or None."""
-    if cache is None:
-        return None
-    if isinstance(cache, (str, os.PathLike)):
-        cache = WaveformCache(cache)
-    if not isinstance(cache, WaveformCache):
-        raise TypeError(f"cache must be a folder, a WaveformCache or None; got {cache!r}.")
-    cache.validate()
-    return cache
+    return WaveformCache(cache) if isinstance(cache, (str, os.PathLike)) else cache
 
 
 def mono_waveforms(
@@ -303,14 +298,9 @@ def _opened(path: Path, track: Track) -> CachedWaveform:
 
 
 def _write(path: Path, track: Track, sample_rate: int) -> None:
-    """Prepare a track; the file is there as a whole, or not at all."""
+    """Prepare a track and write its file."""
     samples = track.mono(sample_rate)
     peak = max(1.0, float(np.abs(samples).max()))  # nothing is clipped
-    integers = np.rint(samples * np.float32(_FULL_SCALE / peak)).astype(np.int16)
-    metadata = {"scale": repr(peak / _FULL_SCALE), "source": str(track.source)}
-    unfinished = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.unfinished")
-    try:
-        safetensors.numpy.save_file({"samples": integers}, unfinished, metadata)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    integers = np.rint(samples * np.float32(_LARGEST_INTEGER / peak)).astype(np.int16)
+    metadata = {"scale": repr(peak / _LARGEST_INTEGER), "source": str(track.source)}
+    write_whole(path, safetensors.numpy.save({"samples": integers}, metadata))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,8 @@ import numpy.typing as npt
 import soundfile
 
 from sksep.utils._arrays import DoubleArray, FloatArray
-
-FORMATS = ("wav", "flac", "ogg")
+from sksep.utils._choices import FORMATS, STEMS
+from sksep.utils._files import exists_error, remove_unfinished, whole_files
 
 _SUBTYPES = {
     "wav": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"),
@@ -279,7 +277,7 @@ class StemWriter:
             _gain_factor("accompaniment_gain", accompaniment_gain),
         )
         self._has_remix = not (vocals_gain is None and accompaniment_gain is None)
-        stems = {"vocals", "accompaniment"} | ({"remix"} if self._has_remix else set())
+        stems = {*STEMS, "remix"} if self._has_remix else {*STEMS}
         if set(paths) != stems:
             raise ValueError(
                 f"paths has the stems {sorted(paths)}, but {sorted(stems)} are written; there is "
@@ -300,34 +298,32 @@ class StemWriter:
         self._files: dict[str, soundfile.SoundFile] = {}
         self._cleanup = ExitStack()
         self.n_samples = self.n_clipped_mixture = self.n_clipped_remix = 0
-        self.energies = dict.fromkeys(("mixture", "vocals", "accompaniment"), 0.0)
+        self.energies = dict.fromkeys(("mixture", *STEMS), 0.0)
 
     def __enter__(self) -> StemWriter:
+        paths = list(self._paths.values())
+        for path in paths:
+            remove_unfinished(path.parent, path.name)
         with ExitStack() as stack:
-            for stem, path in self._paths.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = path.with_name(f".sksep-{uuid.uuid4().hex}{path.suffix}")
-                stack.callback(temporary.unlink, missing_ok=True)
-                self._temporary_paths[stem] = temporary
-                file = soundfile.SoundFile(temporary, "w", **self._file_parameters)
-                self._files[stem] = stack.enter_context(file)
+            temporary_paths = stack.enter_context(whole_files(paths, overwrite=self._overwrite))
+            stack.push(self._finish)
+            for stem, path in zip(self._paths, temporary_paths, strict=True):
+                self._temporary_paths[stem] = path
+                self._files[stem] = soundfile.SoundFile(path, "w", **self._file_parameters)
             self._cleanup = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with self._cleanup:
-            files = list(self._files.values())
+    def __exit__(self, *exception: Any) -> None:
+        self._cleanup.__exit__(*exception)
+
+    def _finish(self, exception_type: type[BaseException] | None, *_: Any) -> None:
+        """Close the files, before they get their names or are removed."""
+        with ExitStack() as stack:
+            for file in self._files.values():
+                stack.callback(file.close)
             self._files.clear()
-            for file in files:
-                file.close()
-            if exception_type is None:
-                self._check_written()
-                self._move_into_place()
+        if exception_type is None:
+            self._check_written()
 
     def write(self, mixture: npt.NDArray[Any], vocals: FloatArray) -> None:
         """Append a block to every file.
@@ -413,25 +409,8 @@ class StemWriter:
 
     def _write_error(self, stem: str) -> OSError:
         return OSError(
-            f"{self._paths[stem]} could not be written; make sure that the disk has room."
+            f"{self._paths[stem]} could not be written; make sure that the disk has room for it."
         )
-
-    def _move_into_place(self) -> None:
-        claimed: list[Path] = []
-        try:
-            if not self._overwrite:
-                for path in self._paths.values():
-                    try:
-                        path.open("x").close()
-                    except FileExistsError:
-                        raise _exists_error(path) from None
-                    claimed.append(path)
-            for stem, path in self._paths.items():
-                os.replace(self._temporary_paths[stem], path)
-        except BaseException:
-            for path in claimed:
-                path.unlink(missing_ok=True)
-            raise
 
 
 def _gain_factor(name: str, gain: float | None) -> float:
@@ -455,14 +434,10 @@ def _check_targets(
         if path.is_dir():
             raise ValueError(f"{path} is a folder; give the path of a file.")
         if not overwrite and os.path.lexists(path):
-            raise _exists_error(path)
+            raise exists_error(path)
 
 
 def _is_same_file(path: Path, other: Path) -> bool:
     if path.resolve() == other.resolve():
         return True
     return path.exists() and other.exists() and path.samefile(other)
-
-
-def _exists_error(path: Path) -> FileExistsError:
-    return FileExistsError(f"{path} exists; write to another folder or pass overwrite=True.")

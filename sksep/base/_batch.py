@@ -37,7 +37,17 @@ class TrackRecord(ReadOnlyArrays):
     targets : Targets or None
         Present while fitting only.
     estimate : ndarray of shape (n_total_frames, n_bands), callable or None
-        Estimated mask of the vocals, in [0, 1], or what estimates it from the record.
+        Estimated mask of the vocals, in [0, 1], or a function that estimates it from the record.
+    device : str
+        Device on which the mask is estimated, and then inverted.
+
+    Examples
+    --------
+    >>> from sksep import MelChunker
+    >>> from sksep.datasets import make_songs
+    >>> record = MelChunker().transform(make_songs(1, duration=1.0, random_state=0).mixtures)[0]
+    >>> record.spectrogram.shape, record.chunks.shape
+    ((126, 128), (1, 128, 128))
     """
 
     track: Track
@@ -47,6 +57,7 @@ class TrackRecord(ReadOnlyArrays):
     cache: WaveformCache | None = None
     targets: Targets | None = None
     estimate: FloatArray | Callable[[TrackRecord], FloatArray] | None = None
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -88,8 +99,10 @@ class TrackRecord(ReadOnlyArrays):
         )
         return np.ascontiguousarray(cut.numpy())
 
-    def with_mask(self, mask: npt.ArrayLike) -> TrackRecord:
-        """The same track with another estimated mask, checked."""
+    def with_mask(
+        self, mask: npt.ArrayLike, device: str | torch.device | None = None
+    ) -> TrackRecord:
+        """The same track with another estimated mask, checked, and the device it comes from."""
         mask = np.asarray(mask, dtype=np.float32)
         shape = (self.n_total_frames, self.front_end.n_bands)
         if mask.shape != shape:
@@ -99,7 +112,7 @@ class TrackRecord(ReadOnlyArrays):
             )
         if not np.isfinite(mask.sum(dtype=np.float64)):
             raise ValueError(f"The mask of {self.name} contains NaN or infinity.")
-        return replace(self, estimate=mask)
+        return replace(self, estimate=mask, device=str(device or self.device))
 
     def __repr__(self) -> str:
         parts = {"targets": self.targets, "mask": self.estimate}
@@ -116,6 +129,19 @@ class TrackBatch(Sequence[TrackRecord]):
 
     scikit-learn's own indexing turns such a container into a plain list of records; `as_batch`
     turns that back.
+
+    Parameters
+    ----------
+    records : iterable of TrackRecord
+        One for each track.
+
+    Examples
+    --------
+    >>> from sksep import MelChunker
+    >>> from sksep.datasets import make_songs
+    >>> batch = MelChunker().transform(make_songs(3, duration=1.0, random_state=0).mixtures)
+    >>> len(batch), batch[1:]
+    (3, <TrackBatch of 2 tracks>)
     """
 
     __slots__ = ("_records",)
@@ -138,15 +164,21 @@ class TrackBatch(Sequence[TrackRecord]):
     def __iter__(self) -> Iterator[TrackRecord]:
         return iter(self._records)
 
-    def with_masks(self, estimates: Iterable[npt.ArrayLike]) -> TrackBatch:
+    def with_masks(
+        self, estimates: Iterable[npt.ArrayLike], device: str | torch.device | None = None
+    ) -> TrackBatch:
         """The same tracks with estimated masks, one (n_total_frames, n_bands) array each."""
         return TrackBatch(
-            record.with_mask(mask) for record, mask in zip(self, estimates, strict=True)
+            record.with_mask(mask, device) for record, mask in zip(self, estimates, strict=True)
         )
 
-    def with_estimator(self, estimator: Callable[[TrackRecord], FloatArray]) -> TrackBatch:
+    def with_estimator(
+        self, estimator: Callable[[TrackRecord], FloatArray], device: str | torch.device = "cpu"
+    ) -> TrackBatch:
         """The same tracks, whose masks are estimated when they are asked for."""
-        return TrackBatch(replace(record, estimate=estimator) for record in self)
+        return TrackBatch(
+            replace(record, estimate=estimator, device=str(device)) for record in self
+        )
 
     def __repr__(self) -> str:
         return f"<TrackBatch of {len(self)} tracks>"
@@ -161,12 +193,35 @@ class TrackBatch(Sequence[TrackRecord]):
 def as_batch(X: Any, *, user: str) -> TrackBatch:
     """Turn what a step was handed (a batch, or records picked from one) back into a batch.
 
+    Every step calls it first: scikit-learn's splitters turn a batch into a list of records.
+
+    Parameters
+    ----------
+    X : TrackBatch, or sequence of TrackRecord
+        What the step was handed.
+    user : str
+        Name of the step, for messages.
+
+    Returns
+    -------
+    TrackBatch
+        The same records.
+
     Raises
     ------
     TypeError
-        Where `X` is something else, such as raw tracks.
+        If `X` is something else, such as raw tracks.
     ValueError
-        Where it is empty, mixes front ends, or a file has changed since it was read.
+        If `X` is empty, mixes front ends, or a file has changed since it was read.
+
+    Examples
+    --------
+    >>> from sksep import MelChunker
+    >>> from sksep.base import as_batch
+    >>> from sksep.datasets import make_songs
+    >>> batch = MelChunker().transform(make_songs(3, duration=1.0, random_state=0).mixtures)
+    >>> as_batch([batch[0], batch[2]], user="MySeparator")
+    <TrackBatch of 2 tracks>
     """
     if isinstance(X, TrackBatch):
         batch = X

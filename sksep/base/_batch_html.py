@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Sequence
 from typing import Any
 
-from sksep.base._batch import TrackBatch, TrackRecord
 from sksep.nn.chunks import count_chunks
 
 _N_ROWS = 5
@@ -17,7 +17,7 @@ _MAX_FRAMES = 2000
 _COLUMNS = ("track", "length (s)", "rate (Hz)", "channels", "chunks", "targets", "mask")
 
 
-def batch_html(batch: TrackBatch) -> str:
+def batch_html(batch: Sequence[Any]) -> str:
     """A table of the first tracks, and a picture of the first one where matplotlib is installed."""
     n_tracks = f"{len(batch)} track" + ("" if len(batch) == 1 else "s")
     heading = f"<p><strong>TrackBatch</strong> of {n_tracks}</p>"
@@ -34,7 +34,7 @@ def batch_html(batch: TrackBatch) -> str:
     )
 
 
-def _row(record: TrackRecord) -> str:
+def _row(record: Any) -> str:
     track, front_end = record.track, record.front_end
     n_chunks = count_chunks(record.n_total_frames, front_end.n_frames, front_end.chunk_step)
     cells = (
@@ -49,7 +49,7 @@ def _row(record: TrackRecord) -> str:
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def _picture(record: TrackRecord) -> str:
+def _picture(record: Any) -> str:
     try:
         from matplotlib.figure import Figure
     except ImportError:

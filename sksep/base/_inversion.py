@@ -45,7 +45,7 @@ class Inversion:
 
 
 @dataclass(frozen=True)
-class _Grid:
+class _StftGrid:
     """An STFT grid at the rate of the track whose frames the mask is interpolated onto."""
 
     n_fft: int
@@ -63,8 +63,10 @@ class BlockInverter:
         Of the track, in Hz.
     inversion : Inversion
         How masks become waveforms.
-    device : torch.device or str
-        Where; blocks go on on the CPU, with a warning, when its memory does not suffice.
+    device : torch.device or str, default="cpu"
+        Device on which the masks were estimated. Masks are inverted there if it is a CUDA device,
+        and on the CPU otherwise. If its memory does not suffice, the rest of the track is inverted
+        on the CPU, with a warning.
 
     Attributes
     ----------
@@ -86,12 +88,12 @@ class BlockInverter:
         # All bins above what the model hears have the same column.
         equal = (lift == lift[:, -1:]).all(dim=0)
         self._n_equal = int(equal.flip(0).cumprod(0).sum())
-        self._lift = lift[:, : lift.shape[1] - self._n_equal + 1].to(device)
+        self._device = _inversion_device(device)
+        self._lift = lift[:, : lift.shape[1] - self._n_equal + 1].to(self._device)
         self._rows_per_frame = (grid.hop_length / sample_rate) * (
             front_end.sample_rate / front_end.hop_length
         )
         self._inversion = inversion
-        self._device = torch.device(device)
         self._n_margin_frames = -(-(inversion.n_iter + 1) * grid.n_fft // grid.hop_length)
         self.margin = self._n_margin_frames * grid.hop_length + grid.n_fft // 2
         self.length = grid.hop_length * max(
@@ -188,9 +190,7 @@ class BlockInverter:
         return frames * self._rows_per_frame
 
 
-def invert(
-    record: TrackRecord, inversion: Inversion, device: torch.device | str = "cpu"
-) -> FloatArray:
+def invert(record: TrackRecord, inversion: Inversion) -> FloatArray:
     """Waveform of the vocals, in the shape and at the rate of the mixture.
 
     The mask is interpolated in time onto an STFT grid of the track's own rate, lifted to its linear
@@ -205,7 +205,7 @@ def invert(
             "masks with batch.with_masks(...)."
         )
     track = record.track
-    inverter = BlockInverter(record.front_end, track.sample_rate, inversion, device)
+    inverter = BlockInverter(record.front_end, track.sample_rate, inversion, record.device)
     mask = as_tensor(estimated)
     length = inverter.block_length(track.n_samples)
     vocals = np.zeros((track.n_channels, track.n_samples), np.float32)
@@ -216,15 +216,21 @@ def invert(
     return vocals.reshape(track.shape)
 
 
-def native_grid(front_end: FrontEnd, sample_rate: int) -> _Grid:
+def _inversion_device(device: torch.device | str) -> torch.device:
+    """The one rule: CUDA stays CUDA; complex numbers are not complete on MPS."""
+    is_cuda = torch.device(device).type == "cuda" and torch.cuda.is_available()
+    return torch.device(device if is_cuda else "cpu")
+
+
+def native_grid(front_end: FrontEnd, sample_rate: int) -> _StftGrid:
     """STFT sizes at `sample_rate` that span about the same seconds as those of the front end."""
     if sample_rate == front_end.sample_rate:
-        return _Grid(front_end.n_fft, front_end.hop_length)
+        return _StftGrid(front_end.n_fft, front_end.hop_length)
     scale = sample_rate / front_end.sample_rate
     overlap_factor = max(2, round(front_end.n_fft / front_end.hop_length))
     overlap_factor += overlap_factor % 2  # the margins are whole hops plus half a window
     hop_length = _nearest_smooth(front_end.hop_length * scale)
-    return _Grid(overlap_factor * hop_length, hop_length)
+    return _StftGrid(overlap_factor * hop_length, hop_length)
 
 
 def interpolate_frames(mask: Tensor, positions: Tensor) -> Tensor:
@@ -240,7 +246,7 @@ def interpolate_frames(mask: Tensor, positions: Tensor) -> Tensor:
 def _invert_block(
     samples: Tensor,
     mask: Tensor,
-    grid: _Grid,
+    grid: _StftGrid,
     inversion: Inversion,
     generator: torch.Generator,
 ) -> Tensor:

@@ -30,8 +30,20 @@ class Targets(ReadOnlyArrays):
         Chunks in which the vocals sound.
     chunk_is_kept : ndarray of bool, shape (n_chunks,)
         Chunks to train on: silence is excised, a share of the vocal-free chunks is kept.
+    front_end : FrontEnd
+        The settings of `MelChunker`.
     ratio, weighting : str
         Kind of the proportion mask and of the weights.
+
+    Examples
+    --------
+    >>> from sksep import MaskBuilder, MelChunker
+    >>> from sksep.datasets import make_songs
+    >>> songs = make_songs(1, duration=1.0, random_state=0)
+    >>> batch = MelChunker().transform(songs.mixtures)
+    >>> targets = MaskBuilder().fit_transform(batch, songs.vocals)[0].targets
+    >>> targets.proportion_mask.shape
+    (126, 128)
     """
 
     track: Track

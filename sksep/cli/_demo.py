@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sksep.cli._command import DEFAULT_MODEL, Command, device_option
+from sksep.utils._choices import STEMS
 
 # The file by which the folder of an earlier demo is known.
 _MARK = "sksep-demo.txt"
@@ -62,7 +63,7 @@ def demo(output: Path, model: str, device: str) -> None:
     (output / _MARK).write_text("Written by sksep demo, which may replace it.\n", encoding="utf-8")
     song = output / "mixture.wav"
     soundfile.write(song, songs.mixtures[0], _RATE, subtype="PCM_16")
-    stems = {stem: output / f"{stem}.wav" for stem in ("vocals", "accompaniment")}
+    stems = {stem: output / f"{stem}.wav" for stem in STEMS}
     separate_file(song, stems, pipeline, overwrite=True)
 
     mixture, _ = load_audio(song)

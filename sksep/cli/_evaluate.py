@@ -16,9 +16,9 @@ from typing import Any
 import click
 
 from sksep.cli._command import Command, device_option, n_iter_option, overwrite_option
-from sksep.cli._files import distinct_names, refuse_existing, write_whole
+from sksep.cli._files import distinct_names, refuse_existing, write_table
+from sksep.utils._choices import STEMS
 
-STEMS = ("vocals", "accompaniment")
 # What models are compared with: the mixture, taken for the stem.
 MIXTURE = "mixture"
 
@@ -106,9 +106,9 @@ def evaluate(
     for note in _notes(tracks, systems):
         click.echo(note)
     if json_file is not None:
-        write_whole(json_file, _as_json(protocol, tracks, systems), overwrite=overwrite)
+        write_table(json_file, _as_json(protocol, tracks, systems), overwrite=overwrite)
     if csv_file is not None:
-        write_whole(csv_file, _as_csv(tracks, systems), overwrite=overwrite)
+        write_table(csv_file, _as_csv(tracks, systems), overwrite=overwrite)
     if files:
         click.echo(f"Wrote {' and '.join(map(str, files))}.")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import string
-import uuid
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 import click
+
+from sksep.utils._files import remove_unfinished, write_whole
 
 FIELDS = ("track", "stem", "ext", "folder")
 
@@ -125,16 +125,11 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         raise FileExistsError(f"{path} exists; choose another name, or add --overwrite.")
 
 
-def write_whole(path: Path, text: str, *, overwrite: bool) -> None:
-    """Write a text file in a folder that is made where it is missing; all of it or nothing."""
+def write_table(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a table, as a whole or not at all. A missing folder is created."""
     refuse_existing(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    remove_unfinished(path.parent, path.name)
+    write_whole(path, text, overwrite=overwrite)
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -27,10 +27,9 @@ from sksep.cli._files import (
     find_songs,
     plan_outputs,
     refuse_existing,
-    write_whole,
+    write_table,
 )
-
-FORMATS = ("wav", "flac", "ogg")
+from sksep.utils._choices import FORMATS, STEMS
 
 _EXAMPLES = """\
 sksep separate song.mp3 -o out
@@ -144,7 +143,7 @@ def separate(
         _check_subtype(format_name, subtype)
     if activity is not None:
         refuse_existing(activity, overwrite=overwrite)
-    stems = ["vocals", "accompaniment"]
+    stems = [*STEMS]
     if vocals_gain is not None or accompaniment_gain is not None:
         stems.append("remix")
     songs = find_songs(paths, recursive=recursive, output=output)
@@ -176,7 +175,7 @@ def separate(
         seconds_taken = time.perf_counter() - started
 
     if activity is not None and reports:
-        write_whole(activity, _activity_table(reports), overwrite=overwrite)
+        write_table(activity, _activity_table(reports), overwrite=overwrite)
     if reports and not quiet:
         click.echo(_summary(list(reports.values()), seconds_taken, output))
         if activity is not None:

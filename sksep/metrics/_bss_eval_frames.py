@@ -16,12 +16,12 @@ from sksep.metrics._projection import (
     gram_matrix,
 )
 from sksep.metrics._validation import (
-    Array,
-    check_positive_integer,
     check_sources,
-    decibels,
+    decibel_ratio,
     is_silent,
 )
+from sksep.utils._arrays import DoubleArray
+from sksep.utils._validation import check_integer
 
 
 class BSSEvalFrameScores(NamedTuple):
@@ -34,10 +34,10 @@ class BSSEvalFrameScores(NamedTuple):
         artifacts ratios in dB; NaN in frames where a reference or an estimate is silent.
     """
 
-    sdr: Array
-    isr: Array
-    sir: Array
-    sar: Array
+    sdr: DoubleArray
+    isr: DoubleArray
+    sir: DoubleArray
+    sar: DoubleArray
 
     def median(self) -> BSSEvalFrameScores:
         """Median over the frames that have a score, shape (n_sources,); NaN where none has."""
@@ -115,9 +115,9 @@ def bss_eval_frames(
     ((2, 4), array([20., 20.]))
     """
     true, estimated = check_sources(references, estimates, with_channels=True)
-    window = check_positive_integer(window, "window")
-    hop = check_positive_integer(hop, "hop")
-    filter_length = check_positive_integer(filter_length, "filter_length")
+    window = check_integer("window", window, 1)
+    hop = check_integer("hop", hop, 1)
+    filter_length = check_integer("filter_length", filter_length, 1)
 
     n_sources, _, n_samples = true.shape
     window = min(window, n_samples)
@@ -168,7 +168,7 @@ def _frame_scores(
 
     def ratios(target: SpectrumArray, distortion: SpectrumArray) -> list[float]:
         energies = (spectra.energy(part).sum(axis=-1) for part in (target, distortion))
-        return [decibels(*pair) for pair in zip(*energies, strict=True)]
+        return [decibel_ratio(*pair) for pair in zip(*energies, strict=True)]
 
     return [
         ratios(true, estimated - true),
@@ -179,8 +179,8 @@ def _frame_scores(
 
 
 def _distortion_filters(
-    references: Array, estimates: Array, filter_length: int
-) -> tuple[Array, Array]:
+    references: DoubleArray, estimates: DoubleArray, filter_length: int
+) -> tuple[DoubleArray, DoubleArray]:
     """Filters from references to every channel of the estimates.
 
     Returns

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sksep.metrics._validation import Array, check_option, decibels
+from sksep.metrics._validation import decibel_ratio
+from sksep.utils._arrays import DoubleArray
+from sksep.utils._validation import check_choice, check_number
 
 _POOLINGS = ("bins", "chunks")
 
@@ -68,10 +70,9 @@ def iou(
     >>> print(f"{iou(true, estimated):.4f}")  # accompaniment: 2 / 3
     0.5833
     """
-    check_option(average, "average", ("both", "vocals"))
-    check_option(pooling, "pooling", _POOLINGS)
-    if not 0 <= threshold < 1:
-        raise ValueError(f"threshold must be in [0, 1), got {threshold}.")
+    check_choice("average", average, ("both", "vocals"))
+    check_choice("pooling", pooling, _POOLINGS)
+    check_number("threshold", threshold, 0.0, 1.0, include_high=False)
     counts = []
     for true, estimated in _mask_pairs(true_masks, estimated_masks):
         true_vocals, estimated_vocals = true > threshold, estimated > threshold
@@ -141,25 +142,24 @@ def psnr(
     >>> print(f"{psnr([[0.5, 0.5]], [[0.4, 0.6]]):.2f}")
     20.00
     """
-    check_option(pooling, "pooling", _POOLINGS)
-    if not (np.isfinite(data_range) and data_range > 0):
-        raise ValueError(f"data_range must be positive and finite, got {data_range}.")
-    errors: list[Array] = []
+    check_choice("pooling", pooling, _POOLINGS)
+    check_number("data_range", data_range, 0.0, include_low=False)
+    errors: list[DoubleArray] = []
     sizes = []
     for true, estimated in _mask_pairs(true_masks, estimated_masks):
-        error: Array = np.mean(np.square(true - estimated), axis=(1, 2), dtype=np.float64)
+        error: DoubleArray = np.mean(np.square(true - estimated), axis=(1, 2), dtype=np.float64)
         errors.append(error)
         sizes.append(np.full(len(error), true[0].size))
     chunk_errors = np.concatenate(errors)
     if pooling == "bins":
-        return decibels(data_range**2, np.average(chunk_errors, weights=np.concatenate(sizes)))
+        return decibel_ratio(data_range**2, np.average(chunk_errors, weights=np.concatenate(sizes)))
     chunk_errors = chunk_errors[chunk_errors > 0]
     if not len(chunk_errors):
         return float("inf")
     return float(np.mean(10 * np.log10(data_range**2 / chunk_errors)))
 
 
-def _mask_pairs(true_masks: Any, estimated_masks: Any) -> list[tuple[Array, Array]]:
+def _mask_pairs(true_masks: Any, estimated_masks: Any) -> list[tuple[DoubleArray, DoubleArray]]:
     """Pairs of equally shaped float arrays (n_chunks, n_frames, n_bins), one per track."""
     true_list = _mask_list(true_masks, "true_masks")
     estimated_list = _mask_list(estimated_masks, "estimated_masks")
@@ -180,7 +180,7 @@ def _mask_pairs(true_masks: Any, estimated_masks: Any) -> list[tuple[Array, Arra
     return pairs
 
 
-def _mask_list(masks: Any, name: str) -> list[tuple[str, Array]]:
+def _mask_list(masks: Any, name: str) -> list[tuple[str, DoubleArray]]:
     """Named float arrays: one for an array of masks, one per track for a collection of them."""
     is_collection = isinstance(masks, (list, tuple)) and any(
         isinstance(mask, np.ndarray) and mask.ndim > 1 for mask in masks
@@ -195,7 +195,7 @@ def _mask_list(masks: Any, name: str) -> list[tuple[str, Array]]:
     ]
 
 
-def _check_mask(mask: npt.NDArray[Any], name: str) -> Array:
+def _check_mask(mask: npt.NDArray[Any], name: str) -> DoubleArray:
     if mask.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {mask.dtype}; masks are real numbers or booleans.")
     if mask.ndim < 2:
@@ -207,5 +207,5 @@ def _check_mask(mask: npt.NDArray[Any], name: str) -> Array:
     if not np.isfinite(mask).all():
         raise ValueError(f"{name} contains NaN or infinity.")
     # Booleans and integers become float64; float32 masks keep their type and memory.
-    converted: Array = mask if mask.dtype.kind == "f" else mask.astype(np.float64)
+    converted: DoubleArray = mask if mask.dtype.kind == "f" else mask.astype(np.float64)
     return converted

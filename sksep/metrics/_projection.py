@@ -13,7 +13,7 @@ import scipy.fft
 import scipy.linalg
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from sksep.metrics._validation import Array
+from sksep.utils._arrays import DoubleArray
 
 # Only lags shorter than the filter are needed, so that sums of short FFTs, which stay in the
 # cache, replace one long FFT per waveform and lag product.
@@ -47,7 +47,7 @@ def _threadpools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def correlate(references: Array, others: Array, n_lags: int) -> Array:
+def correlate(references: DoubleArray, others: DoubleArray, n_lags: int) -> DoubleArray:
     """Correlations ``sum_t references[i, t] * others[j, t + lag]``.
 
     Parameters
@@ -74,11 +74,11 @@ def correlate(references: Array, others: Array, n_lags: int) -> Array:
         left = scipy.fft.rfft(_blocks(references, first, count, step, step), n_fft)
         right = scipy.fft.rfft(_blocks(others, first, count, step, n_fft), n_fft)
         cross_spectra += np.einsum("ibk,jbk->ijk", left.conj(), right)
-    correlations: Array = scipy.fft.irfft(cross_spectra, n_fft)[..., :n_lags]
+    correlations: DoubleArray = scipy.fft.irfft(cross_spectra, n_fft)[..., :n_lags]
     return correlations
 
 
-def _blocks(waveforms: Array, first: int, count: int, step: int, length: int) -> Array:
+def _blocks(waveforms: DoubleArray, first: int, count: int, step: int, length: int) -> DoubleArray:
     """Blocks of `length` samples every `step`, zero-padded: (n_waveforms, count, length)."""
     piece = waveforms[:, first * step : (first + count - 1) * step + length]
     missing = (count - 1) * step + length - piece.shape[1]
@@ -87,7 +87,7 @@ def _blocks(waveforms: Array, first: int, count: int, step: int, length: int) ->
     return np.lib.stride_tricks.sliding_window_view(piece, length, axis=1)[:, ::step]
 
 
-def gram_matrix(correlations: Array) -> Array:
+def gram_matrix(correlations: DoubleArray) -> DoubleArray:
     """Inner products of all delayed references, block Toeplitz.
 
     Parameters
@@ -119,7 +119,7 @@ class GramSolver:
     gram : ndarray of shape (size, size)
     """
 
-    def __init__(self, gram: Array) -> None:
+    def __init__(self, gram: DoubleArray) -> None:
         # A silent channel has no direction; any diagonal gives it filters of zero.
         diagonal = np.where(gram.diagonal() > 0, gram.diagonal(), 1.0)
         # The transpose equals the matrix and lies in memory as LAPACK reads it.
@@ -140,13 +140,15 @@ class GramSolver:
         solver._factor = self._factor[:size, :size]
         return solver
 
-    def solve(self, right: Array) -> Array:
+    def solve(self, right: DoubleArray) -> DoubleArray:
         """Filters that give the inner products `right`, of the same shape (size, n)."""
-        filters: Array = scipy.linalg.cho_solve((self._factor, True), right, check_finite=False)
+        filters: DoubleArray = scipy.linalg.cho_solve(
+            (self._factor, True), right, check_finite=False
+        )
         return filters
 
 
-def rounding_error(filters: Array, reference_energy: float) -> float:
+def rounding_error(filters: DoubleArray, reference_energy: float) -> float:
     """Estimated error of the energy of filtered references as computed from correlations.
 
     Correlations are exact to a few units of rounding relative to the energies of both waveforms.
@@ -165,15 +167,15 @@ class Spectra:
     def __init__(self, n_samples: int, filter_length: int) -> None:
         self.n_fft = scipy.fft.next_fast_len(n_samples + filter_length - 1, real=True)
 
-    def of(self, waveforms: Array) -> SpectrumArray:
+    def of(self, waveforms: DoubleArray) -> SpectrumArray:
         """Spectra along the last axis."""
         spectra: SpectrumArray = scipy.fft.rfft(waveforms, self.n_fft)
         return spectra
 
-    def energy(self, spectra: SpectrumArray) -> Array:
+    def energy(self, spectra: SpectrumArray) -> DoubleArray:
         """Energy of the waveforms over the last axis (Parseval)."""
         power = spectra.real**2 + spectra.imag**2
         # All bins but the first and, for an even length, the last stand for two.
         single = power[..., 0] + (power[..., -1] if self.n_fft % 2 == 0 else 0.0)
-        energy: Array = (2 * power.sum(axis=-1) - single) / self.n_fft
+        energy: DoubleArray = (2 * power.sum(axis=-1) - single) / self.n_fft
         return energy

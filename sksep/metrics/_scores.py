@@ -13,9 +13,10 @@ from sksep.audio._resampling import to_mono
 from sksep.audio._track import Track
 from sksep.audio._validation import check_same_length, check_tracks
 from sksep.metrics._sdr import PROTOCOLS, normalized_sdr, scale_invariant_sdr, sdr_of_estimates
-from sksep.metrics._validation import Array, check_option
+from sksep.utils._arrays import BoolArray, DoubleArray
+from sksep.utils._validation import check_choice
 
-Waveforms = tuple[Array, ...]
+Waveforms = tuple[DoubleArray, ...]
 
 
 def sdr_score(
@@ -67,7 +68,7 @@ def sdr_score(
     >>> print(f"{sdr_score(tracks, [track / 2 for track in tracks], protocol='snr'):.2f}")
     6.02
     """
-    check_option(protocol, "protocol", PROTOCOLS)
+    check_choice("protocol", protocol, PROTOCOLS)
     return _weighted_mean(
         lambda true, estimated: float(sdr_of_estimates(true, [estimated], protocol)[0]),
         "SDR",
@@ -172,7 +173,7 @@ def nsdr_score(
     >>> print(f"{nsdr_score(vocals, [[1.0, 0.1]], mixtures, protocol='snr'):.2f}")
     20.00
     """
-    check_option(protocol, "protocol", PROTOCOLS)
+    check_choice("protocol", protocol, PROTOCOLS)
     return _weighted_mean(
         lambda true, estimated, mixture: normalized_sdr(true, estimated, mixture, protocol),
         "NSDR",
@@ -209,7 +210,7 @@ def _weighted_mean(
     return float(np.average(values[counted], weights=weights[counted]))
 
 
-def _check_weights(sample_weight: npt.ArrayLike | None, n_tracks: int) -> Array:
+def _check_weights(sample_weight: npt.ArrayLike | None, n_tracks: int) -> DoubleArray:
     if sample_weight is None:
         return np.ones(n_tracks)
     weights = np.asarray(sample_weight, dtype=np.float64)
@@ -240,8 +241,8 @@ def _check_versions(versions: tuple[Track, ...]) -> None:
 
 
 def _warn_of_undefined(
-    values: Array,
-    silent: npt.NDArray[np.bool_],
+    values: DoubleArray,
+    silent: BoolArray,
     ratio_name: str,
     checked: dict[str, tuple[Track, ...]],
 ) -> None:

@@ -22,7 +22,7 @@ _FULL_SCALE = 32768
 _MAX_CHANNELS = 8
 _MAX_RATE = 655350
 # Quiet recordings are played up to 20 dB louder; beyond that their noise would be what one hears.
-_MAX_GAIN = 10.0
+_LARGEST_FACTOR = 10.0
 
 # No colours and no widths but shares of the page: players follow its theme, and stack on phones.
 _PAGE = (
@@ -123,7 +123,7 @@ class AudioDisplay:
             self._durations[name] = track.n_samples / track.sample_rate
         peak = max(float(np.abs(samples).max()) for samples in self.waveforms_.values())
         highest = (_FULL_SCALE - 1) / _FULL_SCALE
-        self.gain_ = min(_MAX_GAIN, highest / peak) if peak > 0.0 else 1.0
+        self.gain_ = min(_LARGEST_FACTOR, highest / peak) if peak > 0.0 else 1.0
 
     @classmethod
     def from_estimator(

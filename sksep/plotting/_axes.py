@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sksep.nn.front_end import FrontEnd
+from sksep.utils._arrays import DoubleArray
 
 Axes = Any  # of matplotlib, which is optional
 
@@ -135,7 +136,7 @@ def draw_bands(
     return mesh
 
 
-def _frame_edges(n_frames: int, front_end: FrontEnd) -> npt.NDArray[np.float64]:
+def _frame_edges(n_frames: int, front_end: FrontEnd) -> DoubleArray:
     """Times in s, (n_frames + 1,), between which the centred frames are drawn."""
     edges = (np.arange(n_frames + 1) - 0.5) * front_end.hop_length / front_end.sample_rate
     return np.maximum(edges, 0.0)

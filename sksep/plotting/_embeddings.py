@@ -19,7 +19,7 @@ from sksep.plotting._models import (
 )
 from sksep.separators._clusters import is_loud
 from sksep.separators._deep_clustering import DeepClusteringSeparator
-from sksep.utils._arrays import as_tensor
+from sksep.utils._arrays import DoubleArray, as_tensor
 from sksep.utils._validation import check_integer
 
 # Share of the vocals above which they are the louder part of a bin.
@@ -256,8 +256,8 @@ def _labels(labels: npt.ArrayLike, shape: tuple[int, ...], name: str) -> npt.NDA
 
 
 def _principal_components(
-    vectors: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
+    vectors: DoubleArray,
+) -> tuple[DoubleArray, tuple[float, float]]:
     """The first two, and their shares of the variance: none where all vectors are one."""
     if not np.isfinite(vectors).all():
         raise ValueError("embeddings contains NaN or infinity.")

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from sksep.plotting._axes import make_panels
 from sksep.plotting._models import by_name, named_estimators, separator_of
-
-Curve = npt.NDArray[np.float64]
+from sksep.utils._arrays import DoubleArray
 
 
 class LossCurveDisplay:
@@ -177,12 +175,12 @@ class LossCurveDisplay:
         return self
 
 
-def _column(history: Any, key: str) -> Curve:
+def _column(history: Any, key: str) -> DoubleArray:
     """One value for each epoch; NaN for the epochs of `partial_fit`, which validates none."""
     return np.array([row.get(key, np.nan) for row in history], np.float64)
 
 
-def _check_curves(curves: Any, name: str) -> dict[str, Curve]:
+def _check_curves(curves: Any, name: str) -> dict[str, DoubleArray]:
     if not isinstance(curves, Mapping):
         raise TypeError(
             f"{name} must be a dict of names to losses here, got {type(curves).__name__}."

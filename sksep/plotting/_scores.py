@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sksep.audio._resampling import to_mono
 from sksep.audio._track import Track
@@ -18,9 +17,8 @@ from sksep.audio._validation import check_same_length, check_tracks
 from sksep.metrics import sdr
 from sksep.plotting._axes import make_panels
 from sksep.plotting._models import by_name, by_title, named_estimates, named_estimators
+from sksep.utils._arrays import DoubleArray
 from sksep.utils._validation import check_choice
-
-Scores = npt.NDArray[np.float64]
 
 _KINDS = ("box", "paired")
 _NAMES = {"sdr": "SDR", "si_sdr": "SI-SDR", "nsdr": "NSDR"}
@@ -307,7 +305,7 @@ class ScoreDisplay:
         )
         return self
 
-    def _draw_boxes(self, drawn: list[Scores]) -> None:
+    def _draw_boxes(self, drawn: list[DoubleArray]) -> None:
         for index, values in enumerate(drawn):
             colour = f"C{index}"
             if not len(values):
@@ -327,7 +325,7 @@ class ScoreDisplay:
                 index + _SPREAD * steps, values, s=16, color=colour, alpha=0.8, zorder=3
             )
 
-    def _draw_pairs(self, drawn: list[Scores]) -> None:
+    def _draw_pairs(self, drawn: list[DoubleArray]) -> None:
         positions = np.arange(len(drawn))
         for track in zip(*drawn, strict=True):
             self.ax_.plot(positions, track, "-", color="0.5", alpha=0.5, marker=".", linewidth=1)
@@ -354,7 +352,7 @@ def _score(
     truth: tuple[Track, ...],
     estimates: tuple[Track, ...],
     mixtures: tuple[Track, ...] | None,
-) -> Scores:
+) -> DoubleArray:
     """Score of each track, of mono downmixes as in the scorers."""
     needs_mixture = "mixture" in inspect.signature(score).parameters
     if needs_mixture and mixtures is None:
@@ -376,7 +374,7 @@ def _score(
     return values
 
 
-def _check_scores(values: Any, name: Any) -> Scores:
+def _check_scores(values: Any, name: Any) -> DoubleArray:
     try:
         scores = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

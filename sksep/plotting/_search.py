@@ -13,8 +13,7 @@ import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from sksep.plotting._axes import make_panels
-
-Scores = npt.NDArray[np.float64]
+from sksep.utils._arrays import DoubleArray
 
 # Values that still fit as rows or columns of a heat map with numbers, and as ticks of an axis.
 _MAX_CELLS = 16
@@ -95,8 +94,8 @@ class SearchDisplay:
             raise ValueError(
                 f"fold_scores has shape {scores.shape}; it must be {shape}, folds last."
             )
-        self.mean_: Scores = scores.mean(axis=-1)
-        self.std_: Scores = scores.std(axis=-1)
+        self.mean_: DoubleArray = scores.mean(axis=-1)
+        self.std_: DoubleArray = scores.std(axis=-1)
         if not np.isfinite(self.mean_).any():
             raise ValueError(
                 "No candidate has a finite score on every fold, so there is nothing to draw."
@@ -284,7 +283,9 @@ class SearchDisplay:
         return longest <= _MAX_CELLS and (shortest <= 2 or n_scored > longest)
 
 
-def _candidates(cv_results: Any, metric: str | None) -> tuple[list[Mapping[str, Any]], Scores, str]:
+def _candidates(
+    cv_results: Any, metric: str | None
+) -> tuple[list[Mapping[str, Any]], DoubleArray, str]:
     """Candidates, their scores (n_candidates, n_folds), and the metric these are of."""
     if not isinstance(cv_results, Mapping):
         raise TypeError(f"cv_results must be a dict, got {type(cv_results).__name__}.")
@@ -375,7 +376,7 @@ def _is_numeric(values: Sequence[Any]) -> bool:
     )
 
 
-def _set_scale(ax: Any, axis: str, values: Scores) -> None:
+def _set_scale(ax: Any, axis: str, values: DoubleArray) -> None:
     is_log = values.min() > 0.0 and values.max() >= 10.0 * values.min()
     ax.set(**{f"{axis}scale": "log" if is_log else "linear"})
     if len(values) <= _MAX_TICKS:
