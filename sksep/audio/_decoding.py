@@ -33,7 +33,7 @@ Report = Callable[[str], None]
 Version = tuple[int, int]
 
 # Sample rates of files in Hz. Others are errors in headers, which would ask for any memory.
-MIN_SAMPLE_RATE = 1000
+MIN_SAMPLE_RATE = 500
 MAX_SAMPLE_RATE = 768_000
 
 _PIECE_LENGTH = 4608  # samples that are lost at most where MP3 data are damaged
@@ -179,22 +179,29 @@ def _inspect(path: str, size: int) -> AudioFile:
         if not kind:
             file.seek(0)
             layout = layout_of(file, size)
-    try:
-        found = _inspect_sound(path, layout)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError, OSError) as error:
-        if _has_av():
-            from sksep.audio import _pyav
-
-            found = AudioFile(**_pyav.inspect(path, kind), path=path, _uses_av=True)
-            told = _told(layout, found.frames, found.samplerate)
-            found = replace(found, problems=found.problems or tuple(told))
-        elif kind:
-            raise ValueError(f"is {kind}, which soundfile does not read. {_AV_REMEDY}.") from error
-        else:
-            raise ValueError(f"cannot be read as audio ({error}). {_remedy()}") from error
+    if kind and _has_av():
+        found = _inspect_by_av(path, kind, layout)
+    else:
+        try:
+            found = _inspect_sound(path, layout)
+        except (soundfile.LibsndfileError, RuntimeError, TypeError, OSError) as error:
+            if kind:
+                message = f"is {kind}, which soundfile does not read. {_AV_REMEDY}."
+                raise ValueError(message) from error
+            if not _has_av():
+                raise ValueError(f"cannot be read as audio ({error}). {_remedy()}") from error
+            found = _inspect_by_av(path, kind, layout)
     if found.frames == 0:
         raise ValueError("is empty; leave it out.")
     return found
+
+
+def _inspect_by_av(path: str, kind: str, layout: Layout) -> AudioFile:
+    from sksep.audio import _pyav
+
+    found = AudioFile(**_pyav.inspect(path, kind), path=path, _uses_av=True)
+    told = _told(layout, found.frames, found.samplerate)
+    return replace(found, problems=found.problems or tuple(told))
 
 
 def _inspect_sound(path: str, layout: Layout) -> AudioFile:
@@ -245,17 +252,29 @@ def _has_av() -> bool:
     return find_spec("av") is not None
 
 
+class _Sound(soundfile.SoundFile):
+    """A file that is read from front to back.
+
+    After every read of a file in which it can seek, soundfile seeks to the place where it is. The
+    decoder of MP3 then loses what the next frame needs, which is audible, and damaged files end.
+    """
+
+    def seekable(self) -> bool:
+        """Say no."""
+        return False
+
+
 @contextmanager
-def _opened(path: str, part: Part | None) -> Iterator[soundfile.SoundFile]:
+def _opened(path: str, part: Part | None) -> Iterator[_Sound]:
     with ExitStack() as stack:
         file = stack.enter_context(open(path, "rb"))
         if part is not None:
-            yield stack.enter_context(soundfile.SoundFile(PartFile(file, part)))
+            yield stack.enter_context(_Sound(PartFile(file, part)))
         elif has_known_start(file.read(4)) and not path.lower().endswith(".raw"):
-            yield stack.enter_context(soundfile.SoundFile(path))
+            yield stack.enter_context(_Sound(path))
         else:  # libsndfile would guess by the suffix
             file.seek(0)
-            yield stack.enter_context(soundfile.SoundFile(file))
+            yield stack.enter_context(_Sound(file))
 
 
 def _can_read_end(sound: soundfile.SoundFile) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +106,7 @@ class _Stream:
     def blocks(self, report: Callable[[str], None]) -> Iterator[Block]:
         """Samples as they are coded. Packets that cannot be decoded are silent."""
         with _container(self._path) as container:
-            streams = container.streams.audio
+            streams = [one for one in container.streams.audio if one.codec_context is not None]
             if not streams:
                 return
             stream = streams[0]
@@ -208,6 +208,19 @@ def _scaled(block: Block, sample_format: str, dtype: str) -> Block:
     return (scaled / _SCALES[sample_format]).astype(dtype)
 
 
+class _Source:
+    """A file that tells by its result that it cannot be searched. PyAV prints exceptions."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell, self._file = file.read, file.tell, file
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
 @contextmanager
 def _container(path: str) -> Iterator[Any]:
     import av
@@ -215,7 +228,7 @@ def _container(path: str) -> Iterator[Any]:
     with (
         open(path, "rb") as file,
         av.open(
-            file,
+            _Source(file),
             "r",
             metadata_errors="ignore",
             container_options={"format_whitelist": _FORMATS},

@@ -31,6 +31,8 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
     click.UsageError
         If a folder has no audio files.
     """
+    from sksep.datasets._bunch import AUDIO_SUFFIXES
+
     songs: dict[Path, Path] = {}
     results = output.resolve()
     for path in paths:
@@ -44,7 +46,11 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
                 click.echo(f"Skipped in {path}: {', '.join(skipped)} (not audio)", err=True)
             if not found:
                 hint = "" if recursive else " --recursive also searches the folders inside it."
-                raise click.UsageError(f"The folder {path} holds no audio files.{hint}")
+                kinds = ", ".join(sorted(AUDIO_SUFFIXES))
+                raise click.UsageError(
+                    f"The folder {path} holds no audio files of a kind that can be read ({kinds})."
+                    f"{hint}"
+                )
         for song in found:
             songs.setdefault(song.resolve(), song)
     return list(songs.values())

@@ -71,11 +71,7 @@ def load_files(
     folder = data_folder(path, (), remedy)
     found = [file for file in folder.glob(pattern) if not file.name.startswith(".")]
     files = [file for file in found if file.suffix.lower() in AUDIO_SUFFIXES]
-    skipped = [
-        os.fspath(file)
-        for file in found
-        if file.suffix.lower() not in AUDIO_SUFFIXES and file.is_file()
-    ]
+    others = {*found} - {*files}
     if not files:
         raise FileNotFoundError(f"{str(folder)!r} has no files {pattern!r}. {remedy}")
     files.sort(key=lambda file: (str(file.parent), natural_key(file)))

@@ -66,8 +66,8 @@ def separate(
     Parameters
     ----------
     source : path, array or AudioSource
-        Audio file at 1 to 768 kHz, or samples of shape (n_samples,) or (n_channels, n_samples). "-"
-        is standard input.
+        Audio file at 500 to 768,000 Hz, "-" for standard input, or samples of shape (n_samples,) or
+        (n_channels, n_samples).
     model : str, path or Pipeline, default="uhnet"
         Name of a model that ships (see `sksep.pretrained.list_pretrained`), file that `sksep.save`
         wrote, or fitted pipeline.
