@@ -89,7 +89,7 @@ class _Stream:
         self.format = self.codec = self.sample_format = ""
         self.rate = self.n_expected = 0
         self.has_failed = False
-        self._has_low_bits = False
+        self._has_low_bits = self._states_delay = False
 
     def subtype(self) -> str:
         """Encoding of a file that holds all bits, named as in soundfile."""
@@ -161,6 +161,7 @@ class _Stream:
             except _av_errors():
                 self.has_failed = True
                 return
+            self._states_delay |= packet.has_sidedata("skip_samples")
             try:
                 frames = packet.decode()
             except _av_errors():
@@ -173,7 +174,8 @@ class _Stream:
 
     def _delay(self, n_samples: int) -> int:
         names = set(self.format.split(","))
-        if not names & _WITHOUT_DELAY:
+        # Old programs do not state it in Matroska, which has a place for it.
+        if self._states_delay or not names & (_WITHOUT_DELAY | {"matroska"}):
             return 0
         return n_samples if self.codec.startswith("wma") else _CODEC_DELAYS.get(self.codec, 0)
 
