@@ -111,7 +111,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         # A copy, since the separator may be fitted again before a mask is asked for.
         fitted = copy.copy(self.fit(X, y))
         return as_batch(X, user=type(self).__name__).with_estimator(
-            fitted._checked_mask, fitted._device()
+            fitted._estimate_mask, fitted._device()
         )
 
     def transform(self, X: Any) -> TrackBatch:
@@ -138,7 +138,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
             changed since it was read.
         """
         batch = self._check_batch(X)
-        masks = (self._checked_mask(record) for record in batch)
+        masks = (self._estimate_mask(record) for record in batch)
         return batch.with_masks(masks, self._device())
 
     def predict_mask(self, X: Any) -> npt.NDArray[np.object_]:
@@ -192,7 +192,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         batch, device = self._check_batch(X), self._device()
         return object_array(
             [
-                invert(record.with_mask(self._checked_mask(record), device), Inversion())
+                invert(record.with_mask(self._estimate_mask(record), device), Inversion())
                 for record in batch
             ]
         )
@@ -235,11 +235,6 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         """Device that estimates the masks."""
         return torch.device("cpu")
 
-    def _checked_mask(self, record: TrackRecord) -> FloatArray:
-        if hasattr(self, "front_end_"):  # a stranger's fit may keep nothing of the front end
-            self._check_front_end(record.front_end, record.name)
-        return self._estimate_mask(record)
-
     def _check_front_end(self, front_end: FrontEnd, name: str) -> None:
         if not front_end.same_spectra(self.front_end_):
             raise ValueError(
@@ -249,7 +244,10 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
     def _check_batch(self, X: Any) -> TrackBatch:
         check_is_fitted(self)
-        return as_batch(X, user=type(self).__name__)
+        batch = as_batch(X, user=type(self).__name__)
+        if hasattr(self, "front_end_"):  # a stranger's fit may keep nothing of the front end
+            self._check_front_end(batch[0].front_end, batch[0].name)
+        return batch
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sksep.base._batch import TrackRecord
 from sksep.base._separator import training_batch
+from sksep.nn.chunks import chunk
 from sksep.nn.clustering_losses import CLUSTERING_LOSSES
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 from sksep.nn.mask_estimator import NormalizedNetwork, autocast, join_batches
@@ -35,7 +36,7 @@ from sksep.separators._clusters import (
 from sksep.separators._net_separator import NetSeparator
 from sksep.training._dataset import ExcerptDataset
 from sksep.training._net import SeparationNet
-from sksep.utils._arrays import FloatArray, IntArray, evenly_spaced, object_array
+from sksep.utils._arrays import FloatArray, IntArray, as_tensor, evenly_spaced, object_array
 from sksep.utils._parameters import document_shared, parameter
 from sksep.utils._validation import (
     check_boolean,
@@ -195,8 +196,15 @@ class ClusteringSeparator(NetSeparator):
         """
         return object_array([self._embed(record) for record in self._check_batch(X)])
 
+    def _cut_at_level(self, record: TrackRecord) -> Tensor:
+        """Chunks in dB (n_chunks, n_frames, n_bands), with one gain for the whole track."""
+        front_end = record.front_end
+        gain = self._normalizer().offsets(self._cut(record))[-1]
+        levels = (as_tensor(record.sound_levels) + gain).clamp_min(FLOOR_DECIBELS)
+        return chunk(levels, front_end.n_frames, front_end.chunk_step, FLOOR_DECIBELS)
+
     def _embed(self, record: TrackRecord) -> FloatArray:
-        chunks = self._cut(record)
+        chunks = self._cut_at_level(record)
         embedding_dim = len(self.vocal_centroid_)
         flat = (
             output[..., :embedding_dim].flatten(1)[None]
@@ -251,7 +259,7 @@ class ClusteringSeparator(NetSeparator):
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         self._check_parameters_of_clusters()
-        chunks = self._cut(record)
+        chunks = self._cut_at_level(record)
         loudest = float(chunks.max())
         if loudest <= FLOOR_DECIBELS:  # silence holds no vocals
             return np.zeros((record.n_total_frames, record.front_end.n_bands), np.float32)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from sksep.base._batch import TrackRecord
 from sksep.base._separator import BaseSeparator, training_batch
 from sksep.nn.chunks import chunk
-from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
+from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
+from sksep.nn.levels import LevelNormalizer, chunk_levels
 from sksep.nn.losses import LOSSES
 from sksep.nn.mask_estimator import (
     MaskEstimator,
@@ -37,6 +38,10 @@ _Class = TypeVar("_Class", bound=type)
 
 # Number of evenly spread tracks from which the levels of the bands are learned.
 _STATISTICS_TRACKS = 1000
+# Number of evenly spread tracks from which the level of loud chunks is learned.
+_LEVEL_TRACKS = 200
+# Level of models that were saved before it was learned, measured on those that ship.
+_EARLIER_LEVEL = 8.0
 # Values of the training history that can be stored; callbacks may record anything.
 _RECORDED = (bool, int, float, str, np.number, np.bool_)
 
@@ -45,6 +50,9 @@ _ATTRIBUTES = """\
         The trained net; ``net_.module_`` is the torch module.
     front_end_ : FrontEnd
         Settings of the `MelChunker` that it was trained with.
+    level_ : float
+        Level of the loudest chunk of a track in training, in dB over the means of the bands. All
+        tracks are brought to it, so that their gain does not matter.
     n_epochs_ : int
         Number of epochs trained so far.
     history_ : skorch.history.History
@@ -110,6 +118,13 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     ) -> dict[str, Any]:
         """Further fitted attributes, learned with the trained network, anew or continued."""
         return {}
+
+    def _learned_level(self, net: SeparationNet, tracks: Sequence[TrackRecord]) -> float:
+        """Median level of the loudest chunks of tracks, in dB over the means of the bands."""
+        mean = net.module_.mean.cpu()
+        picks = evenly_spaced(len(tracks), _LEVEL_TRACKS)
+        loudest = [chunk_levels(self._cut(tracks[int(pick)]), mean).max() for pick in picks]
+        return float(torch.stack(loudest).median())
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
         """Masks (batch, n_frames, n_bands) of chunks."""
@@ -211,6 +226,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         )
         learned = self._learned_after(trained.net, trained.tracks, keep)
         self.__dict__.update(learned)
+        self.level_ = self._learned_level(trained.net, trained.tracks)
         self.front_end_ = front_end
         self.net_ = trained.net
         self.n_epochs_ = len(self.loss_curve_)
@@ -226,7 +242,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         return self
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
-        masks = self._estimate_chunks(self._cut(record))
+        masks = self._estimate_chunks(self._cut(record), self._normalizer())
         return join_batches(masks, record.front_end.chunk_step, record.n_total_frames).numpy()
 
     def _separates_chunks(self) -> bool:
@@ -235,16 +251,20 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     def _device(self) -> torch.device:
         return torch.device(self.net_.device)
 
-    def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
-        """Masks of chunks (n_chunks, n_frames, n_bands), batch by batch."""
-        return self._in_batches(self._chunk_masks, chunks.split(self.batch_size))
+    def _estimate_chunks(self, chunks: Tensor, normalizer: LevelNormalizer) -> Iterator[Tensor]:
+        """Masks of the next chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
+        batches = (normalizer.push(part) for part in chunks.split(self.batch_size))
+        return self._in_batches(self._chunk_masks, batches)
+
+    def _normalizer(self) -> LevelNormalizer:
+        """What brings the chunks of one track to the level of training."""
+        return LevelNormalizer(self.net_.module_.mean.cpu(), self.level_)
 
     def _cut(self, record: TrackRecord) -> Tensor:
-        """Chunks (n_chunks, n_frames, n_bands) of a track, of the kind that the network knows."""
+        """Chunks (n_chunks, n_frames, n_bands) of a track in dB, at its own level."""
         front_end = record.front_end
-        self._check_front_end(front_end, record.name)
-        spectrogram = as_tensor(record.spectrogram)
-        return chunk(spectrogram, front_end.n_frames, front_end.chunk_step, FLOOR_DECIBELS)
+        levels = as_tensor(record.sound_levels)
+        return chunk(levels, front_end.n_frames, front_end.chunk_step, LOWEST_DECIBELS)
 
     def _in_batches(
         self, function: Callable[[Any, Tensor], Tensor], batches: Iterable[Tensor]
@@ -282,6 +302,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         self.__dict__.update(state)
         if net_state is None:
             return
+        self.__dict__.setdefault("level_", _EARLIER_LEVEL)
         module = self._rebuild(net_state["weights"])
         try:
             device = resolve_device(self.device)

@@ -14,7 +14,7 @@ import torch
 from sksep.base._batch import TrackBatch, TrackRecord
 from sksep.base._separator import BaseSeparator
 from sksep.nn import masks
-from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
+from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
 from sksep.utils._arrays import FloatArray, as_tensor
 from sksep.utils._parameters import document_shared, parameter
 from sksep.utils._validation import number
@@ -70,7 +70,7 @@ class BlockwiseSeparator(SpectralMaskSeparator):
         """Mask of the magnitudes (n_frames, n_bands) of a block."""
 
     def _mask(self, record: TrackRecord) -> npt.NDArray[Any]:
-        loudness = record.spectrogram
+        loudness = record.sound_levels
         block_frames = self.block_duration * frame_rate(record.front_end)
         blocks = [
             self._block_mask(magnitudes(loudness[frames]), record, frames)
@@ -96,12 +96,14 @@ def time_blocks(n_frames: int, block_frames: float) -> list[slice]:
 
 def magnitudes(decibels: FloatArray) -> FloatArray:
     """Magnitudes of log powers; those at the floor are 0, since silence has no magnitude."""
-    return np.where(decibels > FLOOR_DECIBELS, 10.0 ** (decibels / 20.0), 0.0).astype(np.float32)
+    return np.where(decibels > LOWEST_DECIBELS, 10.0 ** (decibels / 20.0), 0.0).astype(np.float32)
 
 
 def band_power(waveform: FloatArray, front_end: FrontEnd) -> torch.Tensor:
     """Power per band, (n_total_frames, n_bands), of a mono waveform."""
-    return as_tensor(magnitudes(front_end.log_power(as_tensor(waveform)).numpy())).square()
+    return as_tensor(
+        magnitudes(front_end.channel_power(as_tensor(waveform)[None]).numpy())
+    ).square()
 
 
 def share(part: npt.NDArray[Any], rest: npt.NDArray[Any]) -> npt.NDArray[Any]:

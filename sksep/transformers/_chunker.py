@@ -12,6 +12,7 @@ import torch
 from sklearn.base import TransformerMixin
 
 from sksep.audio._cache import WaveformCache, as_cache, check_cache
+from sksep.audio._resampling import to_mono
 from sksep.audio._track import Track
 from sksep.audio._validation import check_tracks
 from sksep.base._batch import TrackBatch, TrackRecord, as_batch
@@ -238,9 +239,9 @@ class MelChunker(TransformerMixin, Estimator):
 
 
 def _record(track: Track, front_end: FrontEnd) -> TrackRecord:
-    waveform = track.mono(front_end.sample_rate)
-    spectrogram = front_end.log_power(torch.tensor(waveform)).numpy()
-    return TrackRecord(track, front_end, waveform, spectrogram)
+    channels = track.channels(front_end.sample_rate)
+    levels = front_end.channel_power(torch.tensor(channels)).numpy()
+    return TrackRecord(track, front_end, to_mono(channels), levels)
 
 
 def _warn_of_empty_bands(front_end: FrontEnd) -> None:
