@@ -20,7 +20,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(from_rate, to_rate, n_channels, dtype="float32")
 
     def push(self, samples: FloatArray) -> FloatArray:
-        """The next samples (n_channels, n), as far as they are complete."""
+        """Take the next (n_channels, n) samples, and return the resampled ones that are complete."""
         self._n_taken += samples.shape[1]
         if self._stream is not None:
             samples = self._resampled(samples)
@@ -28,7 +28,7 @@ class Resampler:
         return samples
 
     def finish(self) -> FloatArray:
-        """The rest."""
+        """Return the remaining samples."""
         if self._stream is None:
             return np.zeros((self._n_channels, 0), np.float32)
         rest = self._resampled(np.zeros((self._n_channels, 0), np.float32), last=True)
