@@ -271,7 +271,7 @@ class ExcerptDataset(Dataset[Any]):
         waveforms = mono_waveforms(check_tracks(tracks, sample_rate, name), sample_rate, cache)
         kept = [chunk_power(waveform[:], self.front_end) > _POOL_SILENCE for waveform in waveforms]
         if not any(chunks.any() for chunks in kept):
-            raise ValueError(f"All tracks of {name} are silent; leave it out.")
+            raise ValueError(f"All tracks of {name} are silent. Leave {name} out.")
         return _Stem(_ExcerptGrid.of_tracks(kept, self.front_end), waveforms)
 
 

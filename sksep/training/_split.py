@@ -12,7 +12,7 @@ from sksep.base._batch import TrackBatch
 def split_tracks(
     batch: TrackBatch, fraction: float, *, required: bool, random_state: np.random.RandomState
 ) -> tuple[TrackBatch, TrackBatch]:
-    """Training and validation tracks. There are no latter ones if their number is rounded to 0.
+    """Split tracks for training and validation. If `fraction` rounds to none, none is held back.
 
     Parameters
     ----------
