@@ -178,7 +178,7 @@ class MelChunker(TransformerMixin, Estimator):
         Raises
         ------
         TypeError
-            If `X` is no output of `MelChunker`.
+            If `X` is not an output of `MelChunker`.
         ValueError
             If `X` and `chunks` differ in their number of tracks.
         """

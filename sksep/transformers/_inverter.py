@@ -81,7 +81,7 @@ class GriffinLimInverter(TransformerMixin, Estimator):
         Raises
         ------
         TypeError
-            If a parameter has the wrong type, or `X` is no batch of tracks.
+            If a parameter has the wrong type, or `X` is not a batch of tracks.
         ValueError
             If a parameter is out of its range.
         """
@@ -105,7 +105,7 @@ class GriffinLimInverter(TransformerMixin, Estimator):
         Raises
         ------
         TypeError
-            If a parameter has the wrong type, or `X` is no batch of tracks.
+            If a parameter has the wrong type, or `X` is not a batch of tracks.
         ValueError
             If a track has no estimated mask, or a parameter is out of its range.
         """
@@ -153,7 +153,7 @@ class GriffinLimInverter(TransformerMixin, Estimator):
         Raises
         ------
         TypeError
-            If `X` is no batch of tracks, or a parameter has the wrong type.
+            If `X` is not a batch of tracks, or a parameter has the wrong type.
         ValueError
             If `X` and `y` differ in their number of tracks, or in the rate, length or channels of
             one, which the error names. Also if `transform` raises it.

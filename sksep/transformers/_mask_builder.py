@@ -87,7 +87,7 @@ class MaskBuilder(TransformerMixin, Estimator):
         Raises
         ------
         TypeError
-            If a parameter has the wrong type, or `X` is no output of `MelChunker`.
+            If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
             If a parameter is out of its range.
         """
@@ -114,7 +114,7 @@ class MaskBuilder(TransformerMixin, Estimator):
         Raises
         ------
         TypeError
-            If a parameter has the wrong type, or `X` is no output of `MelChunker`.
+            If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
             If `y` is missing or does not fit `X`; the error names the track and the remedy. Also if
             a parameter is out of its range.

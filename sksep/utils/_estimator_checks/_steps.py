@@ -32,7 +32,7 @@ from sksep.utils._estimator_checks._case import (
 
 def check_tags(case: EstimatorCase) -> None:
     tags = get_tags(case.estimator)
-    assert not tags.input_tags.two_d_array, "Tracks are no 2-D array: set the tag to False."
+    assert not tags.input_tags.two_d_array, "Tracks are not 2-D arrays: set the tag to False."
     assert tags.transformer_tags is not None, "Derive the class from TransformerMixin."
     assert tags.estimator_type is None, "It is neither a classifier nor a regressor."
     if case.predicts:
