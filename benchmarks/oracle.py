@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _results import markdown_table, write
+from _lib.results import markdown_table, write
 from tqdm import tqdm
 
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker

@@ -658,6 +658,8 @@ def test_demo(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_demo_leaves_other_folders_alone(model: Path) -> None:
     song = _write_song("mine/mixture.wav")
     before = song.read_bytes()
-    _assert_fails(_run("demo", "-o", "mine", "--model", model), 1, "not of an earlier demo")
+    _assert_fails(
+        _run("demo", "-o", "mine", "--model", model), 1, "not the folder of an earlier demo"
+    )
     assert song.read_bytes() == before
     assert _files("mine") == ["mixture.wav"]

@@ -91,13 +91,7 @@ def griffin_lim(
     spectral.check_spectrogram_shape(magnitude, n_fft, hop_length, n_samples, center)
     batch_shape = magnitude.shape[:-2]
     n_frames, n_bins = magnitude.shape[-2:]
-    if phase is None:
-        # These are turns, that is angles in units of 2 pi. They become phases block by block.
-        phase = torch.rand(
-            magnitude.shape, generator=generator, dtype=magnitude.dtype, device=magnitude.device
-        )
-    else:
-        phase = phase.to(magnitude.device).expand(magnitude.shape)
+    phase = _initial_phase(magnitude, phase, generator)
     magnitude = magnitude.reshape(batch_shape.numel(), n_frames, n_bins)
     phase = phase.reshape(magnitude.shape)
     result = magnitude.new_empty(magnitude.shape[0], n_samples)
@@ -282,6 +276,17 @@ def _set_magnitude(spectra: Tensor, magnitude_pairs: Tensor) -> None:
     squares.add_(squares.conj().resolve_conj(), alpha=1j)
     scale = torch.view_as_real(squares).clamp_(min=torch.finfo(parts.dtype).tiny).rsqrt_()
     parts.mul_(scale.mul_(torch.view_as_real(magnitude_pairs)))
+
+
+def _initial_phase(
+    magnitude: Tensor, phase: Tensor | None, generator: torch.Generator | None
+) -> Tensor:
+    """The given phase, or random turns (angles in units of 2 pi), which become phases later."""
+    if phase is not None:
+        return phase.to(magnitude.device).expand(magnitude.shape)
+    return torch.rand(
+        magnitude.shape, generator=generator, dtype=magnitude.dtype, device=magnitude.device
+    )
 
 
 def _check(magnitude: Tensor, phase: Tensor | None, n_iter: int, momentum: float) -> None:
