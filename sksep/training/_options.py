@@ -56,7 +56,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported()
         else:
-            # Matrix units. With AVX-512 alone, it is slower than float32 (see docs/measurements.md).
+            # Matrix units. With AVX-512 alone it is slower than float32 (see docs/measurements.md).
             supported = getattr(torch.cpu, "_is_amx_tile_supported", bool)  # not in older torch
             fast = device.type == "cpu" and supported()
         return torch.bfloat16 if fast else torch.float32
