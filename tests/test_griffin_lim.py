@@ -29,7 +29,7 @@ def convergence(estimate, magnitude, n_fft, hop_length):
 
 
 def random_phase(seed):
-    """The argument of librosa.griffinlim for it, which librosa 1.0 renamed."""
+    """Argument of librosa.griffinlim, which librosa 1.0 renamed."""
     names = inspect.signature(librosa.griffinlim).parameters
     return {"rng" if "rng" in names else "random_state": np.random.RandomState(seed)}
 

@@ -210,7 +210,7 @@ def _pyproject() -> dict[str, Any]:
 
 
 def _pins(name: str) -> dict[str, str]:
-    """Versions of a file of constraints by the name of the package."""
+    """Versions in a file of constraints, by the name of the package."""
     pins = {}
     for line in _text(f"{name}.txt").splitlines():
         if line and not line.startswith("#"):
