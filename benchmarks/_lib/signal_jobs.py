@@ -20,7 +20,7 @@ from sksep.metrics._projection import _SHORT_FFT_LENGTH
 from sksep.nn import spectral
 from sksep.nn.griffin_lim import griffin_lim
 
-# Of the filters of BSSEval: the convention.
+# Taps of the filters of BSSEval by convention.
 FILTER_LENGTH = 512
 
 
