@@ -33,6 +33,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 
 from sksep.nn.front_end import FrontEnd
 from sksep.utils._files import exists_error, remove_unfinished, write_whole
+from sksep.utils._parameters import parameters_without
 
 __all__ = ["load", "save"]
 
@@ -51,8 +52,8 @@ _SKLEARN_CLASSES: dict[type, tuple[str, ...]] = {
     SpectralClustering: (),
     GaussianMixture: (),
 }
-# Parameters that only training or one machine needs, and that hold code, recordings or folders.
-_LEFT_OUT = ("callbacks", "vocals_pool", "accompaniment_pool", "memory", "cache", "checkpoint")
+# Their parameters that name folders; those of sksep declare what is not saved.
+_SKLEARN_FOLDERS: dict[type, frozenset[str]] = {Pipeline: frozenset({"memory"})}
 _ROUTED_METHODS = ("fit", "partial_fit", "predict", "score", "transform", "inverse_transform")
 # Marks the JSON objects that stand for something else than a dict.
 _TAG = "$type"
@@ -231,7 +232,7 @@ class _Encoder:
                 {_TAG: "tuple", "items": [step, self.value(part, (*path, step))]}
                 for step, part in value
             ]
-        if name in _LEFT_OUT and not _is_empty(value):
+        if name in _unsaved_parameters(type(owner)) and not _is_empty(value):
             self.left_out.append(_join((*path, name)))
             return None
         return self.value(value, (*path, name))
@@ -330,7 +331,8 @@ class _Decoder:
         if unknown:
             raise TypeError(f"{name} has no parameters {sorted(unknown)}")
         parameters = self.value(fields["parameters"])
-        refused = [key for key in _LEFT_OUT if not _is_empty(parameters.get(key))]
+        unsaved = sorted(_unsaved_parameters(cls))
+        refused = [key for key in unsaved if not _is_empty(parameters.get(key))]
         if refused:
             raise ValueError(
                 f"The file sets {', '.join(refused)} of {name}, which sksep.save never stores, as "
@@ -364,6 +366,10 @@ def _allowed_classes() -> dict[str, Any]:
     own = [cls for cls in public if isinstance(cls, type) and issubclass(cls, BaseEstimator)]
     names = {f"sksep.{cls.__name__}": cls for cls in own}
     return names | {_class_name(cls): cls for cls in _SKLEARN_CLASSES}
+
+
+def _unsaved_parameters(cls: type) -> frozenset[str]:
+    return _SKLEARN_FOLDERS.get(cls, frozenset()) | parameters_without(cls, "is_saved")
 
 
 def _class_name(cls: type) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-# Not a test module itself, so pytest would not explain its failures.
-pytest.register_assert_rewrite("estimator_checks")
+# No test modules themselves, so pytest would not explain their failures.
+pytest.register_assert_rewrite("sksep.utils._estimator_checks")
 
 
 @pytest.fixture(scope="session")

@@ -244,7 +244,8 @@ def test_an_interrupted_write_keeps_the_last_file(
 
 @pytest.mark.parametrize("random_state", [None, np.random.RandomState(0), True])
 def test_an_integer_random_state_is_needed(batch: Any, tmp_path: Path, random_state: Any) -> None:
-    with pytest.raises(ValueError, match="integer as random_state"):
+    error = TypeError if random_state is True else ValueError
+    with pytest.raises(error, match=r"integer as random_state|random_state must be .* integer"):
         _make(checkpoint=tmp_path, random_state=random_state).fit(batch)
 
 

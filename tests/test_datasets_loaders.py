@@ -1,9 +1,7 @@
 """Loaders: layouts of data sets made up on disk, and the recordings where they are present."""
 
-import os
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,14 +17,6 @@ RATE = 8000
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-@pytest.fixture
-def data_home():
-    home = os.environ.get("SKSEP_DATA_HOME")
-    if not home:
-        pytest.skip("the recordings are not here (SKSEP_DATA_HOME)")
-    return Path(home)
 
 
 def needs(folder):
@@ -378,8 +368,13 @@ class TestRecordings:
         assert len(songs.mixtures) == 3
         assert "Admiral_Crumple" in songs.groups
 
+    def test_songs(self, data_home):
+        songs = load_folder(needs(data_home / "songs"))
+        assert len(songs.mixtures) == 14
+
     def test_pools(self, data_home):
-        assert len(load_files(needs(data_home / "instrumental")).paths) == 94
+        assert len(load_files(needs(data_home / "instrumental")).paths) == 235
         takes = load_files(data_home / "singing", group_pattern=r"[A-Z]{2}-[A-Z]\w+?-\d")
-        assert len(takes.paths) == 134
+        assert len(takes.paths) == 249
         assert {"DE-Soprano-1", "EN-Alto-2", "vocadito"} <= set(takes.groups)
+        assert len(load_files(needs(data_home / "speech")).paths) == 80

@@ -2,20 +2,126 @@
 
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import estimator_checks
 import numpy as np
 import pytest
-from estimator_checks import SAMPLE_RATE, Case, cases_of, checks_of, public_estimators
+from instances import VARIANTS, cases_of
+from sklearn.utils import get_tags
 
-from sksep.base._batch import TrackBatch, TrackRecord, as_batch
-from sksep.base._separator import BaseSeparator
+from sksep import (
+    GriffinLimInverter,
+    MaskBuilder,
+    MelChunker,
+    MixtureSeparator,
+    ModuleSeparator,
+    persistence,
+)
+from sksep.base import BaseSeparator, TrackBatch, TrackRecord, as_batch, training_batch
+from sksep.utils import all_estimators
+from sksep.utils._estimator_checks import _masks, _parameters, _steps, _waveforms
+from sksep.utils._estimator_checks._case import (
+    SAMPLE_RATE,
+    EstimatorCase,
+    assert_same,
+    small_chunker,
+    songs,
+)
+from sksep.utils.estimator_checks import check_estimator, checks_of, parametrize_with_checks
 
-_CASES = [
-    case for estimator_class in public_estimators().values() for case in cases_of(estimator_class)
-]
+_CASES = [case for _, estimator_class in all_estimators() for case in cases_of(estimator_class)]
+# Estimators by scikit-learn's base class only: they hold parameters and never see tracks.
+_PARAMETER_OBJECTS = {"Augmentation", "NSDRScorer", "WaveformCache"}
+
+
+# Of the estimators of sksep alone.
+
+
+def check_doc_lists_parameters_in_order(case: EstimatorCase) -> None:
+    init = type(case.estimator).__init__
+    parameters = [] if init is object.__init__ else inspect.signature(init).parameters
+    names = [name for name in parameters if name != "self"]
+    doc = inspect.getdoc(type(case.estimator)) or ""
+    section = doc.partition("Parameters\n----------\n")[2].split("\n\n")[0]
+    documented = [
+        name.strip()
+        for line in section.splitlines()
+        if " : " in line and not line.startswith(" ")
+        for name in line.partition(" : ")[0].split(",")
+    ]
+    assert documented == names
+
+
+def check_kind(case: EstimatorCase) -> None:
+    tags = get_tags(case.estimator)
+    assert tags.input_tags.string == isinstance(case.estimator, MelChunker)
+    assert tags.target_tags.required == isinstance(case.estimator, MaskBuilder)
+    assert case.inverts == isinstance(case.estimator, GriffinLimInverter)
+    assert case.learns == case.separates
+
+
+def check_other_front_ends_are_refused(case: EstimatorCase) -> None:
+    if case.separates:
+        other = case.prepare(songs()[0], small_chunker().set_params(n_mels=30))
+        with pytest.raises(ValueError, match="other MelChunker settings"):
+            case.fitted.transform(other)
+
+
+def check_saved_predicts_the_same(case: EstimatorCase, folder: Path) -> None:
+    if isinstance(case.estimator, ModuleSeparator):
+        with pytest.raises(ValueError, match="holds no code"):
+            persistence.save(case.fitted, folder / "estimator.safetensors")
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The file does not hold callbacks", UserWarning)
+        persistence.save(case.fitted, folder / "estimator.safetensors")
+    restored = persistence.load(folder / "estimator.safetensors")
+    assert type(restored) is type(case.estimator)
+    assert_same(case.apply(restored, case.inputs), case.outputs)
+
+
+def _all_checks_of(case: EstimatorCase) -> list[Callable[..., None]]:
+    checks: list[Callable[..., None]] = [*checks_of(case), check_doc_lists_parameters_in_order]
+    if case.sees_tracks:
+        own = (check_kind, check_other_front_ends_are_refused, check_saved_predicts_the_same)
+        checks += own
+    return checks
+
+
+@pytest.mark.parametrize(
+    ("case", "check"),
+    [
+        pytest.param(case, check, id=f"{case}-{check.__name__}")
+        for case in _CASES
+        for check in _all_checks_of(case)
+    ],
+)
+def test_public_estimator(case: EstimatorCase, check: Callable[..., None], tmp_path: Path) -> None:
+    check(*((case, tmp_path) if check is check_saved_predicts_the_same else (case,)))
+
+
+def test_public_estimators_are_found() -> None:
+    found = dict(all_estimators())
+    assert {"MelChunker", "MaskBuilder", "UNetSeparator", "GriffinLimInverter"} <= set(found)
+    assert {case.name for case in _CASES if not case.sees_tracks} == _PARAMETER_OBJECTS
+    assert set(VARIANTS) <= set(found)
+    assert list(found) == sorted(found)
+    assert not {"BaseSeparator", "NetSeparator"} & set(found)
+
+
+def test_public_estimators_by_type() -> None:
+    parts = [dict(all_estimators(kind)) for kind in ("separator", "transformer")]
+    assert all(issubclass(cls, BaseSeparator) for cls in parts[0].values())
+    assert set(parts[1]) == {"MelChunker", "MaskBuilder", "GriffinLimInverter"}
+    assert set(dict(all_estimators())) == {*parts[0], *parts[1], *_PARAMETER_OBJECTS}
+    with pytest.raises(ValueError, match="type_filter"):
+        all_estimators("classifier")
 
 
 class Constant(BaseSeparator):
@@ -59,7 +165,7 @@ class _NeverUnfitted(Constant):
 class _TakesRawTracks(Constant):
     def _check_batch(self, X: Any) -> TrackBatch:
         if not isinstance(X[0], TrackRecord):
-            X = estimator_checks.chunker().transform(X)
+            X = small_chunker().transform(X)
         return super()._check_batch(X)
 
 
@@ -96,63 +202,112 @@ class _LosesChannels(Constant):
         return estimates
 
 
+class _ForgetsTargets(Constant):
+    def fit(self, X: Any, y: Any = None) -> Constant:
+        self.share_ = np.mean([record.targets.proportion_mask.mean() for record in X])
+        return super().fit(X)
+
+
+class _NeedsTargets(Constant):
+    def fit(self, X: Any, y: Any = None) -> Constant:
+        return super().fit(training_batch(X, user="_NeedsTargets"))
+
+
+class _OneFrontEnd(Constant):
+    def _estimate_mask(self, record: TrackRecord) -> np.ndarray:
+        return super()._estimate_mask(record) * np.ones(self.front_end_.n_bands)
+
+
+class _NoDefault(Constant):
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+
 class _ListsPredictions(Constant):
     def predict(self, X: Any) -> Any:
         return list(super().predict(X))
 
 
-@pytest.mark.parametrize(
-    ("case", "check"),
-    [
-        pytest.param(case, check, id=f"{case.label}-{check.__name__}")
-        for case in _CASES
-        for check in checks_of(case)
-    ],
-)
-def test_public_estimator(case: Case, check: Callable[[Case], None]) -> None:
-    check(case)
-
-
-def test_public_estimators_are_found() -> None:
-    expected = {"MelChunker", "MaskBuilder", "UNetSeparator", "GriffinLimInverter"}
-    assert expected <= set(public_estimators())
-    assert {*estimator_checks.VARIANTS, *estimator_checks.PARAMETER_OBJECTS} <= set(
-        public_estimators()
-    )
-
-
 def test_every_check_is_run() -> None:
-    defined = {name for name in vars(estimator_checks) if name.startswith("check_")}
-    run = {check.__name__ for case in _CASES for check in checks_of(case)}
-    assert defined - {"check_is_fitted"} == run
+    run = {check for case in _CASES for check in checks_of(case)}
+    modules = (_masks, _parameters, _steps, _waveforms)
+    defined = {
+        value
+        for module in modules
+        for name, value in vars(module).items()
+        if name.startswith("check_") and value.__module__ == module.__name__
+    }
+    assert run == defined
+    assert len(run) >= 34
 
 
-def test_the_least_separator_passes() -> None:
-    (case,) = cases_of(Constant)
-    for check in checks_of(case):
-        if check is not estimator_checks.check_saved_predicts_the_same:  # public classes only
-            check(case)
+@parametrize_with_checks([Constant(), _NeedsTargets(share=0.25)])
+def test_the_least_separators_pass(estimator: Any, check: Callable[[Any], None]) -> None:
+    check(estimator)
+
+
+def test_checks_have_readable_names_and_share_what_is_fitted() -> None:
+    mark = parametrize_with_checks([Constant(), Constant(share=0.25)])
+    names, parameters = mark.args
+    assert names == ("estimator", "check")
+    assert parameters[0].id == "Constant()-check_defaults"
+    assert parameters[-1].id == "Constant(share=0.25)-check_targets_are_asked_for"
+    assert len({parameter.id for parameter in parameters}) == len(parameters)
+    first, second = (parameter.values[1].args[1] for parameter in parameters[:2])
+    assert first is second
+    # A check may be given another estimator than that which it is listed with.
+    with pytest.raises(AssertionError, match="0, 1"):
+        parameters[-5].values[1](_Amplifies())
+
+
+@pytest.mark.parametrize("wrong", [Constant, "Constant", None])
+def test_only_instances_are_checked(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="instance of an estimator"):
+        check_estimator(wrong)
+    with pytest.raises(TypeError, match="instance of an estimator"):
+        parametrize_with_checks([MixtureSeparator(), wrong])
+
+
+@pytest.mark.slow
+def test_estimators_are_checked_without_pytest() -> None:
+    code = """
+import sys
+sys.modules["pytest"] = None
+from sksep import Augmentation, GriffinLimInverter, MaskBuilder, MelChunker, MixtureSeparator
+from sksep.utils.estimator_checks import check_estimator
+for cls in (Augmentation, GriffinLimInverter, MaskBuilder, MelChunker, MixtureSeparator):
+    check_estimator(cls())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
     ("broken", "check"),
     [
-        (_ChangesParameter, estimator_checks.check_parameters_are_not_changed),
-        (_PlainAttribute, estimator_checks.check_fitted_attributes_end_in_underscore),
-        (_NeverUnfitted, estimator_checks.check_unfitted),
-        (_TakesRawTracks, estimator_checks.check_raw_tracks),
-        (_Remembers, estimator_checks.check_one_by_one),
-        (_Remembers, estimator_checks.check_predicting_changes_nothing),
-        (_Cheats, estimator_checks.check_truth_is_not_used_when_predicting),
-        (_Random, estimator_checks.check_fitting_again_predicts_the_same),
-        (_Random, estimator_checks.check_global_random_states_are_left_alone),
-        (_Amplifies, estimator_checks.check_masks),
-        (_LosesChannels, estimator_checks.check_predictions),
-        (_ListsPredictions, estimator_checks.check_predictions),
+        (_ChangesParameter, _steps.check_parameters_are_not_changed),
+        (_PlainAttribute, _steps.check_fitted_attributes_end_in_underscore),
+        (_NeverUnfitted, _steps.check_unfitted),
+        (_TakesRawTracks, _steps.check_raw_tracks),
+        (_Remembers, _steps.check_one_by_one),
+        (_Remembers, _steps.check_predicting_changes_nothing),
+        (_OneFrontEnd, _steps.check_other_front_ends_are_not_mixed),
+        (_Cheats, _masks.check_truth_is_not_used_when_predicting),
+        (_ForgetsTargets, _masks.check_targets_are_asked_for),
+        (_Random, _steps.check_fitting_again_predicts_the_same),
+        (_Random, _steps.check_global_random_states_are_left_alone),
+        (_Amplifies, _masks.check_masks),
+        (_LosesChannels, _waveforms.check_predictions),
+        (_ListsPredictions, _waveforms.check_predictions),
     ],
 )
-def test_broken_separator_is_found(broken: type[Constant], check: Callable[[Case], None]) -> None:
-    (case,) = cases_of(broken)
-    # pytest.fail, which pytest.raises calls, is no Exception.
-    with pytest.raises((AssertionError, pytest.fail.Exception)):
-        check(case)
+def test_broken_separator_is_found(
+    broken: type[Constant], check: Callable[[EstimatorCase], None]
+) -> None:
+    # Errors of the separator itself pass through.
+    with pytest.raises(AttributeError if broken is _ForgetsTargets else AssertionError):
+        check(EstimatorCase(broken()))
+
+
+def test_defaults_are_asked_for() -> None:
+    with pytest.raises(AssertionError, match="defaults of \\['share'\\]"):
+        check_estimator(_NoDefault(0.5))

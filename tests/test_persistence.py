@@ -62,7 +62,10 @@ def _separator(**parameters: object) -> UNetSeparator:
 def _pipeline(**parameters: object) -> Pipeline:
     return Pipeline(
         [
-            ("chunk", MelChunker(_RATE, n_fft=256, hop_length=64, n_mels=16, n_frames=32)),
+            (
+                "chunk",
+                MelChunker(sample_rate=_RATE, n_fft=256, hop_length=64, n_mels=16, n_frames=32),
+            ),
             ("mask", MaskBuilder()),
             ("separate", _separator(**parameters)),
             ("invert", GriffinLimInverter(n_iter=1)),

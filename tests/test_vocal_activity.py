@@ -38,8 +38,8 @@ def song(intervals, duration=8.0, rate=RATE, seed=0):
 
 
 def truth(intervals, n_frames):
-    centres = FRAME_HOP * np.arange(1, n_frames + 1)
-    return np.any([(centres >= start) & (centres < end) for start, end in intervals], axis=0)
+    centers = FRAME_HOP * np.arange(1, n_frames + 1)
+    return np.any([(centers >= start) & (centers < end) for start, end in intervals], axis=0)
 
 
 INTERVALS = [(0.7, 2.0), (2.6, 4.4), (5.1, 7.2)]

@@ -419,9 +419,9 @@ def test_saved_models_do_not_name_the_folder(files, cache, tmp_path):
 
 
 def test_checkpoints_know_waveforms_of_a_cache(files, cache):
-    contents = [ExcerptDataset(batch_of(files, cache)).content for _ in range(2)]
+    contents = [ExcerptDataset(batch_of(files, cache)).fingerprint for _ in range(2)]
     assert joblib.hash(contents[0]) == joblib.hash(contents[1])
-    fewer = ExcerptDataset(batch_of((files[0][:2], files[1][:2]), cache)).content
+    fewer = ExcerptDataset(batch_of((files[0][:2], files[1][:2]), cache)).fingerprint
     assert joblib.hash(fewer) != joblib.hash(contents[0])
 
 

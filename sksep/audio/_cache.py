@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,14 +15,20 @@ import joblib
 import numpy as np
 import safetensors
 import safetensors.numpy
-from sklearn.base import BaseEstimator
 from tqdm import tqdm
 
 from sksep.audio._resampling import resampled_length
 from sksep.audio._track import Track
 from sksep.utils._arrays import FloatArray
 from sksep.utils._files import final_name, remove_unfinished, write_whole
-from sksep.utils._validation import check_number
+from sksep.utils._parameters import Estimator, parameter
+from sksep.utils._validation import (
+    check_integer,
+    check_path,
+    integer,
+    number,
+    optional,
+)
 
 # Names of the files, so that nothing else in the folder is counted or removed.
 _PREFIX = "waveform-"
@@ -75,7 +81,14 @@ class CachedWaveform:
 Waveform: TypeAlias = FloatArray | CachedWaveform
 
 
-class WaveformCache(BaseEstimator):
+def check_n_jobs(name: str, value: Any) -> None:
+    """Constraint: a number of jobs as joblib takes it, which is not 0."""
+    if check_integer(name, value, -(2**15)) == 0:
+        raise ValueError(f"{name} must not be 0; -1 stands for all cores.")
+
+
+@dataclass(eq=False, repr=False)
+class WaveformCache(Estimator):
     """A folder of mono waveforms at the rate of the model, for training on more than memory holds.
 
     Files are decoded, mixed down and resampled once, and written as 16-bit samples: 1.9 MB per
@@ -122,17 +135,11 @@ class WaveformCache(BaseEstimator):
     0
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str] = "waveforms",
-        max_gigabytes: float | None = None,
-        n_jobs: int | None = None,
-        verbose: int = 1,
-    ) -> None:
-        self.folder = folder
-        self.max_gigabytes = max_gigabytes
-        self.n_jobs = n_jobs
-        self.verbose = verbose
+    folder: str | os.PathLike[str] = parameter("waveforms", check_path)
+    _: KW_ONLY
+    max_gigabytes: float | None = parameter(None, optional(number(0.0, include_low=False)))
+    n_jobs: int | None = parameter(None, optional(check_n_jobs))
+    verbose: int = parameter(1, integer(0))
 
     @property
     def size(self) -> int:
@@ -162,9 +169,8 @@ class WaveformCache(BaseEstimator):
         ValueError
             Where `max_gigabytes` is out of its range, or `folder` a file.
         """
+        self._check_parameters()
         self._folder()
-        if self.max_gigabytes is not None:
-            check_number("max_gigabytes", self.max_gigabytes, 0.0, include_low=False)
 
     def waveforms(self, tracks: Sequence[Track], sample_rate: int) -> list[Waveform]:
         """Mono waveforms of tracks. Those that are not in the folder yet are prepared.
@@ -213,8 +219,6 @@ class WaveformCache(BaseEstimator):
         ]
 
     def _folder(self) -> Path:
-        if not isinstance(self.folder, (str, os.PathLike)):
-            raise TypeError(f"folder must be a path, got {self.folder!r}.")
         folder = Path(self.folder).absolute()  # other processes may have another working folder
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"folder: {folder} is a file; choose another name for the cache.")
@@ -244,16 +248,18 @@ class WaveformCache(BaseEstimator):
             )
 
 
+def check_cache(name: str, value: Any) -> None:
+    """Constraint: a folder, or a cache with valid parameters."""
+    if isinstance(value, (str, os.PathLike)):
+        value = WaveformCache(value)
+    if not isinstance(value, WaveformCache):
+        raise TypeError(f"{name} must be a folder, a WaveformCache or None; got {value!r:.200}.")
+    value.validate()
+
+
 def as_cache(cache: Any) -> WaveformCache | None:
     """The cache that a user asks for by a cache, a folder or None."""
-    if cache is None:
-        return None
-    if isinstance(cache, (str, os.PathLike)):
-        cache = WaveformCache(cache)
-    if not isinstance(cache, WaveformCache):
-        raise TypeError(f"cache must be a folder, a WaveformCache or None; got {cache!r}.")
-    cache.validate()
-    return cache
+    return WaveformCache(cache) if isinstance(cache, (str, os.PathLike)) else cache
 
 
 def mono_waveforms(

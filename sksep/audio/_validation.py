@@ -178,29 +178,7 @@ def _check_array(source: Any, sample_rate: int, name: str) -> Track:
             UserWarning,
             stacklevel=2,
         )
-    samples: FloatArray
-    if array.dtype.kind == "i":
-        samples = (array / _INTEGER_FULL_SCALE[array.dtype]).astype(np.float32)
-    else:
-        # A copy: the samples of a batch must not change with the caller's memory.
-        samples = np.array(array, dtype=np.float32, order="C")
-        # The sum is finite only if every sample is. It needs no array of flags in memory.
-        with np.errstate(invalid="ignore"):
-            total = samples.sum(dtype=np.float64)
-        if not np.isfinite(total):
-            raise ValueError(
-                f"{name} contains NaN or infinity; replace them (for example with "
-                "numpy.nan_to_num) or leave the track out."
-            )
-        peak = max(float(samples.max()), -float(samples.min()))
-        if peak > _LARGEST_PLAUSIBLE_PEAK:
-            warnings.warn(
-                f"{name} reaches {peak:.0f}, but the full scale of floating point samples is 1.0; "
-                "divide integer recordings by their full scale (32768 for 16 bits).",
-                UserWarning,
-                stacklevel=2,
-            )
-    samples = samples.reshape(-1, array.shape[-1]).view()
+    samples = _full_scale(array, name).reshape(-1, array.shape[-1]).view()
     samples.flags.writeable = False
     return Track(
         name=name,
@@ -210,6 +188,31 @@ def _check_array(source: Any, sample_rate: int, name: str) -> Track:
         _array=samples,
         _one_dimensional=array.ndim == 1,
     )
+
+
+def _full_scale(array: Any, name: str) -> FloatArray:
+    """Copy of the samples as float32, integers divided by their full scale."""
+    if array.dtype.kind == "i":
+        return (array / _INTEGER_FULL_SCALE[array.dtype]).astype(np.float32)
+    # A copy: what travels in a batch must not change with the caller's memory.
+    samples = np.array(array, dtype=np.float32, order="C")
+    # The sum is finite only if every sample is, without an array of flags in memory.
+    with np.errstate(invalid="ignore"):
+        total = samples.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        raise ValueError(
+            f"{name} contains NaN or infinity; replace them (for example with "
+            "numpy.nan_to_num) or leave the track out."
+        )
+    peak = max(float(samples.max()), -float(samples.min()))
+    if peak > _LARGEST_PLAUSIBLE_PEAK:
+        warnings.warn(
+            f"{name} reaches {peak:.0f}, but the full scale of floating point samples is 1.0; "
+            "divide integer recordings by their full scale (32768 for 16 bits).",
+            UserWarning,
+            stacklevel=3,
+        )
+    return samples
 
 
 def _check_file(source: AudioSource, name: str) -> Track:

@@ -154,33 +154,25 @@ def separate(
     reports: dict[Path, Any] = {}
     seconds_taken = 0.0
     if todo:
-        from sksep.inference._files import separate_file
         from sksep.inference._models import detector_of, load_model
 
         pipeline = load_model(model, n_iter=n_iter, device=device)
         detector = None if activity is None else detector_of(model)
         started = time.perf_counter()
         for song in todo:
-            try:
-                with _progress(song.name, quiet) as progress:
-                    reports[song] = separate_file(
-                        song,
-                        plan[song],
-                        pipeline,
-                        format=format_name,
-                        subtype=subtype,
-                        overwrite=overwrite,
-                        vocals_gain=vocals_gain,
-                        accompaniment_gain=accompaniment_gain,
-                        detector=detector,
-                        progress=progress,
-                    )
-            # Errors that concern one song, also a full disk and too little memory.
-            except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
-                click.echo(_about(song, describe(error)), err=True)
-                continue
-            for warning in reports[song].warnings:
-                click.echo(f"Warning: {_about(song, warning)}", err=True)
+            if report := _separate_one(
+                song,
+                plan[song],
+                quiet,
+                pipeline=pipeline,
+                format=format_name,
+                subtype=subtype,
+                overwrite=overwrite,
+                vocals_gain=vocals_gain,
+                accompaniment_gain=accompaniment_gain,
+                detector=detector,
+            ):
+                reports[song] = report
         seconds_taken = time.perf_counter() - started
 
     if activity is not None and reports:
@@ -192,6 +184,22 @@ def separate(
     if len(reports) < len(songs):
         click.echo(f"Failed: {len(songs) - len(reports)} of {len(songs)} songs.", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _separate_one(song: Path, outputs: dict[str, Path], quiet: bool, **settings: Any) -> Any:
+    """Separate a song and return its report, or say why it failed and return None."""
+    from sksep.inference._files import separate_file
+
+    try:
+        with _progress(song.name, quiet) as progress:
+            report = separate_file(song, outputs, progress=progress, **settings)
+    # Errors that concern one song, also a full disk and too little memory.
+    except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
+        click.echo(_about(song, describe(error)), err=True)
+        return None
+    for warning in report.warnings:
+        click.echo(f"Warning: {_about(song, warning)}", err=True)
+    return report
 
 
 def _check_subtype(format_name: str, subtype: str) -> None:

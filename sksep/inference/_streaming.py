@@ -91,7 +91,7 @@ class StreamingSeparator:
         self.sample_rate = check_integer("sample_rate", rate, 1)
         self.n_channels = check_integer("n_channels", n_channels, 1)
         self._inverter = BlockInverter(
-            front_end, self.sample_rate, inversion, self._separator._inversion_device()
+            front_end, self.sample_rate, inversion, self._separator._device()
         )
         chunk_samples = front_end.n_frames * front_end.hop_length + front_end.n_fft
         seconds = chunk_samples / front_end.sample_rate

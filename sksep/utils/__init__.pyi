@@ -1,0 +1,4 @@
+from . import estimator_checks as estimator_checks
+from ._discovery import all_estimators as all_estimators
+
+__all__: list[str]

@@ -1,0 +1,94 @@
+"""Small and fast instances of every public estimator, to be checked.
+
+A new estimator is found through ``__all__``. Its parameters that make it small and fast are taken
+from `SMALL` if it has them; further variants go into `VARIANTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
+from skorch.callbacks import EarlyStopping
+from torch import nn
+
+from sksep.utils._estimator_checks._case import EstimatorCase
+
+# Values of parameters that make any estimator that has them small, fast and reproducible.
+SMALL: dict[str, Any] = {
+    "batch_size": 16,
+    "depth": 2,
+    "device": "cpu",
+    "embedding_dim": 3,
+    "hidden_size": 4,
+    "max_epochs": 1,
+    "n_filters": 2,
+    "n_layers": 1,
+    "n_levels": 2,
+    "random_state": 0,
+}
+
+
+class SmallNetwork(nn.Module):
+    """A module of a user's own: one linear layer over the bands."""
+
+    def __init__(self, n_bands: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(n_bands, n_bands)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of the shape of the features."""
+        return self.layer(features)
+
+
+# Parameters to check instead of none, by class name; an empty dict is the small default.
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "DeepClusteringSeparator": [
+        {},
+        {"cluster_scope": "chunk", "n_convolutions": 2, "weights": None, "augmentation": False},
+        {"loss": "whitened", "cell": "lstm", "clusterer": GaussianMixture(2), "soft_masks": True},
+    ],
+    "HybridClusteringSeparator": [
+        {},
+        {"output": "mask", "warm_start": True},
+        {"permutation_invariant": True, "clusterer": KMeans(3, n_init=1)},
+    ],
+    "UHNetSeparator": [
+        {},
+        {"n_levels": 1, "loss": "snr", "skip": "add", "augmentation": False},
+    ],
+    "ModuleSeparator": [
+        {"module_params": {"n_filters": 2, "n_levels": 2}},
+        {"module": SmallNetwork, "loss": "snr", "warm_start": True},
+    ],
+    "GriffinLimInverter": [{"n_iter": 1}, {"n_iter": 1, "init": "random"}],
+    "HPSSSeparator": [{"long_window": 0.5}],
+    "NMFSeparator": [
+        {"n_components": 4, "n_training_frames": 200, "max_iter": 10},
+        {"n_components": 4, "n_context_frames": 1, "max_iter": 5, "block_duration": 0.5},
+    ],
+    "OracleMaskSeparator": [{}, {"kind": "binary"}, {"kind": "phase_sensitive"}],
+    "RepetSimSeparator": [{}, {"block_duration": 0.5}],
+    "RobustPCASeparator": [{}, {"mask": "binary", "block_duration": 0.5}],
+    "UNetSeparator": [
+        {},
+        {"architecture": "singing_voice", "augmentation": False},
+        {"architecture": "fully_convolutional"},
+        {"skip": "add"},
+        {"loss": "snr", "callbacks": [("stop", EarlyStopping("train_loss"))], "warm_start": True},
+    ],
+}
+
+
+def cases_of(estimator_class: type[BaseEstimator]) -> Iterator[EstimatorCase]:
+    """Instances of one class."""
+    name = estimator_class.__name__
+    parameters = estimator_class().get_params(deep=False)
+    small = {key: value for key, value in SMALL.items() if key in parameters}
+    for variant in VARIANTS.get(name, [{}]):
+        label = "-".join([name, *variant])
+        yield EstimatorCase(estimator_class(**{**small, **variant}), label)
