@@ -28,7 +28,7 @@ class Work:
     transforms : tuple of (n_fft, dtype, number)
         Real Fourier transforms.
     products : float or None
-        Floating-point operations of matrix products and factorisations; None for a job whose own
+        Floating-point operations of matrix products and factorizations; None for a job whose own
         are to be counted.
     dtype : torch.dtype
         Type of the products.

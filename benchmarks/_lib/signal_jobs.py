@@ -226,5 +226,5 @@ def _n_correlated(references: np.ndarray) -> float:
 
 
 def _cholesky(*n_sources: int) -> float:
-    """Operations of the factorisations for filters of so many sources each."""
+    """Operations of the factorizations for filters of so many sources each."""
     return float(sum((n * FILTER_LENGTH) ** 3 / 3 for n in n_sources))
