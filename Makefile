@@ -1,38 +1,52 @@
 # Each of these needs nothing but Python and a network: the first one sets up .venv itself.
 #
 #   make test                 linters, type checker, tests, doctests, README and examples
+#   make test-lowest          the quick tests of what meets a dependency, with the lowest versions
+#   make test-newest          the same tests with the newest versions
 #   make demo                 train a small separator and write what it separates to demo-output/
 #   make demo DATA=folder     the same on your own tracks; OUT=folder writes somewhere else
 #   make docs                 the pages, in docs/_build/html; every example runs
 #   make figures              write the measured figures into README.md and docs/measurements.md
 #   make lint, make format    check the code, or reformat it
-#   make clean                remove what the other targets wrote, .venv excepted
+#   make clean                remove what the other targets wrote, the environments excepted
 #
-# PYTHON chooses the interpreter of a new .venv, PYTEST_ARGS replaces the arguments of pytest:
+# PYTHON chooses the interpreter of a new environment, PYTEST_ARGS replaces the arguments of pytest:
 #   make test PYTEST_ARGS="-k chunker -x"
 
 PYTHON ?= python3
 VENV ?= .venv
+VENV_LOWEST ?= .venv-lowest
+VENV_NEWEST ?= .venv-newest
 OUT ?= demo-output
-PYTEST_ARGS ?= -n 2 --durations=10
+PYTEST_ARGS ?= -n 2 --durations=10 --cov
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 DOCS_STAMP := $(VENV)/.stamp-docs
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := -m pip --disable-pip-version-check install -qq
 CODE := sksep tests conftest.py $(wildcard examples benchmarks docs)
+# Tests of what meets each dependency: its arrays, files, estimators, figures and commands.
+QUICK := -m "not slow" $(addprefix tests/test_,$(addsuffix .py,XXX))
 
-.PHONY: test lint format demo docs figures clean
+.PHONY: test test-lowest test-newest lint format demo docs figures clean
 .DELETE_ON_ERROR:
 
 # Two pytest workers share the cores, so each of them runs torch on one thread.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-lowest: $(VENV_LOWEST)/.stamp-lowest
+	OMP_NUM_THREADS=1 $(VENV_LOWEST)/bin/python -m pytest -n 2 --durations=5 $(QUICK)
+
+test-newest: $(VENV_NEWEST)/.stamp-newest
+	OMP_NUM_THREADS=1 $(VENV_NEWEST)/bin/python -m pytest -n 2 --durations=5 $(QUICK)
+
 lint: $(STAMP)
 	$(BIN)/python -m ruff check $(CODE)
 	$(BIN)/python -m ruff format --check $(CODE)
 	$(BIN)/python -m mypy
+	$(BIN)/codespell $(CODE) $(wildcard *.md .github)
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(STAMP)
 	$(BIN)/python -m ruff check --fix $(CODE)
@@ -50,19 +64,24 @@ figures: $(STAMP)
 	$(BIN)/python docs/measured.py --write
 
 $(DOCS_STAMP): $(STAMP)
-	@$(BIN)/python -c "import sys; sys.version_info >= (3, 11) or sys.exit('The pages need Python 3.11 or newer: make docs VENV=.venv-docs PYTHON=python3.11')"
-	$(PIP) install -qq --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable ".[docs]"
 	@touch $@
 
 # torch goes first and by its exact version, so that no other package can choose another one.
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV); the first time this takes a few minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -qq --constraint constraints.txt torch
-	$(PIP) install -qq --constraint constraints.txt --editable ".[test,plot]"
+	$(BIN)/python $(INSTALL) --constraint constraints.txt torch
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable ".[test,lint]"
+	@touch $@
+
+%/.stamp-lowest %/.stamp-newest: pyproject.toml constraints-lowest.txt constraints-newest.txt
+	$(PYTHON) -m venv $*
+	$*/bin/python $(INSTALL) --constraint constraints$(subst .stamp,,$(@F)).txt torch
+	$*/bin/python $(INSTALL) --constraint constraints$(subst .stamp,,$(@F)).txt --editable ".[test]"
 	@touch $@
 
 clean:
-	rm -rf demo-output build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo-output build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	rm -rf docs/_build docs/_generated docs/gallery docs/api/generated
 	find sksep tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from _results import FOLDER, markdown_table, write
-from _scores import SAMPLE_RATE, mono
-from held_out import instrumentals, middle
-from pretrained import N_FOLDS, held_out_indices
+from _lib.folds import N_FOLDS, held_out_indices, instrumentals, middle
+from _lib.results import FOLDER, markdown_table, write
+from _lib.scores import SAMPLE_RATE, mono
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline

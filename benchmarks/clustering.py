@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _results import markdown_table, write
+from _lib.results import markdown_table, write
 
 from sksep import DeepClusteringSeparator, MaskBuilder, MelChunker
 from sksep.datasets import make_songs

@@ -34,23 +34,22 @@ from __future__ import annotations
 import argparse
 import hashlib
 import traceback
+from ast import literal_eval
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import _data
 import torch
-from _evaluation import Evaluation, at_snapshot
-from _models import MODELS, PRESETS, Model, pipeline, sharing
-from _options import changes, parsed, recordings_parser
-from _records import Parameters, Run, plain, read
-from _records import write as write_record
-from _results import FOLDER, environment, machine, settings, write
-from _scores import PROTOCOL
-from _tables import convergence_rows, convergence_table, main_rows, main_table, published_tables
-from _training import Budget, train
+from _lib import data
+from _lib.evaluation import Evaluation, at_snapshot
+from _lib.models import COMPARED_PRESETS, MODELS, Model, pipeline, sharing
+from _lib.records import Parameters, Run, plain, read, write_record
+from _lib.results import FOLDER, environment, machine, settings, write
+from _lib.scores import PROTOCOL
+from _lib.tables import convergence_rows, convergence_table, main_rows, main_table, published_tables
+from _lib.training import Budget, train
 from sklearn.pipeline import Pipeline
 
 import sksep
@@ -66,11 +65,11 @@ class Comparison:
     """A data set, split, and what was asked for."""
 
     options: argparse.Namespace
-    split: _data.Split
+    split: data.Split
     _fitted: dict[tuple[str, int], tuple[Pipeline, dict[str, Any]]] = field(default_factory=dict)
 
     @cached_property
-    def tests(self) -> _data.Part:
+    def tests(self) -> data.Part:
         """The tracks that are tested on."""
         return self.split.test.spread(self.options.limit)
 
@@ -80,7 +79,7 @@ class Comparison:
         return Evaluation(self.tests)
 
     @cached_property
-    def checkpoint_tracks(self) -> _data.Part:
+    def checkpoint_tracks(self) -> data.Part:
         """The few that are scored at checkpoints."""
         return self.tests.spread(self.options.checkpoint_tracks)
 
@@ -293,7 +292,9 @@ _UNTRAINED: dict[str, Any] = {"noted": {}, "training": {}, "checkpoints": {}, "h
 
 def main() -> None:
     """Run what is missing, then write the tables."""
-    options = parsed(_parser())
+    options = _parser().parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     comparison = Comparison(options, _split(options))
     comparison.check_changes()
     failed = [] if options.table_only else run_missing(comparison)
@@ -389,9 +390,24 @@ def _usual_place(comparison: Comparison) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = recordings_parser(f"{__doc__}\n{_listed_models()}", PRESETS)
+    parser = argparse.ArgumentParser(
+        description=f"{__doc__}\n{_listed_models()}",
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     add = parser.add_argument
     add("--data-set", required=True, choices=("mir1k", "musdb18", "dsd100"))
+    add("--data", help="folder of the data set (default: in SKSEP_DATA_HOME)")
+    add("--preset", default="report", choices=COMPARED_PRESETS)
+    add("--n-iter", type=int, default=10, help="Griffin-Lim iterations")
+    add("--threads", type=int, help="threads of torch (default: its own choice)")
+    add(
+        "--set",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="a parameter of the pipelines, as Python, such as separate__lr 1e-3",
+    )
     add("--test-singer", default="abjones", help="mir1k without its test clips: tested on")
     add("--fold", type=int, default=0, help="musdb18: which fifth of the artists is tested on")
     budget = parser.add_mutually_exclusive_group()
@@ -409,8 +425,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--results", default=str(FOLDER), help="folder of tables and records")
     add("--cache", default=str(Path(__file__).parent / ".cache"), help="folder of trained weights")
     add("--verbose", action="store_true", help="a line per epoch")
-    parser.set_defaults(preset="report")
     return parser
+
+
+def changes(options: argparse.Namespace) -> dict[str, Any]:
+    """Parameters of ``--set``, as Python values. Text that is no Python literal stays text."""
+    return {name: _value(text) for name, text in options.set}
+
+
+def _value(text: str) -> Any:
+    try:
+        return literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def _listed_models() -> str:
@@ -419,19 +446,19 @@ def _listed_models() -> str:
     return "\n".join(["Models (both outputs of hybrid clustering share a training)", *lines])
 
 
-def _split(options: argparse.Namespace) -> _data.Split:
+def _split(options: argparse.Namespace) -> data.Split:
     if options.data_set == "mir1k":
-        return _data.mir1k(options.data, test_singer=options.test_singer)
+        return data.mir1k(options.data, test_singer=options.test_singer)
     if options.data_set == "musdb18":
-        return _data.musdb18(options.data, official=False, fold=options.fold)
-    return _data.dsd100(options.data)
+        return data.musdb18(options.data, fold=options.fold)
+    return data.dsd100(options.data)
 
 
 def _budget(options: argparse.Namespace) -> Budget:
     return Budget(options.minutes, options.steps, options.steps_per_epoch)
 
 
-def _digest(split: _data.Split) -> str:
+def _digest(split: data.Split) -> str:
     """Of the names of all tracks, in few letters, with their numbers."""
     names = [
         [Path(path).parent.name + "/" + Path(path).name for path in source.paths]

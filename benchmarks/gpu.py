@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _results import FOLDER, machine, markdown_table, settings, write
+from _lib.results import FOLDER, machine, markdown_table, settings, write
 from torch.utils.flop_counter import FlopCounterMode
 
 import sksep

@@ -21,16 +21,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from _evaluation import leakage
-from _results import FOLDER, markdown_table, write
-from _scores import PROTOCOL, SAMPLE_RATE, mono, score_track, summary
+from _lib.evaluation import leakage
+from _lib.folds import N_FOLDS, held_out_indices, instrumentals, middle
+from _lib.results import FOLDER, markdown_table, write
+from _lib.scores import PROTOCOL, SAMPLE_RATE, mono, score_track, summary
 from package_models import MODELS
-from pretrained import N_FOLDS, held_out_indices
 from sklearn.pipeline import Pipeline
 
 import sksep
 from sksep.audio._resampling import resample, to_mono
-from sksep.datasets import load_files, load_folder, load_mir1k, load_musdb18
+from sksep.datasets import load_folder, load_mir1k, load_musdb18
 
 # Of each instrumental, this many seconds from its middle.
 _INSTRUMENTAL_SECONDS = 20.0
@@ -122,20 +122,6 @@ def tests_of(data: Path, fold: int | None) -> dict[str, list[tuple[Any, Any]]]:
             indices = held_out_indices(tracks.groups, fold)
         found[name] = [(tracks.mixtures[i], tracks.vocals[i]) for i in indices[::stride]]
     return found
-
-
-def instrumentals(data: Path, fold: int) -> list[str]:
-    """Music without vocals of projects that a fold left out."""
-    files = load_files(data / "instrumental")
-    return [files.paths[index] for index in held_out_indices(files.groups, fold)]
-
-
-def middle(path: str, seconds: float) -> np.ndarray:
-    """The middle of a recording, at 16 kHz."""
-    waveform = mono(path)
-    length = round(seconds * SAMPLE_RATE)
-    start = max(0, (len(waveform) - length) // 2)
-    return waveform[start : start + length]
 
 
 def score(pipeline: Pipeline, mixture: Any, vocals: Any) -> Any:

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from _results import FOLDER, markdown_table, settings, write
-from memory import peak_megabytes
+from _lib.memory import peak_megabytes
+from _lib.results import FOLDER, markdown_table, settings, write
 from tqdm import tqdm
 
 from sksep import WaveformCache

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _results import markdown_table, write
+from _lib.results import markdown_table, write
 from tqdm import tqdm
 
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker
@@ -56,7 +56,12 @@ class FrontEndCase:
         return f"{self.n_fft}/{self.hop_length}, {bands}"
 
     def chunker(self) -> MelChunker:
-        return MelChunker(SAMPLE_RATE, self.n_fft, self.hop_length, self.n_mels)
+        return MelChunker(
+            sample_rate=SAMPLE_RATE,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            n_mels=self.n_mels,
+        )
 
 
 CASES = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _results import FOLDER
+from _lib.results import FOLDER
 
 import sksep
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import sklearn
 import torch
+from _lib.folds import N_FOLDS, kept_indices
 from sklearn.pipeline import Pipeline
 
 import sksep
@@ -33,7 +34,6 @@ from sksep.datasets import load_files, load_folder, load_mir1k, load_musdb18
 from sksep.presets import uhnet_pipeline, unet_pipeline
 from sksep.training import Augmentation
 
-N_FOLDS = 2
 _STEPS_PER_EPOCH = 50
 # MUSDB18's tracks are excerpts of seven seconds: thrice, they are as long as MIR-1K's clips.
 _MUSDB18_COPIES = 3
@@ -203,18 +203,6 @@ def pool(folder: Path, fold: int | None) -> list[str]:
     """Unpaired recordings without those that a fold leaves out."""
     files = load_files(folder, group_pattern=POOLS[folder.name])
     return [files.paths[index] for index in kept_indices(files.groups, fold)]
-
-
-def kept_indices(groups: Any, fold: int | None) -> list[int]:
-    """What a fold trains on: every other group, in the order of their names, is left out."""
-    held_out = set() if fold is None else set(sorted(set(groups))[fold::N_FOLDS])
-    return [index for index, group in enumerate(groups) if group not in held_out]
-
-
-def held_out_indices(groups: Any, fold: int) -> list[int]:
-    """What a fold is tested on."""
-    kept = set(kept_indices(groups, fold))
-    return [index for index in range(len(groups)) if index not in kept]
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _results import FOLDER, markdown_table, write
-from memory import peak_megabytes, write_song
+from _lib.memory import peak_megabytes, write_song
+from _lib.results import FOLDER, markdown_table, write
 
 
 def main() -> None:

@@ -7,7 +7,7 @@
 Ours and the references take turns in one process, so that what else the machine does hurts all of
 them; a ratio is the median over the turns. The threads are those of torch; the libraries under the
 references (BLAS, FFT) keep their own choice. How time and memory grow is measured in a process for
-each job. References that cannot be imported are left out, and named; `_references.py` says how to
+each job. References that cannot be imported are left out, and named; `references.py` says how to
 install them.
 """
 
@@ -22,11 +22,11 @@ from statistics import median
 from typing import Any
 
 import torch
-from _comparisons import COMPARISONS
-from _jobs import Job, Jobs
-from _measuring import busiest, count_products, exponent, floors, growth, machine, time_in_turns
-from _references import reason_missing
-from _results import FOLDER, markdown_table, settings, write
+from _lib.comparisons import COMPARISONS
+from _lib.jobs import Job, Jobs
+from _lib.measuring import busiest, count_products, exponent, floors, growth, rates, time_in_turns
+from _lib.references import reason_missing
+from _lib.results import FOLDER, markdown_table, settings, write
 from tqdm import tqdm
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "speed.png"
@@ -68,7 +68,7 @@ def main() -> None:
         parser.error(f"--only {options.only!r} matches none of: {'; '.join(COMPARISONS)}")
     record: dict[str, Any] = {
         "options": settings(options),
-        "machine": [machine(threads) for threads in options.threads],
+        "machine": [rates(threads) for threads in options.threads],
         **{part: [] for part in PARTS},
     }
     for name in tqdm(names):
@@ -167,9 +167,7 @@ def grow(name: str, job: str, by: str, sizes: list[tuple[float, int]], options: 
 def tables(record: dict[str, Any]) -> str:
     """All that was measured, in words and Markdown."""
     threads = max(record["options"]["threads"])
-    rates = [
-        {key: f"{value:.0f}" for key, value in machine.items()} for machine in record["machine"]
-    ]
+    rates = [{key: f"{value:.0f}" for key, value in row.items()} for row in record["machine"]]
     parts = [
         markdown_table([_compared(row, record["growth"]) for row in record["comparisons"]]),
         "Memory is what the peak of one call adds to the process. A limit is the share of our time "

@@ -84,6 +84,6 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"changelog": [], "citing": [], "figures": [], "measurements": []}
+html_sidebars = {page: [] for page in ("changelog", "citing", "figures", "measurements", "support")}
 html_show_sourcelink = False
 html_context = {"default_mode": "auto"}

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import uuid
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +32,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from sksep.nn.front_end import FrontEnd
+from sksep.utils._files import exists_error, remove_unfinished, write_whole
+from sksep.utils._parameters import parameters_without
 
 __all__ = ["load", "save"]
 
@@ -51,8 +52,8 @@ _SKLEARN_CLASSES: dict[type, tuple[str, ...]] = {
     SpectralClustering: (),
     GaussianMixture: (),
 }
-# Parameters that only training or one machine needs, and that hold code, recordings or folders.
-_LEFT_OUT = ("callbacks", "vocals_pool", "accompaniment_pool", "memory", "cache", "checkpoint")
+# Their parameters that name folders; those of sksep declare what is not saved.
+_SKLEARN_FOLDERS: dict[type, frozenset[str]] = {Pipeline: frozenset({"memory"})}
 _ROUTED_METHODS = ("fit", "partial_fit", "predict", "score", "transform", "inverse_transform")
 # Marks the JSON objects that stand for something else than a dict.
 _TAG = "$type"
@@ -106,7 +107,7 @@ def save(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = Fals
     """
     path = Path(path)
     if not overwrite and path.exists():
-        raise FileExistsError(f"{path} exists; choose another name, or set overwrite=True.")
+        raise exists_error(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent} to save into; create it first.")
     if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator):
@@ -120,7 +121,9 @@ def save(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = Fals
     }
     text = json.dumps(description, allow_nan=False)
     metadata = {"sksep": text, "sksep_sha256": _text_digest(text)}
-    _write(path, safetensors.torch.save(encoder.tensors, metadata))
+    content = safetensors.torch.save(encoder.tensors, metadata)
+    remove_unfinished(path.parent, path.name)
+    write_whole(path, content, overwrite=overwrite)
     if encoder.left_out:
         warnings.warn(
             f"The file does not hold {', '.join(encoder.left_out)}. Predictions do not depend on "
@@ -229,7 +232,7 @@ class _Encoder:
                 {_TAG: "tuple", "items": [step, self.value(part, (*path, step))]}
                 for step, part in value
             ]
-        if name in _LEFT_OUT and not _is_empty(value):
+        if name in _unsaved_parameters(type(owner)) and not _is_empty(value):
             self.left_out.append(_join((*path, name)))
             return None
         return self.value(value, (*path, name))
@@ -328,7 +331,8 @@ class _Decoder:
         if unknown:
             raise TypeError(f"{name} has no parameters {sorted(unknown)}")
         parameters = self.value(fields["parameters"])
-        refused = [key for key in _LEFT_OUT if not _is_empty(parameters.get(key))]
+        unsaved = sorted(_unsaved_parameters(cls))
+        refused = [key for key in unsaved if not _is_empty(parameters.get(key))]
         if refused:
             raise ValueError(
                 f"The file sets {', '.join(refused)} of {name}, which sksep.save never stores, as "
@@ -362,6 +366,10 @@ def _allowed_classes() -> dict[str, Any]:
     own = [cls for cls in public if isinstance(cls, type) and issubclass(cls, BaseEstimator)]
     names = {f"sksep.{cls.__name__}": cls for cls in own}
     return names | {_class_name(cls): cls for cls in _SKLEARN_CLASSES}
+
+
+def _unsaved_parameters(cls: type) -> frozenset[str]:
+    return _SKLEARN_FOLDERS.get(cls, frozenset()) | parameters_without(cls, "is_saved")
 
 
 def _class_name(cls: type) -> str:
@@ -429,19 +437,6 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
 
 def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from sksep.separators import (
     DeepClusteringSeparator,
     HybridClusteringSeparator,
+    NetSeparator,
     UHNetSeparator,
     UNetSeparator,
 )
@@ -25,9 +26,6 @@ __all__ = [
 
 _REPORT_FRONT_END: dict[str, Any] = {"n_fft": 1024, "hop_length": 128, "n_mels": 128}
 _WIDE_FRONT_END: dict[str, Any] = {"n_fft": 2048, "hop_length": 512, "n_mels": 256}
-# Measured on a singer never trained on: the negative SNR of the waveform is more than 1 dB ahead of
-# the report's cross-entropy after equal steps and time (docs/measurements.md).
-_MASKS: dict[str, Any] = {"loss": "snr", "dropout": 0.2}
 _TRAINING: dict[str, Any] = {
     "optimizer": "adamw",
     "lr": 2e-3,
@@ -35,9 +33,25 @@ _TRAINING: dict[str, Any] = {
     "weight_decay": 1e-2,
     "gradient_clipping": 5.0,
 }
+# Measured on a singer never trained on: the negative SNR of the waveform is more than 1 dB ahead of
+# the report's cross-entropy after equal steps and time (docs/measurements.md).
+_MASKS: dict[str, Any] = {"loss": "snr", "dropout": 0.2}
 _RECURRENT: dict[str, Any] = {"hidden_size": 128, "n_layers": 2}
-
-PRESETS = ("report", "report_front_end", "recommended")
+# What each separator has beside the settings of training, unless the preset is the report's.
+_SEPARATORS: dict[type[NetSeparator], dict[str, Any]] = {
+    UNetSeparator: _MASKS,
+    DeepClusteringSeparator: _RECURRENT,
+    HybridClusteringSeparator: _RECURRENT,
+    UHNetSeparator: _MASKS | _RECURRENT,
+}
+# Front end and settings of training. Chunks of the wide front end are four times as long as the
+# report's.
+_PRESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "report": (_REPORT_FRONT_END, {}),
+    "report_front_end": (_REPORT_FRONT_END, _TRAINING | {"batch_size": 16}),
+    "recommended": (_WIDE_FRONT_END, _TRAINING | {"batch_size": 8}),
+}
+PRESETS = tuple(_PRESETS)
 
 
 def unet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
@@ -71,7 +85,7 @@ def unet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
     >>> pipeline["chunk"].n_mels
     256
     """
-    return _pipeline(UNetSeparator(), preset, parameters)
+    return _pipeline(UNetSeparator, preset, parameters)
 
 
 def deep_clustering_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
@@ -102,7 +116,7 @@ def deep_clustering_pipeline(preset: str = "recommended", **parameters: Any) -> 
     >>> deep_clustering_pipeline("recommended")["separate"].hidden_size
     128
     """
-    return _pipeline(DeepClusteringSeparator(), preset, parameters)
+    return _pipeline(DeepClusteringSeparator, preset, parameters)
 
 
 def hybrid_clustering_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
@@ -133,7 +147,7 @@ def hybrid_clustering_pipeline(preset: str = "recommended", **parameters: Any) -
     >>> hybrid_clustering_pipeline("recommended")["separate"].hidden_size
     128
     """
-    return _pipeline(HybridClusteringSeparator(), preset, parameters)
+    return _pipeline(HybridClusteringSeparator, preset, parameters)
 
 
 def uhnet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
@@ -163,26 +177,20 @@ def uhnet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
     >>> uhnet_pipeline("recommended")["separate"].hidden_size
     128
     """
-    return _pipeline(UHNetSeparator(), preset, parameters)
+    return _pipeline(UHNetSeparator, preset, parameters)
 
 
-def _pipeline(separator: Any, preset: str, parameters: dict[str, Any]) -> Pipeline:
+def _pipeline(separator: type[NetSeparator], preset: str, parameters: dict[str, Any]) -> Pipeline:
     check_choice("preset", preset, PRESETS)
-    front_end = _WIDE_FRONT_END if preset == "recommended" else _REPORT_FRONT_END
-    if preset != "report":
+    front_end, settings = _PRESETS[preset]
+    if settings:
         augmentation = Augmentation(true_pairs=0.2, speed_range=(0.7, 1.4))
-        # Chunks of the wide front end are four times as long as the report's.
-        batch_size = 8 if preset == "recommended" else 16
-        separator.set_params(**_TRAINING, batch_size=batch_size, augmentation=augmentation)
-        if isinstance(separator, (UNetSeparator, UHNetSeparator)):
-            separator.set_params(**_MASKS)
-        if not isinstance(separator, UNetSeparator):
-            separator.set_params(**_RECURRENT)
+        settings = settings | _SEPARATORS[separator] | {"augmentation": augmentation}
     pipeline = Pipeline(
         [
             ("chunk", MelChunker(**front_end)),
             ("mask", MaskBuilder()),
-            ("separate", separator),
+            ("separate", separator(**settings)),
             ("invert", GriffinLimInverter()),
         ]
     )

@@ -39,7 +39,7 @@ from sksep.training._accelerated import AcceleratedNet, synchronized_batch_norm
 from sksep.training._dataset import ExcerptDataset
 from sksep.training._net import SeparationNet
 
-_CHUNKER = MelChunker(8000, n_fft=256, hop_length=64, n_mels=24, n_frames=20)
+_CHUNKER = MelChunker(sample_rate=8000, n_fft=256, hop_length=64, n_mels=24, n_frames=20)
 # Batches of 5, 5 and 1 excerpts: shares of different sizes, and fewer excerpts than processes.
 _TRAINING: dict[str, Any] = {
     "batch_size": 5,

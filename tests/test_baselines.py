@@ -37,7 +37,7 @@ from sksep.separators._spectral_masks import (
 )
 
 SAMPLE_RATE = 16000
-BLIND = [HPSSSeparator(), RepetSimSeparator(), NMFSeparator(10, random_state=0)]
+BLIND = [HPSSSeparator(), RepetSimSeparator(), NMFSeparator(n_components=10, random_state=0)]
 BLIND += [RobustPCASeparator()]
 KINDS = ["ratio", "magnitude_ratio", "binary", "phase_sensitive"]
 
@@ -108,7 +108,7 @@ def test_gain_on_songs(blind_gains, separator):
 
 
 def test_gain_of_learned_dictionaries(songs, batch, training):
-    separator = NMFSeparator(20, random_state=0).fit(training)
+    separator = NMFSeparator(n_components=20, random_state=0).fit(training)
     found = gains(separator.predict(batch), songs)
     assert found.mean() > 1.0
 
@@ -224,8 +224,8 @@ def test_other_front_ends_are_refused(songs, known, separator):
         (HPSSSeparator, {"short_kernel": (1.5, 3)}, TypeError),
         (HPSSSeparator, {"power": 0.0}, ValueError),
         (HPSSSeparator, {"high_pass": -1.0}, ValueError),
-        (RepetSimSeparator, {"neighbour_share": 0.0}, ValueError),
-        (RepetSimSeparator, {"neighbour_share": 1.5}, ValueError),
+        (RepetSimSeparator, {"neighbor_share": 0.0}, ValueError),
+        (RepetSimSeparator, {"neighbor_share": 1.5}, ValueError),
         (RepetSimSeparator, {"min_gap": -0.1}, ValueError),
         (RepetSimSeparator, {"margin": 0}, ValueError),
         (RepetSimSeparator, {"power": "2"}, TypeError),
@@ -410,7 +410,9 @@ def test_context_and_back():
 
 
 def test_nmf_mask_is_that_of_sklearn(batch, training):
-    separator = NMFSeparator(6, n_context_frames=1, high_pass=0.0, random_state=0).fit(training)
+    separator = NMFSeparator(n_components=6, n_context_frames=1, high_pass=0.0, random_state=0).fit(
+        training
+    )
     spectra = np.concatenate([separator.vocal_components_, separator.accompaniment_components_])
     assert spectra.shape == (12, 96)
     np.testing.assert_allclose(spectra.sum(axis=1), 1.0, rtol=1e-4)
@@ -436,7 +438,7 @@ def test_nmf_separates_known_spectra():
     played = (0.3 * np.sin(2 * np.pi * 2200.0 * time)).astype(np.float32)
     batch = chunker().fit_transform([sung + played])
     known = MaskBuilder().fit_transform(batch, [sung])
-    estimate = NMFSeparator(2, random_state=0).fit(known).predict(batch)[0]
+    estimate = NMFSeparator(n_components=2, random_state=0).fit(known).predict(batch)[0]
     assert sdr(sung, estimate) > 20.0
 
 
@@ -449,12 +451,12 @@ def test_nmf_training_frames_are_bounded(training, monkeypatch):
         return factorise(self, frames, seed)
 
     monkeypatch.setattr(NMFSeparator, "_factorise", record_size)
-    NMFSeparator(2, n_training_frames=90, random_state=0).fit(training)
+    NMFSeparator(n_components=2, n_training_frames=90, random_state=0).fit(training)
     assert sizes == [90, 90]
 
 
 def test_nmf_without_truth_has_no_dictionary(batch):
-    separator = NMFSeparator(8, random_state=0).fit(batch)
+    separator = NMFSeparator(n_components=8, random_state=0).fit(batch)
     assert separator.vocal_components_ is None
     assert separator.accompaniment_components_ is None
     np.testing.assert_array_equal(
@@ -463,7 +465,7 @@ def test_nmf_without_truth_has_no_dictionary(batch):
 
 
 def test_nmf_without_truth_is_saved(batch, tmp_path):
-    separator = NMFSeparator(8, random_state=0).fit(batch)
+    separator = NMFSeparator(n_components=8, random_state=0).fit(batch)
     sksep.save(separator, tmp_path / "nmf.safetensors")
     restored = sksep.load(tmp_path / "nmf.safetensors")
     assert restored.vocal_components_ is None
@@ -472,7 +474,7 @@ def test_nmf_without_truth_is_saved(batch, tmp_path):
 
 @pytest.mark.parametrize("source", ["vocals", "accompaniment"])
 def test_nmf_needs_both_sources(songs, batch, training, source):
-    separator = NMFSeparator(4, random_state=0).fit(training)
+    separator = NMFSeparator(n_components=4, random_state=0).fit(training)
     before = separator.vocal_components_
     silent = [np.zeros_like(track) for track in songs.mixtures]
     known = MaskBuilder().fit_transform(batch, silent if source == "vocals" else songs.mixtures)
@@ -483,7 +485,9 @@ def test_nmf_needs_both_sources(songs, batch, training, source):
 
 def test_nmf_random_states(training):
     def dictionary(random_state):
-        return NMFSeparator(4, random_state=random_state).fit(training).vocal_components_
+        return (
+            NMFSeparator(n_components=4, random_state=random_state).fit(training).vocal_components_
+        )
 
     np.testing.assert_array_equal(dictionary(0), dictionary(np.random.RandomState(0)))
     assert not np.array_equal(dictionary(0), dictionary(1))
@@ -535,8 +539,8 @@ def test_high_pass_gains():
     gain = high_pass_gains(front_end, 500.0)
     bank = front_end.filter_bank()
     assert isinstance(bank, torch.Tensor)
-    centres = ((bank @ torch.linspace(0, SAMPLE_RATE / 2, 513)) / bank.sum(1)).numpy()
-    assert not gain[centres < 400.0].any()
-    assert (gain[centres > 600.0] == 1.0).all()
+    centers = ((bank @ torch.linspace(0, SAMPLE_RATE / 2, 513)) / bank.sum(1)).numpy()
+    assert not gain[centers < 400.0].any()
+    assert (gain[centers > 600.0] == 1.0).all()
     front_end = linear.fit_transform([np.ones(10)])[0].front_end
     np.testing.assert_array_equal(high_pass_gains(front_end, 500.0), np.arange(513) >= 32)

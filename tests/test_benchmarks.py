@@ -26,21 +26,14 @@ NAMES = ("mixture", "unet", "oracle_ratio")
 def helpers():
     """The modules beside the scripts."""
     sys.path.insert(0, str(BENCHMARKS))
-    import _comparisons
-    import _data
-    import _measuring
-    import _models
-    import _records
-    import _scores
     import package_models
     import pretrained
     import speed
+    from _lib import comparisons, data, folds, measuring, models, records, scores
 
-    modules = (
-        *(_comparisons, _data, _measuring, _models, _records, _scores),
-        *(package_models, pretrained, speed),
-    )
-    yield {module.__name__: module for module in modules}
+    modules = (comparisons, data, folds, measuring, models, records, scores)
+    modules += (package_models, pretrained, speed)
+    yield {module.__name__.removeprefix("_lib."): module for module in modules}
     sys.path.remove(str(BENCHMARKS))
 
 
@@ -149,7 +142,7 @@ class TestComparison:
 
 class TestRecords:
     def run(self, helpers, **parameters):
-        records = helpers["_records"]
+        records = helpers["records"]
         separator = UNetSeparator(augmentation=Augmentation(), **parameters)
         steps = [("mask", MaskBuilder()), ("separate", separator)]
         return records.Run("unet", 0, {"budget": "4 steps"}, records.Parameters.of(steps))
@@ -158,9 +151,11 @@ class TestRecords:
         run = self.run(helpers, lr=1e-2)
         assert run.find(tmp_path) == (None, [])
         path = tmp_path / f"{run.file_name}.json"
-        helpers["_records"].write(path, {**run.description(), "scores": {"SDR": float("nan")}})
+        helpers["records"].write_record(
+            path, {**run.description(), "scores": {"SDR": float("nan")}}
+        )
         assert run.find(tmp_path) == (path, [])
-        assert helpers["_records"].read(path)["scores"] == {"SDR": None}
+        assert helpers["records"].read(path)["scores"] == {"SDR": None}
         # What is recorded elsewhere does not matter.
         assert self.run(helpers, lr=1e-2, verbose=1, random_state=3).find(tmp_path) == (path, [])
 
@@ -173,7 +168,7 @@ class TestRecords:
     )
     def test_other_parameters(self, helpers, tmp_path, parameters, difference):
         run = self.run(helpers, lr=1e-2)
-        helpers["_records"].write(tmp_path / f"{run.file_name}.json", run.description())
+        helpers["records"].write_record(tmp_path / f"{run.file_name}.json", run.description())
         found, mismatches = self.run(helpers, **parameters).find(tmp_path)
         assert found is None
         assert mismatches == [f"{run.file_name}.json: {difference}"]
@@ -189,7 +184,7 @@ class TestRecords:
 
 class TestScores:
     def test_means(self, helpers):
-        scores = helpers["_scores"]
+        scores = helpers["scores"]
         tracks = [
             scores.TrackScores(4.0, 10.0, 8.0, 3.0, 1.0, seconds=1.0),
             scores.TrackScores(8.0, 20.0, 6.0, 7.0, 1.0, seconds=3.0),
@@ -202,13 +197,13 @@ class TestScores:
 
     def test_silent_vocals_have_no_score(self, helpers):
         mixture = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
-        track = helpers["_scores"].score_track(mixture, np.zeros_like(mixture), 0.5 * mixture)
+        track = helpers["scores"].score_track(mixture, np.zeros_like(mixture), 0.5 * mixture)
         assert np.isnan([track.sdr, track.si_sdr, track.mixture_sdr]).all()
 
 
 class TestModels:
     def test_recipes(self, helpers):
-        models = helpers["_models"]
+        models = helpers["models"]
         for model in models.MODELS.values():
             if model.learns != "network" or not model.is_there:
                 continue
@@ -228,20 +223,17 @@ class TestModels:
             )
 
     def test_parts_are_spread_evenly(self, helpers):
-        part = helpers["_data"].Part(*[list(range(9))] * 3)
+        part = helpers["data"].Part(*[list(range(9))] * 3)
         assert part.spread(3).vocals == [0, 4, 8]
         assert part.spread(None) is part
 
 
 def test_folds_of_the_models_that_ship_leave_groups_out(helpers):
     groups = ["b", "a", "c", "a", "b", "d"]
-    kept_indices, held_out = (
-        helpers["pretrained"].kept_indices,
-        helpers["pretrained"].held_out_indices,
-    )
+    kept_indices, held_out = helpers["folds"].kept_indices, helpers["folds"].held_out_indices
     assert kept_indices(groups, None) == list(range(6))
     tested = []
-    for fold in range(helpers["pretrained"].N_FOLDS):
+    for fold in range(helpers["folds"].N_FOLDS):
         kept, left_out = kept_indices(groups, fold), held_out(groups, fold)
         assert not {groups[i] for i in kept} & {groups[i] for i in left_out}
         assert sorted(kept + left_out) == list(range(6))
@@ -319,7 +311,7 @@ class TestSpeed:
             assert text in table
 
     def test_jobs_agree(self, helpers):
-        comparisons = helpers["_comparisons"].COMPARISONS
+        comparisons = helpers["comparisons"].COMPARISONS
         bounds = {
             "front end, 1024/128, 128 mels": 0.01,
             "bss_eval, two sources": 1e-6,
@@ -333,7 +325,7 @@ class TestSpeed:
 
     def test_work(self, helpers):
         """A second: 125 hops, and 16000 samples of 2 references and 2 estimates."""
-        comparisons = helpers["_comparisons"].COMPARISONS
+        comparisons = helpers["comparisons"].COMPARISONS
         work = comparisons["griffin-lim, 1024/128, 10 iterations"].make(1.0, 1).work
         assert work.transforms == ((1024, torch.float32, 126 * 21),)
         assert work.n_bytes == 4 * 126 * 513 * 11
@@ -342,7 +334,7 @@ class TestSpeed:
         assert work.transforms[0][2] * 4096 == 3 * 4 * 16000
 
     def test_measures(self, helpers):
-        measuring = helpers["_measuring"]
+        measuring = helpers["measuring"]
         points = [{"seconds": x, "time, s": 0.1 * x**2} for x in (1, 10, 60)]
         assert measuring.exponent(points, "seconds", "time, s") == pytest.approx(2.0)
         assert measuring.exponent(points[:1], "seconds", "time, s") is None

@@ -19,14 +19,13 @@ from sklearn.pipeline import Pipeline
 import sksep
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator, presets
 from sksep.activity._detector import VocalActivity
-from sksep.audio._stems import FORMATS
 from sksep.cli import main
 from sksep.datasets import make_songs
 from sksep.inference._streaming import StreamingSeparator
 from sksep.metrics import sdr
+from sksep.utils._choices import FORMATS, STEMS
 
 _RATE = 16000
-_STEMS = ("vocals", "accompaniment")
 _SONGS = make_songs(2, duration=2.0, random_state=0)
 
 
@@ -176,7 +175,7 @@ def test_separate(model: Path, channels: int) -> None:
     assert _files("out") == ["a song/accompaniment.wav", "a song/vocals.wav"]
     mixture, _ = soundfile.read(song, dtype="int16", always_2d=True)
     stems = [
-        soundfile.read(f"out/a song/{stem}.wav", dtype="int16", always_2d=True) for stem in _STEMS
+        soundfile.read(f"out/a song/{stem}.wav", dtype="int16", always_2d=True) for stem in STEMS
     ]
     assert [rate for _, rate in stems] == [_RATE, _RATE]
     assert np.array_equal(sum(samples.astype(np.int32) for samples, _ in stems), mixture)
@@ -193,7 +192,7 @@ def test_separate_folders(model: Path) -> None:
     Path("album/cover.txt").touch()
     result = _separate(model, "album", "album/one.wav", "-o", "album/out", "--format", "flac")
     assert result.exit_code == 0, result.output
-    stems = [f"{song}/{stem}.flac" for song in ("one", "two") for stem in sorted(_STEMS)]
+    stems = [f"{song}/{stem}.flac" for song in ("one", "two") for stem in sorted(STEMS)]
     assert _files("album/out") == stems
     # Results are no songs, also where they lie in the folder that is searched.
     result = _separate(model, "album", "-o", "album/out", "--recursive", "--overwrite")
@@ -276,7 +275,7 @@ def test_a_way_out_of_collisions(model: Path) -> None:
         _write_song(name)
     template = "{folder}/{track}/{stem}.{ext}"
     assert _separate(model, "a", "b", "-o", "out", "--filename", template).exit_code == 0
-    assert _files("out") == [f"{a}/song/{stem}.wav" for a in "ab" for stem in sorted(_STEMS)]
+    assert _files("out") == [f"{a}/song/{stem}.wav" for a in "ab" for stem in sorted(STEMS)]
 
 
 def test_songs_are_not_written_over(model: Path) -> None:
@@ -294,7 +293,7 @@ def test_a_bad_file_among_good_ones(model: Path) -> None:
     _assert_fails(result, 1, r"^Failed: 1 of 3 songs\.$")
     assert re.match(r"[^\n]*bad\.wav[^\n]*cannot be read as audio", result.stderr)
     assert "Separated 2 songs" in result.stdout
-    assert _files("out") == [f"{a}/{stem}.wav" for a in "az" for stem in sorted(_STEMS)]
+    assert _files("out") == [f"{a}/{stem}.wav" for a in "az" for stem in sorted(STEMS)]
 
 
 def test_results_are_not_replaced(model: Path) -> None:
@@ -321,7 +320,7 @@ def test_remix(model: Path) -> None:
     song = _write_song("song.wav")
     options = ["--vocals-gain", "-6", "--subtype", "float", "--n-iter", "0"]
     assert _separate(model, song, "-o", "out", *options).exit_code == 0
-    stems = {name: soundfile.read(f"out/song/{name}.wav")[0] for name in (*_STEMS, "remix")}
+    stems = {name: soundfile.read(f"out/song/{name}.wav")[0] for name in (*STEMS, "remix")}
     expected = 10 ** (-6 / 20) * stems["vocals"] + stems["accompaniment"]
     assert np.allclose(stems["remix"], expected, atol=1e-6)
     assert soundfile.info("out/song/remix.wav").subtype == "FLOAT"
@@ -345,7 +344,7 @@ class _Detector:
 
 
 def test_activity(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sksep._separate.detector_of", lambda model: _Detector())
+    monkeypatch.setattr("sksep.inference._models.detector_of", lambda model: _Detector())
     songs = [_write_song("a.wav"), Path("bad.wav"), _write_song("b.wav")]
     songs[1].write_text("no audio")
     arguments = [*songs, "-o", "out", "--activity", "tables/singing.csv"]
@@ -646,7 +645,7 @@ def test_demo(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):  # an earlier demo may be replaced
         result = _run(*arguments)
         assert result.exit_code == 0, result.output
-        stems = [f"{stem}.wav" for stem in sorted(_STEMS)]
+        stems = [f"{stem}.wav" for stem in sorted(STEMS)]
         assert _files("shown") == [*stems[:1], "mixture.wav", "sksep-demo.txt", *stems[1:]]
         assert "sksep separate" in result.stdout
     figures = re.search(r"^vocals +(-?[\d.]+) +(-?[\d.]+)$", result.stdout, re.MULTILINE)
@@ -659,6 +658,8 @@ def test_demo(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_demo_leaves_other_folders_alone(model: Path) -> None:
     song = _write_song("mine/mixture.wav")
     before = song.read_bytes()
-    _assert_fails(_run("demo", "-o", "mine", "--model", model), 1, "not of an earlier demo")
+    _assert_fails(
+        _run("demo", "-o", "mine", "--model", model), 1, "not the folder of an earlier demo"
+    )
     assert song.read_bytes() == before
     assert _files("mine") == ["mixture.wav"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sksep.nn.clustering import ClusteringNetwork, HybridNetwork
-from sksep.nn.mask_estimator import NormalisedNetwork, as_float
+from sksep.nn.mask_estimator import NormalizedNetwork, as_float
 from sksep.nn.pyramid_unet import PyramidUNet
 from sksep.nn.recurrent import RecurrentBody
 from sksep.nn.uhnet import UHNet, UHNetOutput
@@ -131,9 +131,9 @@ def test_outputs_in_single_precision():
     assert as_float(half.logits[0]).dtype == torch.float32
 
 
-def test_normalised_input_and_whatever_output():
+def test_normalized_input_and_whatever_output():
     mean, scale = torch.arange(N_BANDS, dtype=torch.float32), torch.full((N_BANDS,), 2.0)
-    module = NormalisedNetwork(make_hybrid(), mean, scale).eval()
+    module = NormalizedNetwork(make_hybrid(), mean, scale).eval()
     features = spectrograms()[:, 0]
     expected = module.network(((features - mean) / 2.0)[:, None])
     torch.testing.assert_close(module(features), expected)

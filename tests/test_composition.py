@@ -414,10 +414,17 @@ def test_randomized_search_over_files(files: Bunch) -> None:
 
 def test_search_over_steps(songs: Bunch) -> None:
     """Whole steps and presets of front ends are parameters too."""
+    small = UNetSeparator(
+        architecture="singing_voice", n_filters=2, n_levels=2, max_epochs=1, random_state=0
+    )
     grid = [
-        {"chunk": [MelChunker(_RATE, n_fft=512, hop_length=128, n_mels=None, n_frames=16)]},
+        {
+            "chunk": [
+                MelChunker(sample_rate=_RATE, n_fft=512, hop_length=128, n_mels=None, n_frames=16)
+            ]
+        },
         {"separate__augmentation": [False, Augmentation(pitch_shift_range=(-1, 1))]},
-        {"separate": [UNetSeparator("singing_voice", 2, 2, max_epochs=1, random_state=0)]},
+        {"separate": [small]},
     ]
     search = GridSearchCV(four_steps(), grid, cv=2, error_score="raise", scoring=nsdr_scorer)
     search.fit(songs.mixtures, songs.vocals)

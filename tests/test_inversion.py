@@ -80,7 +80,7 @@ def test_equals_librosa(front_end):
     spectra = librosa.stft(track, n_fft=1024, hop_length=hop_length, pad_mode="constant")
     spectra *= (record.mask @ record.front_end.lift_matrix(RATE, 1024).numpy()).T
     expected = librosa.istft(spectra, n_fft=1024, hop_length=hop_length, length=40000)
-    # Around either end librosa lacks the frames that are centred beyond it.
+    # Around either end librosa lacks the frames that are centered beyond it.
     inner = slice(512, -512)
     np.testing.assert_allclose(invert(record, Inversion())[inner], expected[inner], atol=1e-5)
 
@@ -177,8 +177,8 @@ def test_mask_of_the_highest_octave_is_carried_up(tmp_path):
     soundfile.write(tmp_path / "song.wav", top, rate, subtype="FLOAT")
     record = MelChunker().fit_transform([tmp_path / "song.wav"])[0]
     mask = np.zeros(record.spectrogram.shape)
-    centres = np.asarray(record.front_end.lift_matrix(RATE, 1024).argmax(dim=1)) * RATE / 1024
-    mask[:, centres > 3900] = 0.5
+    centers = np.asarray(record.front_end.lift_matrix(RATE, 1024).argmax(dim=1)) * RATE / 1024
+    mask[:, centers > 3900] = 0.5
     vocals = invert(record.with_mask(mask), Inversion())
     inner = slice(3000, rate - 3000)
     np.testing.assert_allclose(vocals[inner], 0.5 * top[inner], atol=0.01)

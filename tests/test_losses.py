@@ -75,7 +75,7 @@ def test_features_are_the_frames_of_the_chunker(n_mels):
     batch = MelChunker(n_fft=512, n_mels=n_mels, n_frames=20).fit_transform([waveform])
     front_end = batch[0].front_end
     first = 11
-    start = first * 128 - 256  # frame t of a centred transform begins half a window earlier
+    start = first * 128 - 256  # frame t of a centered transform begins half a window earlier
     part = torch.from_numpy(waveform[start : start + front_end.excerpt_length])
     excerpts = Excerpts(0.3 * part[None], 0.7 * part[None], front_end)
     expected = batch[0].spectrogram[first : first + 20]

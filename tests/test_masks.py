@@ -125,8 +125,8 @@ def test_lift_outside_of_the_bands():
     lift = lift_matrix(16000, 1024, 64, 200.0, 6000.0, 16000, 1024).numpy()
     below, above = frequencies <= 200.0, frequencies > 6000.0
     assert (lift[0, below] == 1).all() and (lift[1:, below] == 0).all()
-    centres = librosa.mel_frequencies(66, fmin=200.0, fmax=6000.0)[1:-1]
-    octave = centres >= 3000.0
+    centers = librosa.mel_frequencies(66, fmin=200.0, fmax=6000.0)[1:-1]
+    octave = centers >= 3000.0
     assert 0 < octave.sum() < 64
     expected = np.where(octave, 1 / octave.sum(), 0.0)
     np.testing.assert_allclose(
@@ -142,10 +142,10 @@ def test_lift_above_the_rate_of_the_model(n_mels):
     lifted = mask @ lift_matrix(16000, 1024, n_mels, 0.0, 8000.0, 44100, 2880).numpy()
     frequencies = np.arange(1441) * 44100 / 2880
     if n_mels is None:
-        centres = np.arange(513) * 16000 / 1024
+        centers = np.arange(513) * 16000 / 1024
     else:
-        centres = librosa.mel_frequencies(130, fmin=0.0, fmax=8000.0)[1:-1]
-    np.testing.assert_allclose(lifted[frequencies > 8000], mask[centres >= 4000].mean(), rtol=1e-4)
+        centers = librosa.mel_frequencies(130, fmin=0.0, fmax=8000.0)[1:-1]
+    np.testing.assert_allclose(lifted[frequencies > 8000], mask[centers >= 4000].mean(), rtol=1e-4)
 
 
 @pytest.mark.parametrize("n_mels", [128, None])
@@ -154,11 +154,11 @@ def test_lift_to_another_rate_keeps_frequencies(n_mels, target):
     # A mask that falls with frequency falls alike on every grid.
     n_bands = n_mels or 513
     edges = librosa.mel_frequencies(130, fmin=0.0, fmax=8000.0)
-    centres = edges[1:-1] if n_mels else np.arange(513) * 16000 / 1024
-    mask = (1 - centres / 8000).astype(np.float32)
+    centers = edges[1:-1] if n_mels else np.arange(513) * 16000 / 1024
+    mask = (1 - centers / 8000).astype(np.float32)
     lifted = mask @ lift_matrix(16000, 1024, n_mels, 0.0, 8000.0, *target).numpy()
     frequencies = np.arange(target[1] // 2 + 1) * target[0] / target[1]
-    inside = (frequencies > centres[1]) & (frequencies < centres[-2])
+    inside = (frequencies > centers[1]) & (frequencies < centers[-2])
     assert len(mask) == n_bands
     np.testing.assert_allclose(lifted[inside], 1 - frequencies[inside] / 8000, atol=0.02)
 

@@ -174,8 +174,8 @@ def test_cards_have_the_figures_of_held_out(path: Path) -> None:
 
 
 def test_published_figures_of_the_page_are_those_of_the_benchmarks() -> None:
-    """docs/figures.rst and benchmarks/_published.py: each figure, by system, in one row."""
-    published = _import(_ROOT / "benchmarks" / "_published.py").PUBLISHED
+    """docs/figures.rst and benchmarks/_lib/published.py: each figure, by system, in one row."""
+    published = _import(_ROOT / "benchmarks" / "_lib" / "published.py").PUBLISHED
     page = (_ROOT / "docs" / "figures.rst").read_text(encoding="utf-8")
     rows: dict[str, list[list[str]]] = {}
     for row in re.findall(r"^   \* - (.*\n(?:     -.*\n)*)", page, re.MULTILINE):

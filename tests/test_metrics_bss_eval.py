@@ -24,15 +24,13 @@ def assert_same_decibels(actual, expected, tolerance=1e-3):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
 
 
-def assert_matches_mir_eval(references, estimates, compute_permutation=False, backend="sksep"):
+def assert_matches_mir_eval(references, estimates, compute_permutation=False):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # deprecated in mir_eval 0.8
         expected = mir_eval.separation.bss_eval_sources(
             references, estimates, compute_permutation=compute_permutation
         )
-    scores = bss_eval(
-        references, estimates, compute_permutation=compute_permutation, backend=backend
-    )
+    scores = bss_eval(references, estimates, compute_permutation=compute_permutation)
     for actual, values in zip(scores[:3], expected[:3], strict=True):
         assert_same_decibels(actual, values)
     np.testing.assert_array_equal(scores.permutation, expected[3])
@@ -80,17 +78,11 @@ def test_agrees_with_mir_eval(case):
     assert_matches_mir_eval(references, estimates)
 
 
-@pytest.mark.parametrize("backend", ["sksep", "mir_eval"])
-def test_permutation_agrees_with_mir_eval(backend):
+def test_permutation_agrees_with_mir_eval():
     sources = noise(3, 2000)
     estimates = sources[[2, 0, 1]] + 0.2 * sources + 0.1 * noise(3, 2000, seed=1)
-    scores = assert_matches_mir_eval(sources, estimates, compute_permutation=True, backend=backend)
+    scores = assert_matches_mir_eval(sources, estimates, compute_permutation=True)
     np.testing.assert_array_equal(scores.permutation, [1, 2, 0])
-
-
-def test_backend_mir_eval():
-    sources = noise(2, 3000)
-    assert_matches_mir_eval(sources, sources + noise(2, 3000, seed=1), backend="mir_eval")
 
 
 def test_agrees_with_mir_eval_on_singing(data_home):
@@ -179,17 +171,14 @@ def test_filter_length_is_what_is_forgiven():
     assert bss_eval(source, delayed, filter_length=16).sdr[0] > 20
 
 
-@pytest.mark.parametrize("backend", ["sksep", "mir_eval"])
 @pytest.mark.parametrize("compute_permutation", [False, True])
-def test_silent_reference_is_nan_and_named(backend, compute_permutation):
+def test_silent_reference_is_nan_and_named(compute_permutation):
     sources = noise(3, 2000)
     estimates = sources + 0.1 * noise(3, 2000, seed=1)
     with_silence = sources.copy()
     with_silence[1] = 0
     with pytest.warns(UserWarning, match=r"NaN for references\[1\]\.$"):
-        scores = bss_eval(
-            with_silence, estimates, backend=backend, compute_permutation=compute_permutation
-        )
+        scores = bss_eval(with_silence, estimates, compute_permutation=compute_permutation)
     expected = bss_eval(sources[[0, 2]], estimates[[0, 2]])
     for ratio, values in zip(scores[:3], expected[:3], strict=True):
         assert np.isnan(ratio[1])
@@ -197,17 +186,14 @@ def test_silent_reference_is_nan_and_named(backend, compute_permutation):
     np.testing.assert_array_equal(scores.permutation, [0, 1, 2])
 
 
-@pytest.mark.parametrize("backend", ["sksep", "mir_eval"])
 @pytest.mark.parametrize("compute_permutation", [False, True])
-def test_silent_estimate_is_nan_and_named(backend, compute_permutation):
+def test_silent_estimate_is_nan_and_named(compute_permutation):
     sources = noise(2, 2000)
     estimates = sources + 0.1 * noise(2, 2000, seed=1)
     expected = bss_eval(sources, estimates)
     estimates[0] = 0
     with pytest.warns(UserWarning, match=r"NaN for estimates\[0\]\.$"):
-        scores = bss_eval(
-            sources, estimates, backend=backend, compute_permutation=compute_permutation
-        )
+        scores = bss_eval(sources, estimates, compute_permutation=compute_permutation)
     for ratio, values in zip(scores[:3], expected[:3], strict=True):
         assert np.isnan(ratio[0])
         assert_same_decibels(ratio[1], values[1])
@@ -243,14 +229,6 @@ BAD_SOURCES = {
     "text": ([["a", "b"]], noise(1, 2), {}, TypeError, "real numbers"),
     "no taps": (noise(1, 9), noise(1, 9), {"filter_length": 0}, ValueError, "filter_length"),
     "half a tap": (noise(1, 9), noise(1, 9), {"filter_length": 1.5}, TypeError, "filter_length"),
-    "backend": (noise(1, 9), noise(1, 9), {"backend": "matlab"}, ValueError, "backend"),
-    "taps of mir_eval": (
-        noise(1, 9),
-        noise(1, 9),
-        {"backend": "mir_eval", "filter_length": 4},
-        ValueError,
-        "512",
-    ),
 }
 
 

@@ -49,15 +49,17 @@ class Returns(nn.Module):
 
 
 def test_the_module_is_built_and_trained(batch: Any) -> None:
-    separator = ModuleSeparator(PerBand, {"start": 0.5}, validation_fraction=0.0, **_SMALL)
+    separator = ModuleSeparator(
+        PerBand, module_params={"start": 0.5}, validation_fraction=0.0, **_SMALL
+    )
     network = separator.fit(batch).net_.module_.network
     assert isinstance(network, PerBand)
     assert network.gain.shape == (24,)
     assert not torch.equal(network.gain, torch.full((24,), 0.5))
     module = separator.net_.module_
     chunk = torch.tensor(batch[0].chunks[:1])
-    normalised = (chunk - module.mean) / module.scale
-    expected = torch.sigmoid(network.gain * normalised + network.offset)
+    normalized = (chunk - module.mean) / module.scale
+    expected = torch.sigmoid(network.gain * normalized + network.offset)
     mask = separator.predict_mask(batch)[0]
     # Before the next chunk begins, the track's mask is that of the first one.
     step = batch[0].front_end.chunk_step
@@ -66,7 +68,9 @@ def test_the_module_is_built_and_trained(batch: Any) -> None:
 
 def test_it_is_the_u_net_with_its_module(batch: Any) -> None:
     u_net = UNetSeparator(n_filters=2, n_levels=2, dropout=0.1, **_SMALL).fit(batch)
-    same = ModuleSeparator(UNet, {"n_filters": 2, "n_levels": 2, "dropout": 0.1}, **_SMALL)
+    same = ModuleSeparator(
+        UNet, module_params={"n_filters": 2, "n_levels": 2, "dropout": 0.1}, **_SMALL
+    )
     assert_same_fit(same.fit(batch), u_net, batch)
 
 
@@ -89,7 +93,7 @@ def test_sizes_reach_a_function_that_names_them(batch: Any) -> None:
 
 
 def test_parameters_of_the_module_win_over_the_sizes(batch: Any) -> None:
-    separator = ModuleSeparator(PerBand, {"n_bands": 1}, **_SMALL).fit(batch)
+    separator = ModuleSeparator(PerBand, module_params={"n_bands": 1}, **_SMALL).fit(batch)
     assert separator.net_.module_.network.gain.shape == (1,)
 
 
@@ -106,7 +110,7 @@ def test_searches_vary_the_parameters(songs: Any) -> None:
 
 def test_clone_keeps_the_class_and_fit_changes_nothing(batch: Any) -> None:
     parameters = {"start": 0.5}
-    separator = ModuleSeparator(PerBand, parameters, **_SMALL)
+    separator = ModuleSeparator(PerBand, module_params=parameters, **_SMALL)
     assert clone(separator).module is PerBand
     separator.fit(batch)
     assert separator.module is PerBand
@@ -148,4 +152,4 @@ def test_bad_modules(batch: Any, module: Any, error: type[Exception], message: s
 
 def test_bad_parameters_of_modules(batch: Any) -> None:
     with pytest.raises(TypeError, match="module_params must be a dict"):
-        ModuleSeparator(PerBand, [4], **_SMALL).fit(batch)
+        ModuleSeparator(PerBand, module_params=[4], **_SMALL).fit(batch)

@@ -250,7 +250,7 @@ def test_progress_shows_what_is_at_hand(batch: Any, monkeypatch: pytest.MonkeyPa
     progress = dict(separator.net_.callbacks_)["progress"]
     assert progress.postfix_keys == ["train_loss", "valid_loss"]
     cuda = torch.device("cuda")
-    monkeypatch.setattr("sksep.separators._trained_separator.resolve_device", lambda device: cuda)
+    monkeypatch.setattr("sksep.training._fit.resolve_device", lambda device: cuda)
     (progress,) = (
         callback
         for name, callback in separator._callbacks("cosine", 3, False)

@@ -67,7 +67,7 @@ def test_parameter_counts():
     def count(network):
         return sum(parameter.numel() for parameter in network.parameters())
 
-    def double(before, after):  # two convolutions without bias, two normalisations
+    def double(before, after):  # two convolutions without bias, two normalizations
         return 9 * before * after + 9 * after * after + 4 * after
 
     widths = [16, 32, 64, 128, 256]
@@ -159,7 +159,7 @@ def test_channels_last_gives_the_same_logits(architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_separating_gives_the_logits_that_gradients_flow_through(architecture):
     network = make(architecture, n_filters=4)
-    for seed in range(3):  # statistics that normalise
+    for seed in range(3):  # statistics that normalize
         network(3.0 * features(4, 1, 32, 32, seed=seed) + 1.0)
     network.eval()
     inputs = features(2, 1, 33, 50)
@@ -227,7 +227,7 @@ def test_padding_repeats_the_edge_and_crop_undoes_it():
     assert same is inputs
 
 
-def test_features_are_normalised_per_band():
+def test_features_are_normalized_per_band():
     mean, scale = torch.tensor([-40.0, -60.0]), torch.tensor([10.0, 2.0])
     estimator = MaskEstimator(torch.nn.Identity(), mean, scale)
     levels = torch.tensor([[[-30.0, -60.0], [-40.0, -64.0]]])

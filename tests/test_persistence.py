@@ -1,5 +1,6 @@
 """Saving and loading: round trips, further training, altered files, what is refused."""
 
+import errno
 import json
 import os
 import pickle
@@ -61,7 +62,10 @@ def _separator(**parameters: object) -> UNetSeparator:
 def _pipeline(**parameters: object) -> Pipeline:
     return Pipeline(
         [
-            ("chunk", MelChunker(_RATE, n_fft=256, hop_length=64, n_mels=16, n_frames=32)),
+            (
+                "chunk",
+                MelChunker(sample_rate=_RATE, n_fft=256, hop_length=64, n_mels=16, n_frames=32),
+            ),
             ("mask", MaskBuilder()),
             ("separate", _separator(**parameters)),
             ("invert", GriffinLimInverter(n_iter=1)),
@@ -274,10 +278,10 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     sksep.save(MelChunker(n_mels=40), path)
 
     def no_space(_: int) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OSError, match=r"chunker\.safetensors could not be written.*Make room"):
         sksep.save(MelChunker(n_mels=50), path, overwrite=True)
     assert sksep.load(path).n_mels == 40
     assert list(tmp_path.iterdir()) == [path]

@@ -89,7 +89,7 @@ def test_files_keep_their_own_rate(tmp_path):
     np.testing.assert_allclose(decoded, waveform * display.gain_, rtol=0, atol=_SIXTEEN_BITS)
 
 
-def test_page_escapes_names_repeats_itself_and_has_no_fixed_widths_or_colours():
+def test_page_escapes_names_repeats_itself_and_has_no_fixed_widths_or_colors():
     name = '<script>alert("1")</script> & Söhne'
     display = AudioDisplay({name: _noise(), "other": _noise()})
     page = display._repr_html_()

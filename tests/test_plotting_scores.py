@@ -37,7 +37,7 @@ def models(songs):
 # Losses
 
 
-def test_loss_curves_are_drawn_from_epoch_1_in_one_colour_for_each_model():
+def test_loss_curves_are_drawn_from_epoch_1_in_one_color_for_each_model():
     training = {"A": [3.0, 2.0, 1.0], "B": [5.0, 4.0]}
     ax = _ax()
     display = LossCurveDisplay.from_curves(training, {"B": [6.0, 5.5]}, ax=ax)
@@ -49,8 +49,8 @@ def test_loss_curves_are_drawn_from_epoch_1_in_one_colour_for_each_model():
     np.testing.assert_array_equal(lines["B, validation"].get_xydata(), [[1, 6], [2, 5.5]])
     assert lines["B, training"].get_linestyle() == "-"
     assert lines["B, validation"].get_linestyle() == "--"
-    colours = {label: to_rgba(line.get_color()) for label, line in lines.items()}
-    assert colours["B, training"] == colours["B, validation"] != colours["A, training"]
+    colors = {label: to_rgba(line.get_color()) for label, line in lines.items()}
+    assert colors["B, training"] == colors["B, validation"] != colors["A, training"]
     ticks = ax.get_xticks()
     np.testing.assert_array_equal(ticks, np.round(ticks))
 
@@ -293,7 +293,7 @@ def test_two_parameters_make_a_heat_map_with_gaps_for_failures():
     assert _labels(display.ax_.xaxis) == ["1", "2", "3"]
     assert _labels(display.ax_.yaxis) == ["1", "2"]
     assert display.ax_.get_ylabel() == "a"
-    # Drawn again into the same Axes, no second colour bar takes room.
+    # Drawn again into the same Axes, no second color bar takes room.
     n_axes = len(display.figure_.axes)
     display.plot(display.ax_)
     assert len(display.figure_.axes) == n_axes

@@ -101,7 +101,7 @@ class TestSpectrograms:
         display = SpectrogramDisplay.from_estimator(models.hpss, songs.mixtures)
         for panel in display.ax_:
             assert panel.get_ylim() == pytest.approx((0.0, 8000.0))
-            # The last frame is centred within half a hop of the end.
+            # The last frame is centered within half a hop of the end.
             assert panel.get_xlim() == pytest.approx((0.0, 1.5), abs=256 / 16000)
             assert panel.get_yscale() == "function"
             labels = [label.get_text() for label in panel.get_yticklabels()]
@@ -270,7 +270,7 @@ class TestEmbed:
 
 class TestEmbeddings:
     @pytest.mark.parametrize("kind", ["deep", "hybrid"])
-    def test_colours_loud_bins_by_cluster_and_by_truth(self, songs, models, kind):
+    def test_colors_loud_bins_by_cluster_and_by_truth(self, songs, models, kind):
         display = EmbeddingDisplay.from_estimator(
             getattr(models, kind), songs.mixtures, songs.vocals, max_samples=300, random_state=0
         )

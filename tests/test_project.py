@@ -7,9 +7,14 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import sksep
 
@@ -101,36 +106,105 @@ def test_lazy_names_are_those_of_the_stub() -> None:
         sksep.absent  # noqa: B018
 
 
-def test_torch_modules_do_not_import_sklearn() -> None:
-    imports = re.compile(r"^\s*(?:from|import) (?:sklearn|skorch)\b", re.MULTILINE)
-    files = (_ROOT / "sksep" / "nn").rglob("*.py")
-    assert [f.name for f in files if imports.search(f.read_text(encoding="utf-8"))] == []
+def test_imports_keep_the_contracts(monkeypatch: pytest.MonkeyPatch) -> None:
+    cli = pytest.importorskip("importlinter.cli", reason="the extra lint")
+    contracts = _pyproject()["tool"]["importlinter"]["contracts"]
+    assert {each["type"] for each in contracts} == {"layers", "forbidden"}
+    assert {"sklearn", "skorch"} <= set(contracts[-1]["forbidden_modules"])
+    placed = {name for layer in contracts[0]["layers"] for name in re.split(" [|:] ", layer)}
+    utils = {path.stem for path in (_ROOT / "sksep" / "utils").iterdir()} - {
+        "__init__",
+        "__pycache__",
+    }
+    assert {f"utils.{name}" for name in utils} <= placed
+    monkeypatch.chdir(_ROOT)
+    assert cli.lint_imports(no_cache=True, no_logo=True) == 0
+
+
+def test_only_two_modules_stand_directly_in_the_package() -> None:
+    modules = {path.stem for path in Path(sksep.__file__).parent.glob("*.py")}
+    assert modules - {"__init__", "__main__"} == {"persistence", "presets"}
+
+
+def test_functions_are_short() -> None:
+    long = []
+    for path in sorted(Path(sksep.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                n_lines = node.end_lineno - node.lineno + 1
+                if ast.get_docstring(node):
+                    n_lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+                if n_lines > 60:
+                    long.append(f"{path}:{node.lineno}: {node.name} has {n_lines} lines")
+    assert long == []
 
 
 def test_version_and_marker_of_types() -> None:
-    text = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert f'\nversion = "{sksep.__version__}"\n' in text
+    assert _pyproject()["project"]["version"] == sksep.__version__
+    assert f"\nversion: {sksep.__version__}\n" in _text("CITATION.cff")
     assert (Path(sksep.__file__).parent / "py.typed").is_file()
 
 
-def test_constraints_pin_the_dependencies() -> None:
-    tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
+def test_python_versions_are_those_that_are_tested() -> None:
+    project = _pyproject()["project"]
+    prefix = "Programming Language :: Python :: 3."
+    minors = [int(c.removeprefix(prefix)) for c in project["classifiers"] if c.startswith(prefix)]
+    assert minors == sorted(minors)
+    assert project["requires-python"] == f">=3.{minors[0]}"
+    supported = _text("docs/support.rst")
+    named = {int(minor) for minor in re.findall(r"\b3\.(\d\d)\b", supported)}
+    assert set(minors) == named
 
-    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+def test_constraints_fit_the_dependencies() -> None:
+    pinned, lowest, newest = map(_pins, ["constraints", "constraints-lowest", "constraints-newest"])
+    assert newest == {"torch": pinned["torch"]}
+    assert lowest["torch"] == pinned["torch"]
+    project = _pyproject()["project"]
+    extras = project["optional-dependencies"]
+    assert all(name in extras for name in ("test", "lint", "docs"))
+    for name, extra in {"": project["dependencies"], **extras}.items():
+        for wanted in map(Requirement, [] if name == "all" else extra):
+            package = canonicalize_name(wanted.name)
+            assert wanted.specifier.contains(pinned[package]), wanted
+            if name in ("", "test") and package != "torch":
+                (bound,) = (each.version for each in wanted.specifier if each.operator == ">=")
+                assert Version(lowest[package]) == Version(bound), wanted
+
+
+def test_optional_dependencies_are_tested() -> None:
+    extras = _pyproject()["project"]["optional-dependencies"]
+    users = {text for name in ("plot", "musdb", "dask", "accelerate") for text in extras[name]}
+    assert users <= set(extras["test"])
+
+
+def test_pages_of_the_project_are_linked() -> None:
+    contributing = _text("CONTRIBUTING.md")
+    for name in ("CODE_OF_CONDUCT.md", "SECURITY.md", "RELEASING.md", "docs/support.rst"):
+        assert (_ROOT / name).is_file()
+        assert name in contributing, name
+    homepage = _pyproject()["project"]["urls"]["Homepage"]
+    assert f"repository-code: {homepage}\n" in _text("CITATION.cff")
+
+
+def _text(name: str) -> str:
+    return (_ROOT / name).read_text(encoding="utf-8")
+
+
+def _pyproject() -> dict[str, Any]:
+    return tomllib.loads(_text("pyproject.toml"))
+
+
+def _pins(name: str) -> dict[str, str]:
+    """Versions of a file of constraints by the name of the package."""
     pins = {}
-    for line in (_ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+    for line in _text(f"{name}.txt").splitlines():
         if line and not line.startswith("#"):
             pin = Requirement(line)
             (specifier,) = pin.specifier
             assert specifier.operator == "==", line
             pins[canonicalize_name(pin.name)] = specifier.version
-    extras = project["optional-dependencies"]
-    every_extra = [text for name, extra in extras.items() if name != "all" for text in extra]
-    for text in [*project["dependencies"], *every_extra]:
-        wanted = Requirement(text)
-        assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), text
+    return pins
 
 
 def test_no_file_names_a_path_of_a_machine() -> None:

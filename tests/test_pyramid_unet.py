@@ -53,7 +53,7 @@ def test_parameter_counts():
     def count(network):
         return sum(parameter.numel() for parameter in network.parameters())
 
-    def double(before, after):  # two convolutions without bias, two normalisations
+    def double(before, after):  # two convolutions without bias, two normalizations
         return 9 * before * after + 9 * after * after + 4 * after
 
     def body(depth, heard, joined):  # times the width that encoder and decoder see
@@ -134,7 +134,7 @@ def test_fusion_hands_over_the_final_features(skip):
 
 
 def test_coarse_levels_hear_averages():
-    # Opposite neighbours cancel: below the finest level there is silence.
+    # Opposite neighbors cancel: below the finest level there is silence.
     network = make(n_levels=2, depth=2).eval()
     sign = (-1.0) ** torch.arange(32)
     inputs = (sign[:, None] * sign[None, :]).expand(1, 3, 32, 32)

@@ -162,10 +162,10 @@ def test_waveforms_are_prepared_on_dask(
         soundfile.write(path, samples, 11025, subtype="FLOAT")
     time_of_change = Path(paths[4]).stat().st_mtime_ns
     cache = WaveformCache(tmp_path / "waveforms")
-    chunker = MelChunker(_RATE, cache=cache)
+    chunker = MelChunker(sample_rate=_RATE, cache=cache)
     # Whoever reads a file here is not a worker.
     with monkeypatch.context() as here, joblib.parallel_config(backend="dask"):
-        here.setattr("sksep._tracks.Track.mono", lambda *_: pytest.fail("prepared here"))
+        here.setattr("sksep.audio._track.Track.mono", lambda *_: pytest.fail("prepared here"))
         cached = chunker.fit_transform(paths)
         with pytest.raises(ValueError, match=r"4.wav.*changed"):
             os.utime(paths[4], ns=(1, 1))
@@ -173,7 +173,9 @@ def test_waveforms_are_prepared_on_dask(
             cache.set_params(folder=tmp_path / "others").waveforms(tracks, _RATE)
     assert len(list((tmp_path / "waveforms").iterdir())) == len(paths)
     os.utime(paths[4], ns=(time_of_change, time_of_change))
-    for record, expected in zip(cached, MelChunker(_RATE).transform(paths), strict=True):
+    for record, expected in zip(
+        cached, MelChunker(sample_rate=_RATE).transform(paths), strict=True
+    ):
         np.testing.assert_allclose(record.waveform, expected.waveform, atol=0.51 / 32767)
 
 

@@ -11,12 +11,12 @@ from sklearn.pipeline import make_pipeline
 
 import sksep
 from sksep import HPSSSeparator, MelChunker
-from sksep.audio._stems import FORMATS
 from sksep.datasets import make_songs
 from sksep.inference._files import separate_file
 from sksep.inference._models import load_model
 from sksep.inference._separate import separate
 from sksep.presets import unet_pipeline
+from sksep.utils._choices import FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ class AtOnce(ThreadPoolExecutor):
 
 
 def test_memory_is_bounded(pipeline, tmp_path, monkeypatch):
-    monkeypatch.setattr("sksep._separate.ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr("sksep.inference._files.ThreadPoolExecutor", AtOnce)
     peaks = []
     for seconds in (60.0, 180.0):
         path = write_song(tmp_path / f"{seconds}.wav", seconds, rate=8000, n_channels=1)

@@ -40,7 +40,7 @@ def test_stft_is_that_of_librosa(n_fft, hop_length, center):
 
 
 @pytest.mark.parametrize("n_samples", [0, 1, 63, 255, 1024])
-def test_centred_stft_of_any_length(n_samples):
+def test_centered_stft_of_any_length(n_samples):
     spectra = stft(torch.ones(2, n_samples), 1024, 128)
     assert spectra.shape == (2, 1 + n_samples // 128, 513)
     # One sample is an impulse in the middle of the window.
@@ -62,7 +62,7 @@ def test_istft_inverts_stft(n_fft, hop_length):
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length"), GRIDS)
-def test_uncentred_istft_inverts_all_but_the_edges(n_fft, hop_length):
+def test_uncentered_istft_inverts_all_but_the_edges(n_fft, hop_length):
     waveform = noise(3, 7001)
     spectra = stft(waveform, n_fft, hop_length, center=False)
     inverse = istft(spectra, n_fft, hop_length, n_samples=7001, center=False)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sksep.audio._stems import FORMATS, StemFormat, StemWriter, mix, quantize, resolve_format, split
+from sksep.audio._stems import StemFormat, StemWriter, mix, quantize, resolve_format, split
+from sksep.utils._choices import FORMATS
 
 RATE = 16000
 BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
@@ -557,7 +558,7 @@ def test_folders_are_made_and_paths_may_be_text(tmp_path, monkeypatch):
     ("stems", "options", "message"),
     [
         (["vocals"], {}, r"stems \['vocals'\], but \['accompaniment', 'vocals'\]"),
-        (["vocals", "accompaniment", "remix"], {}, "a remix where vocals_gain or"),
+        (["vocals", "accompaniment", "remix"], {}, "a remix if vocals_gain or"),
         (["vocals", "accompaniment"], {"vocals_gain": 0.0}, r"but .*'remix'.* are written"),
         (["vocals", "accompaniment", "remix"], {"vocals_gain": np.nan}, "vocals_gain is nan; give"),
         (["vocals", "accompaniment", "remix"], {"accompaniment_gain": np.inf}, "is inf.*decibels"),

@@ -417,7 +417,7 @@ def test_mono_of_a_file_is_the_resampled_mean(tmp_path, monkeypatch):
     (track,) = check_tracks([tmp_path / "song.wav"], RATE)
     expected = resample(samples.mean(axis=0), 44100, RATE)
     np.testing.assert_allclose(track.mono(RATE), expected, atol=1e-5)
-    monkeypatch.setattr("sksep._tracks._BLOCK_LENGTH", 777)
+    monkeypatch.setattr("sksep.audio._track._BLOCK_LENGTH", 777)
     np.testing.assert_allclose(track.mono(RATE), expected, atol=1e-5)
     np.testing.assert_allclose(track.mono(44100), samples.mean(axis=0), atol=1e-7)
     np.testing.assert_array_equal(track.read(), samples)

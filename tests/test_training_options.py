@@ -76,7 +76,7 @@ def test_precisions():
     assert resolve_precision("bfloat16", CPU) == torch.bfloat16
     assert resolve_precision("auto", torch.device("mps")) == torch.float32
     with pytest.raises(ValueError, match=r"precision must be one of 'auto'.*got 'float16'"):
-        resolve_precision("float16", CPU)
+        UNetSeparator(precision="float16")._check_parameters()
 
 
 @pytest.mark.parametrize("supported", [True, False, None])
@@ -131,7 +131,7 @@ def test_options_of_devices(optimizer, device, expected):
 
 
 def test_net_params_go_before_options_of_devices(monkeypatch):
-    module = "sksep.separators._net_separator"
+    module = "sksep.training._fit"
     monkeypatch.setattr(f"{module}.device_options", lambda *_: {**PINNED, "optimizer__fused": True})
     batch = make_batch(1)
     for net_params, fused in [({}, True), ({"optimizer__fused": False}, False)]:
@@ -162,7 +162,7 @@ def test_averages_go_on_in_fused_steps():
 def test_no_schedule_is_no_callback():
     assert schedule_callback(None, 0.1, 10) is None
     with pytest.raises(ValueError, match="schedule must be one of None, 'cosine', 'one_cycle'"):
-        schedule_callback("linear", 0.1, 10)
+        UNetSeparator(schedule="linear")._check_parameters()
 
 
 @pytest.mark.parametrize("n_batches", [1, 2, 3, 5, 9, 10, 14, 19, 20, 30, 99, 1000])

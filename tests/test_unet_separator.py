@@ -389,7 +389,7 @@ def test_warm_starts_take_new_training_parameters(batch):
     assert separator.n_epochs_ == 4
 
 
-def test_warm_starts_keep_the_normalisation(batch):
+def test_warm_starts_keep_the_normalization(batch):
     separator = make(warm_start=True).fit(batch)
     mean = separator.net_.module_.mean.clone()
     separator.fit(batch[:1])

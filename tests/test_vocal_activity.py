@@ -38,8 +38,8 @@ def song(intervals, duration=8.0, rate=RATE, seed=0):
 
 
 def truth(intervals, n_frames):
-    centres = FRAME_HOP * np.arange(1, n_frames + 1)
-    return np.any([(centres >= start) & (centres < end) for start, end in intervals], axis=0)
+    centers = FRAME_HOP * np.arange(1, n_frames + 1)
+    return np.any([(centers >= start) & (centers < end) for start, end in intervals], axis=0)
 
 
 INTERVALS = [(0.7, 2.0), (2.6, 4.4), (5.1, 7.2)]
@@ -116,7 +116,7 @@ def test_less_than_a_frame(n_samples, detector):
 
 
 def test_bad_blocks():
-    with pytest.raises(ValueError, match=r"mixture has 10 samples, that of the vocals 9"):
+    with pytest.raises(ValueError, match=r"mixture has 10 samples, but that of the vocals has 9"):
         LevelMeter(RATE).add(np.zeros(10), np.zeros(9))
     with pytest.raises(ValueError, match="sample_rate must be at least 1000"):
         LevelMeter(50)
@@ -281,7 +281,7 @@ def test_json_round_trip(detector):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weights": [0.0]}, "got 1: a detector of another version"),
+        ({"weights": [0.0]}, "got 1. A detector of another version"),
         ({"weights": [np.inf] * N_FEATURES}, "finite"),
         ({"bias": np.nan}, "bias"),
         ({"on": 1.0}, "on must be in"),

@@ -196,16 +196,16 @@ def test_concurrent_preparations_agree(files, cache):
 
 
 def test_interrupted_preparations_go_on(files, cache, monkeypatch):
-    from sksep import _waveform_cache
+    from sksep.audio import _cache
 
-    write, tracks = _waveform_cache._write, check_tracks(files[0], RATE)
+    write, tracks = _cache._write, check_tracks(files[0], RATE)
 
     def interrupted(path, track, sample_rate):
         if track is tracks[2]:
             raise KeyboardInterrupt
         write(path, track, sample_rate)
 
-    monkeypatch.setattr(_waveform_cache, "_write", interrupted)
+    monkeypatch.setattr(_cache, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         cache.waveforms(tracks, RATE)
     assert len(written(cache)) == 2
@@ -215,7 +215,7 @@ def test_interrupted_preparations_go_on(files, cache, monkeypatch):
         done.append(track)
         write(path, track, sample_rate)
 
-    monkeypatch.setattr(_waveform_cache, "_write", counted)
+    monkeypatch.setattr(_cache, "_write", counted)
     cache.waveforms(tracks, RATE)
     assert done == [tracks[2]] and len(written(cache)) == 3
 
@@ -223,14 +223,17 @@ def test_interrupted_preparations_go_on(files, cache, monkeypatch):
 def test_unfinished_files_are_removed_in_time(files, cache):
     folder = Path(cache.folder)
     folder.mkdir()
-    names = [f"waveform-{'0' * 32}-{digit * 32}.unfinished" for digit in "ab"]
+    names = [f".waveform-{'0' * 32}.safetensors.{digit * 32}.unfinished" for digit in "ab"]
     old, new = (folder / name for name in names)
     old.touch()
-    new.touch()
+    new.write_bytes(b"half")
     yesterday = time.time() - 25 * 3600
     os.utime(old, (yesterday, yesterday))
+    assert cache.size == 4
     cache.waveforms(check_tracks(files[0][:1], RATE), RATE)
     assert new.exists() and not old.exists()
+    cache.clear()
+    assert not new.exists()
 
 
 # Its size.
@@ -416,9 +419,9 @@ def test_saved_models_do_not_name_the_folder(files, cache, tmp_path):
 
 
 def test_checkpoints_know_waveforms_of_a_cache(files, cache):
-    contents = [ExcerptDataset(batch_of(files, cache)).content for _ in range(2)]
+    contents = [ExcerptDataset(batch_of(files, cache)).fingerprint for _ in range(2)]
     assert joblib.hash(contents[0]) == joblib.hash(contents[1])
-    fewer = ExcerptDataset(batch_of((files[0][:2], files[1][:2]), cache)).content
+    fewer = ExcerptDataset(batch_of((files[0][:2], files[1][:2]), cache)).fingerprint
     assert joblib.hash(fewer) != joblib.hash(contents[0])
 
 

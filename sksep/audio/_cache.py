@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
-import uuid
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,37 +15,42 @@ import joblib
 import numpy as np
 import safetensors
 import safetensors.numpy
-from sklearn.base import BaseEstimator
 from tqdm import tqdm
 
 from sksep.audio._resampling import resampled_length
 from sksep.audio._track import Track
 from sksep.utils._arrays import FloatArray
-from sksep.utils._validation import check_number
+from sksep.utils._files import final_name, remove_unfinished, write_whole
+from sksep.utils._parameters import Estimator, parameter
+from sksep.utils._validation import (
+    check_integer,
+    check_path,
+    integer,
+    number,
+    optional,
+)
 
 # Names of the files, so that nothing else in the folder is counted or removed.
 _PREFIX = "waveform-"
-_NAME = re.compile(rf"{_PREFIX}[0-9a-f]{{32}}(\.safetensors|-[0-9a-f]{{32}}\.unfinished)")
-_FULL_SCALE = 32767.0
+_NAME = re.compile(rf"{_PREFIX}[0-9a-f]{{32}}\.safetensors")
+_LARGEST_INTEGER = 32767.0
 _BYTES_PER_SAMPLE = 2
-# Unfinished files that are older were left by a process that was killed.
-_SECONDS_TO_FINISH = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class CachedWaveform:
-    """A mono waveform in a file of a cache; slices of it are read when they are asked for.
+    """A mono waveform in a file of a cache. A slice is read when it is asked for.
 
     Attributes
     ----------
     name : str
-        How messages name the track.
+        Name of the track in messages.
     path : Path
         The file.
     n_samples : int
-        Its length.
+        Length of the waveform.
     scale : float
-        What the stored integers are multiplied by.
+        Factor from the stored integers to samples.
     """
 
     name: str
@@ -67,42 +70,50 @@ class CachedWaveform:
                 samples = file.get_slice("samples")[start:stop]
         except (OSError, safetensors.SafetensorError) as error:
             raise ValueError(
-                f"The cached waveform of {self.name} cannot be read ({error}). Fit again: what "
-                "is missing from the cache is written anew. A pipeline with memory=... remembers "
-                "its tracks: clear that, too."
+                f"The cached waveform of {self.name} cannot be read ({error}). Fit again: missing "
+                "waveforms are written again. A pipeline with memory=... remembers its tracks; "
+                "clear its memory, too."
             ) from error
         return samples * np.float32(self.scale)
 
 
-# What stands for a mono waveform: an array, or a file of a cache, with a length and slices.
+# A mono waveform: an array, or a file of a cache. Both have a length and can be sliced.
 Waveform: TypeAlias = FloatArray | CachedWaveform
 
 
-class WaveformCache(BaseEstimator):
+def check_n_jobs(name: str, value: Any) -> None:
+    """Constraint: a number of jobs as joblib takes it, which is not 0."""
+    if check_integer(name, value, -(2**15)) == 0:
+        raise ValueError(f"{name} must not be 0; -1 stands for all cores.")
+
+
+@dataclass(eq=False, repr=False)
+class WaveformCache(Estimator):
     """A folder of mono waveforms at the rate of the model, for training on more than memory holds.
 
     Files are decoded, mixed down and resampled once, and written as 16-bit samples: 1.9 MB per
-    minute at 16 kHz. Training then reads the excerpts that it draws, and nothing else. What is
-    written belongs to the file, its size and its time of change: a file that has changed is read
-    again. Several processes can use one folder at the same time, and a preparation that was
-    interrupted goes on where it was.
+    minute at 16 kHz. Training then reads only the excerpts that it draws. A waveform belongs to the
+    path, the size and the time of change of its file, so that a file that has changed is read
+    again. Several processes can use one folder at the same time, and an interrupted preparation
+    continues where it stopped.
 
     Parameters
     ----------
     folder : str or os.PathLike, default="waveforms"
-        Where; it is made if it is not there.
+        Folder of the cache. It is created if it does not exist.
     max_gigabytes : float, default=None
-        Largest size of the folder's waveforms in 10^9 bytes, above 0. Nothing is removed to stay
-        below it: where there is no room, fitting raises. None is what the disk has room for.
+        Largest size of the waveforms in the folder in 10^9 bytes, above 0. Nothing is removed to
+        stay below it; fitting raises an error if there is no room. None means that only the disk
+        sets a limit.
     n_jobs : int, default=None
-        Files that are prepared at a time, by joblib; None is 1, unless
-        ``joblib.parallel_config`` says otherwise, and -1 all cores.
+        Number of files that joblib prepares at a time. None is 1, unless
+        ``joblib.parallel_config`` says otherwise; -1 is the number of cores.
     verbose : int, default=1
-        Whether a progress bar is shown while files are prepared, in a terminal.
+        Whether a terminal shows a progress bar while files are prepared.
 
     See Also
     --------
-    sksep.MelChunker : Takes it as `cache`.
+    sksep.MelChunker : Takes a cache as its parameter `cache`.
 
     Examples
     --------
@@ -124,17 +135,11 @@ class WaveformCache(BaseEstimator):
     0
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str] = "waveforms",
-        max_gigabytes: float | None = None,
-        n_jobs: int | None = None,
-        verbose: int = 1,
-    ) -> None:
-        self.folder = folder
-        self.max_gigabytes = max_gigabytes
-        self.n_jobs = n_jobs
-        self.verbose = verbose
+    folder: str | os.PathLike[str] = parameter("waveforms", check_path)
+    _: KW_ONLY
+    max_gigabytes: float | None = parameter(None, optional(number(0.0, include_low=False)))
+    n_jobs: int | None = parameter(None, optional(check_n_jobs))
+    verbose: int = parameter(1, integer(0))
 
     @property
     def size(self) -> int:
@@ -148,8 +153,8 @@ class WaveformCache(BaseEstimator):
     def clear(self) -> None:
         """Remove all waveforms from the folder, and nothing else.
 
-        Trainings that read them fail; fit again. A pipeline with `memory` remembers its tracks:
-        clear that, too.
+        Trainings that read them fail and have to be started again. A pipeline with `memory`
+        remembers its tracks; clear its memory, too.
         """
         for path in self._files():
             path.unlink(missing_ok=True)
@@ -164,31 +169,31 @@ class WaveformCache(BaseEstimator):
         ValueError
             Where `max_gigabytes` is out of its range, or `folder` a file.
         """
+        self._check_parameters()
         self._folder()
-        if self.max_gigabytes is not None:
-            check_number("max_gigabytes", self.max_gigabytes, 0.0, include_low=False)
 
     def waveforms(self, tracks: Sequence[Track], sample_rate: int) -> list[Waveform]:
-        """Mono waveforms of tracks, prepared where they are not in the folder yet.
+        """Mono waveforms of tracks. Those that are not in the folder yet are prepared.
 
         Parameters
         ----------
         tracks : sequence of Track
-            What is in memory already stays there.
+            The tracks. Arrays stay in memory.
         sample_rate : int
-            Of the waveforms in Hz.
+            Rate of the waveforms in Hz.
 
         Returns
         -------
         list of ndarray or CachedWaveform
-            Each of a length of its own.
+            Waveforms, each with its own length.
 
         Raises
         ------
         TypeError
-            Where a parameter has the wrong type.
+            If a parameter has the wrong type.
         ValueError
-            Where there is no room, or a file cannot be decoded or has changed; it is named.
+            If there is no room, or if a file cannot be decoded or has changed. The message names
+            the file.
         """
         self.validate()
         folder = self._folder()
@@ -200,13 +205,12 @@ class WaveformCache(BaseEstimator):
         }
         if missing:
             self._check_room(folder, missing.values(), sample_rate)
-            folder.mkdir(parents=True, exist_ok=True)
-            self._remove_unfinished()
+            remove_unfinished(folder)
             # Threads suffice, since decoding and resampling do without Python.
             written = joblib.Parallel(
                 n_jobs=self.n_jobs, prefer="threads", return_as="generator_unordered"
             )(joblib.delayed(_write)(path, track, sample_rate) for path, track in missing.items())
-            quiet = None if self.verbose else True  # None: quiet where there is no terminal
+            quiet = None if self.verbose else True  # None: quiet without a terminal
             for _ in tqdm(written, "Preparing", len(missing), unit="file", disable=quiet):
                 pass
         return [
@@ -215,22 +219,13 @@ class WaveformCache(BaseEstimator):
         ]
 
     def _folder(self) -> Path:
-        if not isinstance(self.folder, (str, os.PathLike)):
-            raise TypeError(f"folder must be a path, got {self.folder!r}.")
-        folder = Path(self.folder).absolute()  # whoever reads from it may be elsewhere
+        folder = Path(self.folder).absolute()  # other processes may have another working folder
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"folder: {folder} is a file; choose another name for the cache.")
         return folder
 
     def _files(self) -> list[Path]:
-        return [path for path in self._folder().glob("*") if _NAME.fullmatch(path.name)]
-
-    def _remove_unfinished(self) -> None:
-        for path in self._files():
-            with suppress(FileNotFoundError):
-                age = time.time() - path.stat().st_mtime
-                if path.suffix == ".unfinished" and age > _SECONDS_TO_FINISH:
-                    path.unlink()
+        return [path for path in self._folder().glob("*") if _NAME.fullmatch(final_name(path.name))]
 
     def _check_room(self, folder: Path, tracks: Collection[Track], sample_rate: int) -> None:
         needed = _BYTES_PER_SAMPLE * sum(
@@ -249,40 +244,42 @@ class WaveformCache(BaseEstimator):
             raise ValueError(
                 f"The waveforms of {len(tracks)} files take {needed / 1e9:.2f} GB, and the cache "
                 f"{folder} holds {size / 1e9:.2f} GB of at most {limit:g} GB. Raise max_gigabytes, "
-                "or remove what is there with clear()."
+                "or remove the waveforms with clear()."
             )
 
 
+def check_cache(name: str, value: Any) -> None:
+    """Constraint: a folder, or a cache with valid parameters."""
+    if isinstance(value, (str, os.PathLike)):
+        value = WaveformCache(value)
+    if not isinstance(value, WaveformCache):
+        raise TypeError(f"{name} must be a folder, a WaveformCache or None; got {value!r:.200}.")
+    value.validate()
+
+
 def as_cache(cache: Any) -> WaveformCache | None:
-    """A cache from what a user gives: a cache, a folder or None."""
-    if cache is None:
-        return None
-    if isinstance(cache, (str, os.PathLike)):
-        cache = WaveformCache(cache)
-    if not isinstance(cache, WaveformCache):
-        raise TypeError(f"cache must be a folder, a WaveformCache or None; got {cache!r}.")
-    cache.validate()
-    return cache
+    """The cache that a user asks for by a cache, a folder or None."""
+    return WaveformCache(cache) if isinstance(cache, (str, os.PathLike)) else cache
 
 
 def mono_waveforms(
     tracks: Sequence[Track], sample_rate: int, cache: WaveformCache | None
 ) -> list[Waveform]:
-    """Mono waveforms of tracks, in memory where there is no cache."""
+    """Mono waveforms of tracks, in memory if there is no cache."""
     if cache is None:
         return [track.mono(sample_rate) for track in tracks]
     return cache.waveforms(tracks, sample_rate)
 
 
 def _path(folder: Path, track: Track, sample_rate: int) -> Path | None:
-    """The file of a track; None where the track is an array."""
+    """The file of a track in the cache; None if the track is an array."""
     if not track.is_file:
         return None
     return folder / f"{_PREFIX}{joblib.hash([track.version, sample_rate])}.safetensors"
 
 
 def _open(path: Path, track: Track) -> CachedWaveform | None:
-    """What is in a file; None where there is none, or a damaged one."""
+    """The waveform in a file; None if there is no such file, or if it is damaged."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             (n_samples,) = file.get_slice("samples").get_shape()
@@ -295,22 +292,17 @@ def _opened(path: Path, track: Track) -> CachedWaveform:
     waveform = _open(path, track)
     if waveform is None:
         raise ValueError(
-            f"The cached waveform of {track.name} is gone: {path} was removed or damaged by "
-            "another process. Fit again. On several machines, all of them have to reach the folder "
-            "under the same path."
+            f"The cached waveform of {track.name} is gone: another process has removed or damaged "
+            f"{path}. Fit again. If you train on several machines, all of them must reach the "
+            "folder under the same path."
         )
     return waveform
 
 
 def _write(path: Path, track: Track, sample_rate: int) -> None:
-    """Prepare a track; the file is there as a whole, or not at all."""
+    """Prepare a track and write its file."""
     samples = track.mono(sample_rate)
     peak = max(1.0, float(np.abs(samples).max()))  # nothing is clipped
-    integers = np.rint(samples * np.float32(_FULL_SCALE / peak)).astype(np.int16)
-    metadata = {"scale": repr(peak / _FULL_SCALE), "source": str(track.source)}
-    unfinished = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.unfinished")
-    try:
-        safetensors.numpy.save_file({"samples": integers}, unfinished, metadata)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    integers = np.rint(samples * np.float32(_LARGEST_INTEGER / peak)).astype(np.int16)
+    metadata = {"scale": repr(peak / _LARGEST_INTEGER), "source": str(track.source)}
+    write_whole(path, safetensors.numpy.save({"samples": integers}, metadata))

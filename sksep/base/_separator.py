@@ -1,4 +1,4 @@
-"""What every separator has in common, whatever makes its masks."""
+"""BaseSeparator: the interface that all separators share, and the score of their estimates."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sksep.audio._validation import check_pair, check_same_length, check_tracks
 from sksep.base._batch import TrackBatch, TrackRecord, as_batch
 from sksep.base._inversion import Inversion, invert
+from sksep.nn.front_end import FrontEnd
 from sksep.utils._arrays import FloatArray, object_array
+from sksep.utils._parameters import Estimator
 
 
-class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
-    """A step that estimates the masks of the vocals, last or before an inverter.
+class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
+    """Base of all separators: a step, the last one or not, that estimates masks of the vocals.
 
-    Subclasses implement `fit` and `_estimate_mask`. What `fit` learns has names that end in an
-    underscore, by which scikit-learn tells that the separator is fitted.
+    Subclasses implement `_estimate_mask`, and `fit` if they learn something. Parameters are
+    keyword-only fields of a dataclass, or arguments of a constructor that stores them.
+
+    Attributes
+    ----------
+    front_end_ : FrontEnd
+        Settings of the `MelChunker` that the separator was fitted with.
 
     See Also
     --------
@@ -33,58 +40,82 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     >>> import numpy as np
     >>> from sklearn.pipeline import make_pipeline
     >>> from sksep import MelChunker
-    >>> from sksep.base import BaseSeparator, as_batch
+    >>> from sksep.base import BaseSeparator
     >>> from sksep.datasets import make_songs
-    >>> class HalfSeparator(BaseSeparator):
-    ...     def fit(self, X, y=None):
-    ...         self.n_tracks_ = len(as_batch(X, user="HalfSeparator"))
-    ...         return self
+    >>> class LoudestBandsSeparator(BaseSeparator):
+    ...     def __init__(self, share=0.1):
+    ...         self.share = share
     ...
     ...     def _estimate_mask(self, record):
-    ...         return np.full_like(record.spectrogram, 0.5)
-    >>> songs = make_songs(2, duration=1.0, random_state=0)
-    >>> pipeline = make_pipeline(MelChunker(), HalfSeparator()).fit(songs.mixtures)
-    >>> bool(np.allclose(pipeline.predict(songs.mixtures)[0], 0.5 * songs.mixtures[0], atol=1e-5))
-    True
+    ...         threshold = np.quantile(record.spectrogram, 1.0 - self.share, axis=1, keepdims=True)
+    ...         return (record.spectrogram >= threshold).astype(np.float32)
+    >>> songs = make_songs(1, duration=1.0, random_state=0)
+    >>> pipeline = make_pipeline(MelChunker(), LoudestBandsSeparator()).fit(songs.mixtures)
+    >>> pipeline.predict(songs.mixtures)[0].shape
+    (16000,)
     """
 
-    @abstractmethod
+    front_end_: FrontEnd
+
     def fit(self, X: Any, y: Any = None) -> BaseSeparator:
-        """Learn from a batch with targets."""
+        """Check the parameters; nothing is learned.
+
+        Parameters
+        ----------
+        X : TrackBatch
+            Output of `MelChunker` or `MaskBuilder`. Only its front end is used.
+        y : Ignored
+
+        Returns
+        -------
+        BaseSeparator
+            The separator itself.
+
+        Raises
+        ------
+        TypeError
+            If a parameter has the wrong type, or `X` is no output of `MelChunker`.
+        ValueError
+            If a parameter is out of its range.
+        """
+        self._check_parameters()
+        self.front_end_ = as_batch(X, user=type(self).__name__)[0].front_end
+        return self
 
     @abstractmethod
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         """Mask of one track, (n_total_frames, n_bands), in [0, 1]."""
 
     def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
-        """Fit, and estimate the masks of the training tracks once they are asked for.
+        """Fit, and attach masks of the training tracks that are estimated only at each access.
 
-        That is what a pipeline calls in fit where an inverter follows, which learns nothing from
-        the masks: they would take time, and on large sets more memory than there is.
+        A pipeline calls this method in its `fit` if an inverter follows. The inverter learns
+        nothing from the masks. To estimate them here would take time, and often too much memory.
 
         Parameters
         ----------
         X : TrackBatch
-            As in `fit`.
+            The batch that `fit` takes.
         y : Ignored
 
         Returns
         -------
         TrackBatch
-            The tracks with masks as of `transform`, estimated at each access.
+            The tracks with the masks of `transform`, which each access estimates.
 
         Raises
         ------
         TypeError, ValueError
-            As in `fit`.
+            If `fit` raises them.
         """
         # A copy, since the separator may be fitted again before a mask is asked for.
+        fitted = copy.copy(self.fit(X, y))
         return as_batch(X, user=type(self).__name__).with_estimator(
-            copy.copy(self.fit(X, y))._estimate_mask
+            fitted._checked_mask, fitted._device()
         )
 
     def transform(self, X: Any) -> TrackBatch:
-        """Estimate masks.
+        """Estimate masks and attach them to the tracks.
 
         Parameters
         ----------
@@ -99,18 +130,19 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If the separator is not fitted.
         TypeError
-            Where `X` is no output of `MelChunker`.
+            If `X` is no output of `MelChunker`.
         ValueError
-            Where a track was chunked with other settings than those of `fit`, or its file has
+            If a track was chunked with other settings than those of `fit`, or its file has
             changed since it was read.
         """
         batch = self._check_batch(X)
-        return batch.with_masks(self._estimate_mask(record) for record in batch)
+        masks = (self._checked_mask(record) for record in batch)
+        return batch.with_masks(masks, self._device())
 
     def predict_mask(self, X: Any) -> npt.NDArray[np.object_]:
-        """Estimate masks.
+        """Estimate masks and return them as arrays.
 
         Parameters
         ----------
@@ -125,11 +157,11 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If the separator is not fitted.
         TypeError
-            Where `X` is no output of `MelChunker`.
+            If `X` is no output of `MelChunker`.
         ValueError
-            Where a track was chunked with other settings than those of `fit`, or its file has
+            If a track was chunked with other settings than those of `fit`, or its file has
             changed since it was read.
         """
         return object_array([record.mask for record in self.transform(X)])
@@ -150,18 +182,17 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If the separator is not fitted.
         TypeError
-            Where `X` is no output of `MelChunker`.
+            If `X` is no output of `MelChunker`.
         ValueError
-            Where a track was chunked with other settings than those of `fit`, or its file has
+            If a track was chunked with other settings than those of `fit`, or its file has
             changed since it was read.
         """
-        batch = self._check_batch(X)
-        device = self._inversion_device()
+        batch, device = self._check_batch(X), self._device()
         return object_array(
             [
-                invert(record.with_mask(self._estimate_mask(record)), Inversion(), device)
+                invert(record.with_mask(self._checked_mask(record), device), Inversion())
                 for record in batch
             ]
         )
@@ -181,28 +212,40 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         float
-            NaN where every reference is silent.
+            Mean SDR in dB. It is NaN if every reference is silent.
 
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If the separator is not fitted.
         TypeError
-            Where `X` is no output of `MelChunker`.
+            If `X` is no output of `MelChunker`.
         ValueError
-            Where `y` does not fit `X` in its number of tracks, or in the rate, length or channels
-            of one, which is named; or as in `predict`.
+            If `X` and `y` differ in their number of tracks, or in the rate, length or channels of
+            one, which the error names. Also if `predict` raises it.
         """
         batch = self._check_batch(X)
         return score_estimates(batch, self.predict(batch), y, sample_weight)
 
     def _separates_chunks(self) -> bool:
-        """Whether the mask of a chunk depends on that chunk alone, as blocks of a stream need."""
+        """Whether the mask of a chunk depends on that chunk alone. Streams require this."""
         return False
 
-    def _inversion_device(self) -> torch.device:
-        """Where masks are inverted."""
+    def _device(self) -> torch.device:
+        """Device that estimates the masks."""
         return torch.device("cpu")
+
+    def _checked_mask(self, record: TrackRecord) -> FloatArray:
+        if hasattr(self, "front_end_"):  # the fit of a subclass need not set it
+            self._check_front_end(record.front_end, record.name)
+        return self._estimate_mask(record)
+
+    def _check_front_end(self, front_end: FrontEnd, name: str) -> None:
+        if not front_end.same_spectra(self.front_end_):
+            raise ValueError(
+                f"{name} was chunked with other MelChunker settings than those this separator was "
+                f"fitted with: {front_end} instead of {self.front_end_}."
+            )
 
     def _check_batch(self, X: Any) -> TrackBatch:
         check_is_fitted(self)
@@ -216,9 +259,9 @@ class BaseSeparator(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 
 
 def training_batch(X: Any, user: str) -> TrackBatch:
-    """A batch whose tracks all have targets, with at least one chunk to train on.
+    """Make sure that the input of `fit` is a batch with targets and a chunk to train on.
 
-    A separator that learns from the truth calls it first in `fit`.
+    A separator that learns from the true vocals calls it first in `fit`.
 
     Parameters
     ----------
@@ -237,8 +280,8 @@ def training_batch(X: Any, user: str) -> TrackBatch:
     TypeError
         If `X` is no batch of tracks.
     ValueError
-        If tracks have no targets, which asks for a `MaskBuilder` before this step, or if all tracks
-        are silent.
+        If a track has no targets, since there is no `MaskBuilder` before this step, or if all
+        tracks are silent.
 
     Examples
     --------

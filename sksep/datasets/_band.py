@@ -56,7 +56,7 @@ def play_band(
     n_channels: int,
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Accompany a song; shape (n_channels, n_samples)."""
+    """Accompaniment of a song, of shape (n_channels, n_samples)."""
     song = (composition, n_samples, sample_rate, rng)
     parts = [
         (_play_chords(*song, octave=1), rng.uniform(0.6, 1.1), 5.0),
@@ -123,7 +123,7 @@ def _play_chords(
     for index, onset in enumerate(onsets):
         root = composition.chord_degree(onset)
         degrees = [root, root + 2, root + 4] + ([root + 6] if seventh else [])
-        # Close to the neighbouring chord: high roots are played an octave lower.
+        # Close to the neighboring chord: high roots are played an octave lower.
         degrees = [7 * octave + degree - (7 if degree > 6 else 0) for degree in degrees]
         if arpeggio:
             degrees = [degrees[index % len(degrees)]]
@@ -150,7 +150,7 @@ def _play_chords(
 def _play_pad(
     composition: Composition, n_samples: int, sample_rate: int, rng: np.random.Generator
 ) -> FloatArray:
-    """Sustained sawtooth chords, softened, swelling with every chord."""
+    """Sustained and softened sawtooth chords, which swell with every chord."""
     times = np.arange(n_samples) / sample_rate
     length = composition.beat * composition.beats_per_chord
     chords = (times / length).astype(int)

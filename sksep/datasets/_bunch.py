@@ -1,4 +1,4 @@
-"""What every loader returns: a Bunch of tracks, as files or as arrays."""
+"""The Bunch of tracks that every loader returns, as files or as arrays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StemTrack:
         Part of the data set.
     mixture, vocals : AudioSource
     accompaniment : AudioSource or None
-        None where it exists only as the difference of the other two.
+        None if it exists only as the difference of the other two.
     """
 
     name: str
@@ -53,7 +53,7 @@ def make_bunch(
     sample_rate: int | None,
     **more: Any,
 ) -> Bunch:
-    """Bunch of `tracks`: AudioSource values, or float32 arrays where `as_arrays`."""
+    """Bunch of `tracks`, as AudioSource values, or as float32 arrays if `as_arrays`."""
     values: dict[str, list[Any]] = {
         "mixtures": [track.mixture for track in tracks],
         "vocals": [track.vocals for track in tracks],
@@ -105,7 +105,7 @@ def _read(
 
 
 def artist_of(name: str) -> str:
-    """The part of a track name before " - " or "_-_", the artist; the name where it has none."""
+    """Artist of a track: the part of its name before " - " or "_-_", or else the whole name."""
     return re.split(r" - |_-_", name, maxsplit=1)[0].strip()
 
 
@@ -118,7 +118,7 @@ def audio_files(folder: Path) -> dict[str, list[Path]]:
     """Audio files of a folder, by lower-case name without suffix."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        # macOS leaves files named ._song.wav beside song.wav, which are no audio.
+        # macOS leaves files such as ._song.wav beside song.wav. They hold no audio.
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
             found.setdefault(path.stem.lower(), []).append(path)
     return found
@@ -131,7 +131,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def find_stem(files: dict[str, list[Path]], name: str) -> Path | None:
-    """The one file of that name, any case and any audio suffix."""
+    """The one file of that name, in any case and with any audio suffix."""
     paths = files.get(name.lower(), [])
     if len(paths) > 1:
         listed = " and ".join(path.name for path in paths)
@@ -142,7 +142,7 @@ def find_stem(files: dict[str, list[Path]], name: str) -> Path | None:
 
 
 def source(*paths: Path) -> AudioSource:
-    """Sum of files."""
+    """The sum of files, as one source."""
     return AudioSource(tuple(os.fspath(path) for path in paths))
 
 
@@ -152,7 +152,7 @@ def data_folder(path: str | os.PathLike[str] | None, names: Iterable[str], remed
     Raises
     ------
     FileNotFoundError
-        With the remedy, if there is no such folder.
+        If there is no such folder. The message ends with the remedy.
     """
     if path is not None:
         folder = Path(path).expanduser()
@@ -173,13 +173,13 @@ def data_folder(path: str | os.PathLike[str] | None, names: Iterable[str], remed
 
 
 def check_subset(subset: str) -> None:
-    """Raise unless `subset` is one of the three that data sets with a fixed split have."""
+    """Raise an error unless `subset` is one of the three that data sets with a fixed split have."""
     if subset not in ("train", "test", "all"):
         raise ValueError(f'subset must be "train", "test" or "all", got {subset!r}.')
 
 
 def check_not_empty(tracks: Sequence[StemTrack], folder: Path, subset: str, remedy: str) -> None:
-    """Raise when a data set's folder holds no track of the subset."""
+    """Raise an error if the folder of a data set holds no track of the subset."""
     if not tracks:
         part = "no tracks" if subset == "all" else f"no tracks of the {subset} part"
         raise FileNotFoundError(f"{str(folder)!r} holds {part}. {remedy}")

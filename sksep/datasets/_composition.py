@@ -16,18 +16,18 @@ _PROGRESSIONS = {
 
 @dataclass(frozen=True)
 class Composition:
-    """What all musicians of a song agree on.
+    """Key, tempo and chords, which all musicians of a song share.
 
     Attributes
     ----------
     beat : float
-        Seconds per beat; a bar has four.
+        Length of a beat in seconds. A bar has four beats.
     tonic : int
         MIDI number of the key note, 48 to 59.
     scale : tuple of int
-        Semitones above the tonic of the seven degrees.
+        The seven degrees, in semitones above the tonic.
     progression : tuple of int
-        Scale degree of the chord of each bar, repeated.
+        Scale degrees of the chords, which are repeated.
     beats_per_chord : int
     """
 
@@ -72,12 +72,12 @@ def compose(rng: np.random.Generator) -> Composition:
 
 
 def compose_melody(
-    composition: Composition, centre: float, duration: float, rng: np.random.Generator
+    composition: Composition, center: float, duration: float, rng: np.random.Generator
 ) -> list[Note]:
-    """Phrases of notes around the MIDI number `centre`, with pauses between them."""
+    """Phrases of notes around the MIDI number `center`, with pauses between them."""
     half_beat = composition.beat / 2
     # The degree next to the middle of the singer's range.
-    home = min(range(-14, 28), key=lambda degree: abs(composition.pitch(degree) - centre))
+    home = min(range(-14, 28), key=lambda degree: abs(composition.pitch(degree) - center))
     time = half_beat * int(rng.integers(0, 2)) if duration > 2 else 0.0
     notes: list[Note] = []
     while time < duration:
@@ -89,7 +89,7 @@ def compose_melody(
             steps = int(rng.choice([1, 2, 3, 4], p=[0.4, 0.38, 0.1, 0.12]))
             # Quarters of a beat in slow songs, so that syllables are as frequent as in speech.
             length = half_beat * steps * (0.5 if half_beat > 0.36 and rng.random() < 0.4 else 1.0)
-            # The farther away, the likelier a step back.
+            # The farther away the melody is, the more likely is a step back.
             pull = -np.sign(degree - home) if abs(degree - home) > rng.integers(1, 5) else 0
             degree += int(rng.choice([-2, -1, 0, 1, 2], p=[0.12, 0.28, 0.2, 0.28, 0.12]) + pull)
             in_chord = (degree - composition.chord_degree(time)) % 7 in (0, 2, 4)

@@ -32,7 +32,7 @@ DSD100
 100 songs of many genres, 44.1 kHz stereo, with stems: 50 of the Dev part (here "train") and 50 of
 the Test part (here "test"), as used in SiSEC 2016. The accompaniment is the sum of bass, drums and
 other. Test songs also occur in MUSDB18, 27 of them in its training part: do not test on DSD100
-what was trained on MUSDB18. For educational, non-commercial use.
+a model that was trained on MUSDB18. For educational, non-commercial use.
 
 A. Liutkus et al., "The 2016 signal separation evaluation campaign", LVA/ICA, 2017.
 """
@@ -53,9 +53,9 @@ def load_dsd100(
         Folder that holds ``Mixtures/{Dev,Test}`` and ``Sources/{Dev,Test}``. None looks for
         ``dsd100`` or ``DSD100`` in the folder that the environment variable SKSEP_DATA_HOME names.
     subset : {"train", "test", "all"}, default="train"
-        "train" is the part that the data set calls Dev.
+        Part of the data set. Its own name of "train" is Dev.
     as_arrays : bool, default=False
-        Read the songs into float32 arrays instead of naming the files.
+        Whether to read the songs into float32 arrays. Otherwise the Bunch names their files.
     sample_rate : int, default=None
         Rate in Hz to which arrays are resampled; None keeps 44.1 kHz.
 
@@ -73,7 +73,7 @@ def load_dsd100(
     Raises
     ------
     FileNotFoundError
-        If the data set, or a file of a track, is not there; says where to get it.
+        If the data set or a file of a track is missing. The message says where to get it.
     ValueError
         If `subset` is unknown, or `sample_rate` is given without `as_arrays`.
 

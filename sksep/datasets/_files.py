@@ -28,13 +28,13 @@ def load_files(
     Parameters
     ----------
     path : str or path-like
-        Folder.
+        Folder with the files.
     pattern : str, default="*"
         Glob pattern of the files; ``"**/*"`` searches the folders inside too. Files without an
-        audio suffix are passed over.
+        audio suffix are ignored.
     group_pattern : str, default=None
         Regular expression searched in the file name without suffix; the match (its first group if
-        it has one) is the file's group. Where it is None or does not match, the group is the part
+        it has one) is the file's group. If it is None or does not match, the group is the part
         before " - " or "_-_", or else the whole name.
 
     Returns

@@ -46,7 +46,7 @@ def load_folder(
                 mixture.wav            (optional)
 
     Files may have any audio suffix (WAV, FLAC, OGG, MP3, ...) and upper or lower case names. The
-    mixture is its file, or else the sum of the stems. Folders without audio files are passed over.
+    mixture is its file, or else the sum of the stems. Folders without audio files are ignored.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def load_folder(
         Name of the vocals file, without suffix.
     accompaniment : str or sequence of str, default="accompaniment"
         Name of the accompaniment file, or names of the files whose sum it is, such as
-        ``("drums", "bass", "other")``. Where a track has a mixture but not these files, its
+        ``("drums", "bass", "other")``. If a track has a mixture but not these files, its
         accompaniment is None, or mixture - vocals with `as_arrays`.
     mixture : str, default="mixture"
         Name of the mixture file.
     split : str, default=None
-        Load the tracks of this part only, for example ``"train"``. None loads all.
+        Name of the only part to load, for example ``"train"``. None loads all parts.
     as_arrays : bool, default=False
-        Read the files into float32 arrays instead of naming them.
+        Whether to read the files into float32 arrays. Otherwise the Bunch names the files.
     sample_rate : int, default=None
         Rate in Hz to which arrays are resampled; None keeps the files' common rate.
 
@@ -75,7 +75,7 @@ def load_folder(
         - track_names : list of str, the folder names
         - groups : ndarray of shape (n_tracks,), the artist: the part of the folder name before
           " - " or "_-_", or else the whole name
-        - split : ndarray of shape (n_tracks,), the part's folder name; None where there are none
+        - split : ndarray of shape (n_tracks,), the part's folder name; None if there are no parts
         - sample_rate : int in Hz of arrays, None for files
         - DESCR : str
 

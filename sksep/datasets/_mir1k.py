@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils import Bunch
 
 from sksep.audio._track import AudioSource
@@ -21,6 +20,7 @@ from sksep.datasets._bunch import (
     make_bunch,
     natural_key,
 )
+from sksep.utils._arrays import BoolArray
 
 _TRAINING_SINGERS = ("abjones", "amy")
 _LABEL_FOLDERS = ("labels", "vocal-nonvocalLabel")
@@ -61,9 +61,9 @@ def load_mir1k(
     subset : {"train", "test", "all"}, default="train"
         The published protocol trains on the singers abjones and amy and tests on the others.
     labels : bool, default=False
-        Also load the annotation of where the voice sings.
+        Whether to load the labels too. They say in which frames the voice sings.
     as_arrays : bool, default=False
-        Read the clips into float32 arrays instead of naming the files.
+        Whether to read the clips into float32 arrays. Otherwise the Bunch names their files.
     sample_rate : int, default=None
         Rate in Hz to which arrays are resampled; None keeps 16 kHz.
 
@@ -77,15 +77,15 @@ def load_mir1k(
         - split : ndarray of shape (n_tracks,), "train" or "test"
         - sample_rate : int in Hz of arrays, None for files
         - DESCR : str
-        - vocal_activity : list of bool ndarray of shape (n_frames,), where the voice sings; only
-          with `labels`
+        - vocal_activity : list of bool ndarray of shape (n_frames,), True where the voice sings;
+          only with `labels`
         - label_hop : float, seconds from one label to the next (each covers 40 ms); only with
           `labels`
 
     Raises
     ------
     FileNotFoundError
-        If the data set is not there; says where to get it.
+        If the data set is missing. The message says where to get it.
     ValueError
         If `subset` is unknown, or `sample_rate` is given without `as_arrays`.
 
@@ -140,7 +140,7 @@ def _make_track(file: Path, singer: str, split: str) -> StemTrack:
     )
 
 
-def _read_labels(folder: Path, name: str) -> npt.NDArray[np.bool_]:
+def _read_labels(folder: Path, name: str) -> BoolArray:
     file = folder / f"{name}.vocal"
     if not file.is_file():
         raise FileNotFoundError(

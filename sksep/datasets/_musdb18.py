@@ -23,7 +23,7 @@ from sksep.datasets._bunch import (
 from sksep.datasets._folder import read_stem_track
 
 _STEM_SUFFIX = ".stem.mp4"
-_STEMS = ("mixture", "drums", "bass", "other", "vocals")  # streams of a .stem.mp4, in this order
+_STREAMS = ("mixture", "drums", "bass", "other", "vocals")  # streams of a .stem.mp4, in this order
 _REMEDY = (
     "Get MUSDB18 or MUSDB18-HQ from https://sigsep.github.io/datasets/musdb.html and pass the path "
     "of the unpacked folder (which holds train/ and test/), or keep it as musdb18/ in the folder "
@@ -56,17 +56,17 @@ def load_musdb18(
     path : str or path-like, default=None
         Folder that holds ``train/`` and ``test/``, and in these one folder per track (with
         ``vocals`` and either ``accompaniment`` or ``drums``, ``bass`` and ``other``; a ``mixture``
-        is used where there is one; WAV, FLAC or OGG), as in MUSDB18-HQ, or one ``.stem.mp4`` file
+        is used if there is one; WAV, FLAC or OGG), as in MUSDB18-HQ, or one ``.stem.mp4`` file
         per track, as in MUSDB18. None looks for ``musdb18``, ``musdb18hq`` or ``musdb18-7s`` in the
         folder that the environment variable SKSEP_DATA_HOME names.
     subset : {"train", "test", "all"}, default="train"
         Part of the data set.
     decode_to : str or path-like, default=None
-        Folder into which ``.stem.mp4`` files are decoded, as WAV; a track that is there already is
-        not decoded again. The full data set takes about 38 GB. Needs ffmpeg and the extra
+        Folder into which ``.stem.mp4`` files are decoded, as WAV. A track that is there already is
+        not decoded again. The full data set takes about 38 GB. Decoding needs ffmpeg and the extra
         ``musdb`` (``pip install "sksep[musdb]"``).
     as_arrays : bool, default=False
-        Read the songs into float32 arrays instead of naming the files.
+        Whether to read the songs into float32 arrays. Otherwise the Bunch names their files.
     sample_rate : int, default=None
         Rate in Hz to which arrays are resampled; None keeps 44.1 kHz.
 
@@ -84,7 +84,7 @@ def load_musdb18(
     Raises
     ------
     FileNotFoundError
-        If the data set is not there; says where to get it.
+        If the data set is missing. The message says where to get it.
     ImportError
         If ``.stem.mp4`` files are to be decoded without the extra ``musdb`` or without ffmpeg.
     ValueError
@@ -114,10 +114,10 @@ def load_musdb18(
         track_folders = [track for track in subfolders(part) if audio_files(track)]
         there = {track.name for track in track_folders}
         for file in sorted(part.glob("*" + _STEM_SUFFIX)):
-            # As a folder, too, where an earlier call decoded into the data set itself.
+            # An earlier call may have decoded the file into the data set itself.
             if _track_name(file) not in there:
                 track_folders.append(_decode(file, split, decode_to))
-        # In one order, whatever has been decoded before.
+        # The order does not depend on which files were decoded before.
         track_folders.sort(key=natural_key)
         tracks += [_read(track, split) for track in track_folders if audio_files(track)]
     check_not_empty(tracks, folder, subset, _REMEDY)
@@ -135,7 +135,7 @@ def _track_name(file: Path) -> str:
 
 
 def _decode(file: Path, split: str, decode_to: str | os.PathLike[str] | None) -> Path:
-    """Folder of the WAV files of a .stem.mp4, decoded where that has not been done before."""
+    """Folder of the WAV files of a .stem.mp4, which is decoded unless this was done before."""
     if decode_to is None:
         raise ValueError(
             f"{str(file)!r} has to be decoded before it can be read: say into which folder with "
@@ -152,15 +152,15 @@ def _decode(file: Path, split: str, decode_to: str | os.PathLike[str] | None) ->
             f"{error}"
         ) from error
     streams, rate = stempeg.read_stems(os.fspath(file), dtype="float32")
-    stems = dict(zip(_STEMS, streams, strict=True))
+    stems = dict(zip(_STREAMS, streams, strict=True))
     stems["accompaniment"] = stems.pop("drums") + stems.pop("bass") + stems.pop("other")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Under its final name only when complete: an interrupted run leaves nothing half decoded.
+    # The folder gets its final name when it is complete: an interrupted run leaves no part of it.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".decoding-") as unfinished:
         finished = Path(unfinished, folder.name)
         finished.mkdir()
         for name, samples in stems.items():
-            # Floating point, since a sum of stems can exceed full scale.
+            # The samples are floating point, since a sum of stems can exceed full scale.
             soundfile.write(finished / f"{name}.wav", samples, int(rate), subtype="FLOAT")
         shutil.move(finished, folder)
     return folder

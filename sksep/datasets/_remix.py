@@ -1,4 +1,4 @@
-"""Randomized fusion: new mixtures of any vocals with any accompaniment."""
+"""New mixtures of any vocals with any accompaniment, at random."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def remix(
 ) -> Bunch:
     """Mix random vocals with random accompaniments at random levels.
 
-    No pair is repeated before all have been used. Two collections of the same length are taken for
-    the stems of the same songs, in the same order: vocals are not mixed with their own
+    No pair is repeated before all have been used. Two collections of the same length are
+    taken as the stems of the same songs in the same order: vocals are then not mixed with their own
     accompaniment, unless it is the only one.
 
     Parameters
@@ -50,28 +50,28 @@ def remix(
     n_tracks : int
         Number of mixtures to make.
     sample_rate : int
-        Hz of the result, and of arrays.
+        Sample rate of the result, and of given arrays, in Hz.
     gain_range : tuple of float, default=(-8.0, 8.0)
         Smallest and largest gain of the vocals in dB.
     duration : float, default=None
-        Seconds per mixture. None takes the length of the vocals. A longer recording is cut at a
-        random position; a shorter accompaniment is repeated, shorter vocals are placed at a random
-        position in silence.
+        Length of each mixture in seconds. None takes the length of the vocals. A longer recording
+        is cut at a random position; a shorter accompaniment is repeated; shorter vocals are placed
+        at a random position in silence.
     groups : sequence of shape (n_vocals,), default=None
-        Singer or artist of each of the vocals; None makes each its own group.
+        Singer or artist of each of the vocals; None makes a group of each.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for reproducible mixtures.
+        Seed of all random draws. An int makes the mixtures reproducible.
 
     Returns
     -------
     Bunch
         - mixtures, vocals, accompaniments : list of float32 ndarray with the channels of the
-          accompaniment. Every mixture is exactly the sum of the other two, and is scaled down, with
-          them, where it would exceed full scale.
+          accompaniment. Every mixture is exactly the sum of the other two. All three are scaled
+          down if one of them would exceed full scale.
         - track_names : list of str
-        - groups : ndarray of shape (n_tracks,), group of the vocals
+        - groups : ndarray of shape (n_tracks,), the group of the vocals
         - vocals_indices, accompaniment_indices : ndarray of shape (n_tracks,)
-        - gains : ndarray of shape (n_tracks,), dB of the vocals
+        - gains : ndarray of shape (n_tracks,), the gains of the vocals in dB
         - sample_rate : int
         - split : None
         - DESCR : str
@@ -79,7 +79,7 @@ def remix(
     Raises
     ------
     ValueError, TypeError
-        If a parameter is out of its range or a track is unusable; names the track.
+        If a parameter is out of its range, or a track cannot be used. The message names it.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def remix(
 def _draw_pairs(
     n_rows: int, n_columns: int, n_pairs: int, rng: np.random.RandomState
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Index pairs; all of them once before any occurs again, without i = j where both are equal."""
+    """Index pairs; all occur once before one is repeated, without i = j if n_rows = n_columns."""
     same_songs = n_rows == n_columns > 1
     # Number of columns to choose from in each row.
     width = n_columns - 1 if same_songs else n_columns

@@ -9,14 +9,13 @@ from scipy import ndimage
 
 from sksep.datasets._composition import Composition, Note, compose_melody
 from sksep.datasets._synthesis import (
-    DoubleArray,
     filter_frames,
     frame_length,
     n_frames,
     sawtooth,
     unit_rms,
 )
-from sksep.utils._arrays import FloatArray
+from sksep.utils._arrays import DoubleArray, FloatArray
 
 # First three formants in Hz of the vowels of an adult male voice (Peterson and Barney, 1952),
 # then a fourth and a fifth that hardly depend on the vowel.
@@ -44,7 +43,7 @@ _CONSONANTS = np.array(
         [500.0, 1800.0, 0.020, 1.0],  # p
     ]
 )
-_CONTROL_RATE = 500  # Hz of the curves that steer the voice
+_CONTROL_RATE = 500  # sample rate in Hz of the curves that control the voice
 
 
 @dataclass(frozen=True)
@@ -53,23 +52,23 @@ class Singer:
 
     Attributes
     ----------
-    centre : float
-        Middle of the range, MIDI number.
+    center : float
+        Middle of the range, as a MIDI number.
     tract : float
-        Factor on the formant frequencies; above 1 for a shorter vocal tract.
+        Factor on the formant frequencies. It is above 1 for a shorter vocal tract.
     vibrato_rate, vibrato_depth : float
-        Hz, semitones.
+        Rate in Hz, and depth in semitones.
     glide : float
-        Seconds that the pitch takes between two notes.
+        Time in seconds that the pitch takes between two notes.
     breathiness : float
         Amplitude of the breath noise relative to the voice.
     tilt : float
-        Hz above which the source falls by another 6 dB per octave.
+        Frequency in Hz above which the source falls by another 6 dB per octave.
     diction : float
         Level of the consonants.
     """
 
-    centre: float
+    center: float
     tract: float
     vibrato_rate: float
     vibrato_depth: float
@@ -83,7 +82,7 @@ def draw_singer(rng: np.random.Generator) -> Singer:
     """Draw a low or a high voice."""
     high = rng.random() < 0.5
     return Singer(
-        centre=rng.uniform(61.0, 68.0) if high else rng.uniform(49.0, 57.0),
+        center=rng.uniform(61.0, 68.0) if high else rng.uniform(49.0, 57.0),
         tract=rng.uniform(1.1, 1.25) if high else rng.uniform(0.92, 1.05),
         vibrato_rate=rng.uniform(4.8, 6.6),
         vibrato_depth=rng.uniform(0.15, 0.7),
@@ -101,9 +100,9 @@ def sing(
     sample_rate: int,
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Sing a new melody; shape (n_samples,), of unit RMS."""
+    """Voice that sings a new melody, of shape (n_samples,) and unit RMS."""
     duration = n_samples / sample_rate
-    notes = compose_melody(composition, singer.centre, duration, rng)
+    notes = compose_melody(composition, singer.center, duration, rng)
     syllables = _Syllables(notes, duration, rng)
 
     times = np.arange(n_samples) / sample_rate
@@ -133,22 +132,22 @@ def sing(
 
 
 class _Syllables:
-    """The curves at `_CONTROL_RATE` that say what the mouth does, and when.
+    """Curves at `_CONTROL_RATE` that describe how the mouth moves.
 
     Attributes
     ----------
     times : ndarray of shape (n_times,)
-        Seconds.
+        Times of the values in seconds.
     note : ndarray of shape (n_times,)
         Index of the note that sounds, or sounded last.
     since : ndarray of shape (n_times,)
-        Seconds since the start of that note; negative before the first one.
+        Time in seconds since the start of that note. It is negative before the first one.
     voicing, breath, consonant_level : ndarray of shape (n_times,)
-        Amplitudes.
+        Amplitudes of the voice, the breath and the consonants.
     consonant_kind : ndarray of shape (n_times,)
         Row of `_CONSONANTS`.
     formants : ndarray of shape (n_times, 5)
-        Hz, of a male voice.
+        Formant frequencies of a male voice in Hz.
     """
 
     def __init__(self, notes: list[Note], duration: float, rng: np.random.Generator) -> None:
@@ -238,7 +237,7 @@ def _formant_gain(formants: DoubleArray, tilt: float, sample_rate: int) -> Float
     hertz = angle * sample_rate / (2 * np.pi)
     radius = np.exp(-np.pi * _BANDWIDTHS / sample_rate)
     first = -2.0 * radius * np.cos(2 * np.pi * np.minimum(formants / sample_rate, 0.48))
-    # Formants that low sample rates cannot hold fade out, rather than pile up at the highest bin.
+    # Formants too high for the sample rate fade out, so they do not add up at the highest bin.
     weight = np.clip((0.46 - formants / sample_rate) / 0.06, 0.0, 1.0).astype(np.float32)
     second = np.broadcast_to(radius**2, first.shape)
     # |1 + first z + second z^2|^2 on the unit circle is a sum of three cosines.

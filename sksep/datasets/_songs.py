@@ -45,22 +45,22 @@ def make_songs(
     n_tracks : int, default=8
         Number of songs. Song i is the same whatever `n_tracks` is.
     duration : float, default=6.0
-        Seconds per song.
+        Length of each song in seconds.
     sample_rate : int, default=16000
-        Hz, at least 8000.
+        Sample rate in Hz, at least 8000.
     n_channels : int, default=1
-        Channels of each song.
+        Number of channels of each song.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for reproducible songs.
+        Seed of all random draws. An int makes the songs reproducible.
 
     Returns
     -------
     Bunch
         - mixtures, vocals, accompaniments : list of float32 ndarray of shape (n_samples,), or
-          (n_channels, n_samples) where `n_channels` > 1. Peaks are below 1.0 and every mixture is
+          (n_channels, n_samples) if `n_channels` > 1. Peaks are below 1.0 and every mixture is
           exactly the sum of the other two.
         - track_names : list of str
-        - groups : ndarray of shape (n_tracks,), the singer; two songs each
+        - groups : ndarray of shape (n_tracks,), the singer; each sings two songs
         - sample_rate : int
         - split : None
         - DESCR : str
@@ -100,7 +100,7 @@ def make_songs(
     mixtures, vocals, accompaniments, names, groups = [], [], [], [], []
     for index in range(n_tracks):
         singer_index = index // _SONGS_PER_SINGER
-        # Seeds by index, so that no song depends on the number of songs before or after it.
+        # Each song is seeded by its index, so it does not depend on the number of songs.
         singer = draw_singer(np.random.default_rng([seed, 0, singer_index]))
         rng = np.random.default_rng([seed, 1, index])
         voice, band = _make_song(singer, n_samples, int(sample_rate), int(n_channels), rng)

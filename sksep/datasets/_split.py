@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils import Bunch, check_random_state
 
-# Random orders tried; the one whose parts come closest to the sizes is taken.
+from sksep.utils._arrays import DoubleArray, IntArray
+
+# Number of random orders that are tried. The one whose parts fit the sizes best is taken.
 _N_TRIALS = 32
 
 
@@ -25,19 +26,19 @@ def train_val_test_split(
     Parameters
     ----------
     tracks : Bunch or sequence
-        What a loader returned, or any sequence of tracks.
+        Result of a loader, or any sequence of tracks.
     groups : array-like of shape (n_tracks,), default=None
         Artist or singer of each track; None takes ``tracks.groups``.
     sizes : tuple of float, default=(0.7, 0.15, 0.15)
         Shares of the tracks for training, validation and test; their sum is 1. They are met as
         nearly as whole groups allow, and no part is empty.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for a reproducible split.
+        Seed of all random draws. An int makes the split reproducible.
 
     Returns
     -------
     train, val, test : Bunch or ndarray of int
-        Three Bunches with the tracks' entries of the given Bunch; for another sequence, three
+        Three Bunches, if `tracks` is one, each with the entries of its tracks; otherwise three
         sorted arrays of indices.
 
     Raises
@@ -83,12 +84,10 @@ def train_val_test_split(
     return parts[0], parts[1], parts[2]
 
 
-def _assign(
-    counts: npt.NDArray[np.intp], shares: npt.NDArray[np.float64], rng: np.random.RandomState
-) -> npt.NDArray[np.intp]:
+def _assign(counts: IntArray, shares: DoubleArray, rng: np.random.RandomState) -> IntArray:
     """Part (0, 1, 2) of each group, given the number of tracks in each."""
     targets = shares * counts.sum()
-    best: npt.NDArray[np.intp] = np.zeros(len(counts), np.intp)
+    best: IntArray = np.zeros(len(counts), np.intp)
     smallest_error = np.inf
     for _ in range(_N_TRIALS):
         parts = np.zeros(len(counts), np.intp)
@@ -107,8 +106,8 @@ def _assign(
     return best
 
 
-def _take(bunch: Mapping[str, Any], indices: npt.NDArray[np.intp], n_tracks: int) -> Bunch:
-    """The Bunch of some of the tracks: entries with one value per track are reduced to these."""
+def _take(bunch: Mapping[str, Any], indices: IntArray, n_tracks: int) -> Bunch:
+    """Bunch of the tracks at `indices`. Entries with one value per track keep these only."""
     result = Bunch()
     for name, value in bunch.items():
         if isinstance(value, np.ndarray) and value.ndim and len(value) == n_tracks:

@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, signal
 
-from sksep.utils._arrays import FloatArray
-
-DoubleArray = npt.NDArray[np.float64]
+from sksep.utils._arrays import DoubleArray, FloatArray
 
 
 def sawtooth(frequency: DoubleArray, sample_rate: int) -> FloatArray:
@@ -22,9 +20,9 @@ def sawtooth(frequency: DoubleArray, sample_rate: int) -> FloatArray:
     Parameters
     ----------
     frequency : ndarray of shape (n_samples,)
-        Hz.
+        Frequency in Hz.
     sample_rate : int
-        Hz.
+        Sample rate in Hz.
 
     Returns
     -------
@@ -50,13 +48,13 @@ def decaying_tone(
     Parameters
     ----------
     frequency : float
-        Hz.
+        Frequency of the first harmonic in Hz.
     amplitudes : sequence of float
-        By harmonic; those above the Nyquist frequency are left out.
+        Amplitude of each harmonic. Those above the Nyquist frequency are left out.
     n_samples, sample_rate : int
-        Length and rate in Hz.
+        Length in samples, and sample rate in Hz.
     decay, brightness_decay : float
-        In 1/s; 0 sustains.
+        Decay rates in 1/s. A value of 0 sustains the tone.
 
     Returns
     -------
@@ -89,14 +87,14 @@ def frame_length(sample_rate: int) -> int:
 
 
 def n_frames(n_samples: int, sample_rate: int) -> int:
-    """Number of frames of `filter_frames`; their centres are a quarter frame apart."""
+    """Number of frames of `filter_frames`; their centers are a quarter frame apart."""
     return n_samples // (frame_length(sample_rate) // 4) + 2
 
 
 def filter_frames(
     sounds: Sequence[FloatArray], gains: Sequence[FloatArray], sample_rate: int
 ) -> FloatArray:
-    """Sum of sounds, each through a zero-phase filter that varies in time.
+    """Sum of sounds, each passed through a zero-phase filter that varies in time.
 
     Parameters
     ----------
@@ -104,7 +102,7 @@ def filter_frames(
     gains : sequence of ndarray of shape (n_frames, frame_length // 2 + 1)
         Amplitude gain of each sound by frame and frequency.
     sample_rate : int
-        Hz.
+        Sample rate in Hz.
 
     Returns
     -------
@@ -145,7 +143,7 @@ def unit_rms(sound: FloatArray) -> FloatArray:
 
 
 def place(target: FloatArray, sound: FloatArray, start: int, gain: float = 1.0) -> None:
-    """Add `sound` to `target` from sample `start`, in place, cutting what lies outside."""
+    """Add `sound` to `target` in place from sample `start`; what lies outside is dropped."""
     skipped = max(0, -start)
     length = min(sound.size, target.size - start)
     if length > skipped:
@@ -169,18 +167,18 @@ def reverberate(
     decay_time: float,
     level_in_db: float,
 ) -> FloatArray:
-    """Add a room: each channel convolved with its own exponentially decaying noise.
+    """Add a room: each channel is convolved with its own exponentially decaying noise.
 
     Parameters
     ----------
     sound : ndarray of shape (n_channels, n_samples)
     sample_rate : int
-        Hz.
+        Sample rate in Hz.
     rng : Generator
     decay_time : float
-        Seconds until the response has decayed by 60 dB.
+        Time in seconds until the response has decayed by 60 dB.
     level_in_db : float
-        Energy of the response relative to the direct sound.
+        Energy of the response relative to the direct sound, in dB.
 
     Returns
     -------

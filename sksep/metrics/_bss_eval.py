@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +19,14 @@ from sksep.metrics._projection import (
     with_one_blas_thread,
 )
 from sksep.metrics._validation import (
-    Array,
-    check_option,
-    check_positive_integer,
     check_sources,
-    decibels,
+    decibel_ratio,
     is_silent,
 )
+from sksep.utils._arrays import BoolArray, DoubleArray, IntArray
+from sksep.utils._validation import check_integer
 
-_MIR_EVAL_FILTER_LENGTH = 512
-# An energy counts as known once its rounding error is below this share of it (4e-5 dB).
+# An energy is known if its rounding error is below this share of it (4e-5 dB).
 _PRECISION = 1e-5
 
 
@@ -43,10 +41,10 @@ class BSSEvalScores(NamedTuple):
         Index of the estimate that each reference was scored with.
     """
 
-    sdr: Array
-    sir: Array
-    sar: Array
-    permutation: npt.NDArray[np.intp]
+    sdr: DoubleArray
+    sir: DoubleArray
+    sar: DoubleArray
+    permutation: IntArray
 
 
 def bss_eval(
@@ -55,50 +53,46 @@ def bss_eval(
     *,
     filter_length: int = 512,
     compute_permutation: bool = False,
-    backend: str = "sksep",
 ) -> BSSEvalScores:
     """BSSEval version 3 (sources): SDR, SIR and SAR of mono sources over a whole track.
 
     The measures are those of [1]_. Each estimate is split into a part that a filter of
     `filter_length` taps makes of its own reference (the target), a part that such filters make of
-    the other references (interference), and the rest (artifacts). So the scores forgive any short
-    filter, and with it gain and delay.
+    the other references (interference), and the rest (artifacts). Therefore the scores do not
+    penalize short filters, gains and delays.
 
     Parameters
     ----------
     references : array-like of shape (n_sources, n_samples)
-        The true sources. Any scale: the scores do not depend on it.
+        The true sources, in any scale: the scores do not depend on it.
     estimates : array-like of shape (n_sources, n_samples)
         The estimated sources.
     filter_length : int, default=512
-        Taps of the allowed distortion; 512 is the convention at every sample rate.
+        Taps of the filters. 512 is the convention at every sample rate.
     compute_permutation : bool, default=False
         Whether to assign estimates to references by the highest mean SIR. Otherwise
         ``estimates[i]`` belongs to ``references[i]``.
-    backend : {"sksep", "mir_eval"}, default="sksep"
-        What computes the scores: this package, or `mir_eval`, many times as slow.
 
     Returns
     -------
     BSSEvalScores
-        ``(sdr, sir, sar, permutation)``, each of shape (n_sources,); ratios in dB. With one
-        source there is no interference and SIR is infinite. A silent reference or estimate has
-        NaN in all three.
+        ``(sdr, sir, sar, permutation)``, each of shape (n_sources,), the ratios in dB. With one
+        source there is no interference, and SIR is infinite. All three ratios of a silent reference
+        or estimate are NaN.
 
     Raises
     ------
     ValueError
         If the shapes are not two-dimensional or differ, a waveform is empty or holds NaN or
-        infinity, an option is unknown, or ``backend="mir_eval"`` is asked for another filter
-        length than 512.
+        infinity, or `filter_length` is below 1.
     TypeError
-        If the dtype is not real or `filter_length` no integer.
+        If the dtype is not real or `filter_length` is no integer.
 
     Warns
     -----
     UserWarning
-        Naming the references and estimates that are silent. A silent reference is left out of
-        the interference of the other sources.
+        If references or estimates are silent. They are named. A silent reference is left out of the
+        interference of the other sources.
 
     See Also
     --------
@@ -107,11 +101,11 @@ def bss_eval(
 
     Notes
     -----
-    The backends agree within 1e-3 dB where the samples determine the scores. They do not beyond
-    about 130 dB (an estimate that equals its reference), nor wherever delayed references are
-    linearly dependent to working precision, as in a strictly band-limited recording: there
-    `mir_eval` varies by tenths of a dB when zeros are appended to all waveforms, while this
-    implementation has been found nearer to a projection by orthogonalization.
+    The scores agree with those of `mir_eval` within 1e-3 dB if the samples determine them. They do
+    not beyond about 130 dB (an estimate that equals its reference), nor if delayed references are
+    linearly dependent to working precision, as in a strictly band-limited recording. The scores of
+    `mir_eval` then vary by tenths of a dB when zeros are appended to all waveforms, while those of
+    this function are nearer to a projection by orthogonalization.
 
     References
     ----------
@@ -129,13 +123,7 @@ def bss_eval(
     (array([20., 20.]), array([0, 1]))
     """
     true, estimated = check_sources(references, estimates)
-    filter_length = check_positive_integer(filter_length, "filter_length")
-    check_option(backend, "backend", ("sksep", "mir_eval"))
-    if backend == "mir_eval" and filter_length != _MIR_EVAL_FILTER_LENGTH:
-        raise ValueError(
-            f"mir_eval allows filters of {_MIR_EVAL_FILTER_LENGTH} taps only, got "
-            f"filter_length={filter_length}; use backend='sksep'."
-        )
+    filter_length = check_integer("filter_length", filter_length, 1)
 
     n_sources = len(true)
     silent_references, silent_estimates = is_silent(true), is_silent(estimated)
@@ -156,23 +144,24 @@ def bss_eval(
         rows, columns = np.flatnonzero(~silent_references), np.flatnonzero(pairs.any(axis=0))
         audible_pairs = pairs[np.ix_(rows, columns)]
         # Lists of rows, which are views: arrays of them would be copies.
-        heard = [true[row] for row in rows], [estimated[column] for column in columns]
-        if backend == "sksep":
-            values = _scores_of_pairs(*heard, audible_pairs, filter_length)
-        else:
-            values = _mir_eval_scores_of_pairs(*heard, audible_pairs)
-        scores[np.ix_(np.arange(3), rows, columns)] = values
+        audible_true = [true[row] for row in rows]
+        audible_estimated = [estimated[column] for column in columns]
+        scores[np.ix_(np.arange(3), rows, columns)] = _scores_of_pairs(
+            audible_true, audible_estimated, audible_pairs, filter_length
+        )
     permutation = np.arange(n_sources)
     if compute_permutation:
-        # Rows and columns of silent waveforms are constant: they decide nothing.
+        # Rows and columns of silent waveforms are constant, so that they decide nothing.
         sir = np.nan_to_num(scores[1], nan=0.0, posinf=1e3, neginf=-1e3)
         _, permutation = scipy.optimize.linear_sum_assignment(sir, maximize=True)
     sdr, sir, sar = scores[:, np.arange(n_sources), permutation]
     return BSSEvalScores(sdr, sir, sar, permutation)
 
 
-def own_source_sdr(reference: Array, estimates: Array, filter_length: int) -> Array:
-    """Version 3 SDR of estimates of one audible source, which needs no other sources.
+def own_source_sdr(
+    reference: DoubleArray, estimates: DoubleArray, filter_length: int
+) -> DoubleArray:
+    """Version 3 SDR of estimates of one audible source. It does not depend on other sources.
 
     Parameters
     ----------
@@ -183,25 +172,27 @@ def own_source_sdr(reference: Array, estimates: Array, filter_length: int) -> Ar
     Returns
     -------
     ndarray of shape (n_estimates,)
-        dB; NaN for a silent estimate.
+        SDR in dB; NaN for a silent estimate.
     """
     sdr = np.full(len(estimates), np.nan)
     audible = np.flatnonzero(~is_silent(estimates))
     if len(audible):
         every_pair = np.ones((1, len(audible)), dtype=bool)
-        heard = [estimates[index] for index in audible]
-        sdr[audible] = _scores_of_pairs([reference], heard, every_pair, filter_length)[0, 0]
+        audible_estimates = [estimates[index] for index in audible]
+        sdr[audible] = _scores_of_pairs([reference], audible_estimates, every_pair, filter_length)[
+            0, 0
+        ]
     return sdr
 
 
 @with_one_blas_thread
 def _scores_of_pairs(
-    references: Sequence[Array],
-    estimates: Sequence[Array],
-    pairs: npt.NDArray[np.bool_],
+    references: Sequence[DoubleArray],
+    estimates: Sequence[DoubleArray],
+    pairs: BoolArray,
     filter_length: int,
-) -> Array:
-    """SDR, SIR and SAR, shape (3, n_references, n_estimates), NaN where `pairs` is False.
+) -> DoubleArray:
+    """SDR, SIR and SAR, shape (3, n_references, n_estimates); NaN if `pairs` is False.
 
     All waveforms are audible. With A the delayed references and e an estimate, the filters c
     solve ``A'A c = A'e``, and all energies are quadratic forms of A'A, A'e and e'e.
@@ -225,7 +216,7 @@ def _scores_of_pairs(
         for j in np.flatnonzero(pairs[i]):
             own_filters = np.zeros_like(filters[j])
             own_filters[own] = own_solver.solve(products[j, own])
-            if n_references == 1:  # nothing interferes; rounding must not say otherwise
+            if n_references == 1:  # there is no interference, not even by rounding errors
                 own_filters = filters[j]
             energies = _correlated_energies(
                 gram, products[j], estimated[j] @ estimated[j], own_filters, filters[j]
@@ -234,9 +225,9 @@ def _scores_of_pairs(
                 filtered = filtered or _FilteredEnergies(true, filter_length)
                 energies = filtered(estimated[j], own_filters, filters[j])
             scores[:, i, j] = (
-                decibels(energies.target, energies.distortion),
-                decibels(energies.target, energies.interference),
-                decibels(energies.total, energies.artifacts),
+                decibel_ratio(energies.target, energies.distortion),
+                decibel_ratio(energies.target, energies.interference),
+                decibel_ratio(energies.total, energies.artifacts),
             )
     return scores
 
@@ -244,17 +235,21 @@ def _scores_of_pairs(
 class _Energies(NamedTuple):
     """Energies of the parts of an estimate."""
 
-    target: float  # what filters make of the own reference
-    total: float  # what filters make of all references
+    target: float  # own reference, filtered
+    total: float  # all references, filtered
     distortion: float  # estimate - target
     interference: float  # total - target
     artifacts: float  # estimate - total
 
 
 def _correlated_energies(
-    gram: Array, product: Array, energy: float, own_filters: Array, all_filters: Array
+    gram: DoubleArray,
+    product: DoubleArray,
+    energy: float,
+    own_filters: DoubleArray,
+    all_filters: DoubleArray,
 ) -> _Energies | None:
-    """Energies from correlations alone; None where differences cancel too much to be known."""
+    """Energies from correlations alone; None if rounding errors are too large."""
     difference = all_filters - own_filters
     own_image, difference_image = (gram @ np.stack([own_filters, difference], axis=1)).T
     target = own_filters @ own_image
@@ -283,13 +278,15 @@ def _correlated_energies(
 
 
 class _FilteredEnergies:
-    """The same energies from filtered waveforms: slower, for where correlations cancel."""
+    """The same energies from filtered waveforms, which is slower and always precise."""
 
-    def __init__(self, references: Array, filter_length: int) -> None:
+    def __init__(self, references: DoubleArray, filter_length: int) -> None:
         self._spectra = Spectra(references.shape[-1], filter_length)
         self._references = self._spectra.of(references)
 
-    def __call__(self, estimate: Array, own_filters: Array, all_filters: Array) -> _Energies:
+    def __call__(
+        self, estimate: DoubleArray, own_filters: DoubleArray, all_filters: DoubleArray
+    ) -> _Energies:
         estimated = self._spectra.of(estimate)
         own, every = (
             (self._references * self._spectra.of(filters.reshape(len(self._references), -1))).sum(
@@ -299,30 +296,3 @@ class _FilteredEnergies:
         )
         parts = (own, every, estimated - own, every - own, estimated - every)
         return _Energies(*(float(self._spectra.energy(part)) for part in parts))
-
-
-def _mir_eval_scores_of_pairs(
-    references: Sequence[Array], estimates: Sequence[Array], pairs: npt.NDArray[np.bool_]
-) -> Array:
-    """The same by mir_eval, which scores equally many estimates and references in order."""
-    import mir_eval.separation  # slow to import, and not needed otherwise
-
-    n_references = len(references)
-    scores = np.full((3, *pairs.shape), np.nan)
-    remaining = pairs.copy()
-    while remaining.any():
-        # One unscored estimate per reference; where none is left a placeholder stands in.
-        chosen: list[Any] = [np.flatnonzero(row)[:1] for row in remaining]
-        stand_in = [
-            estimates[found[0]] if len(found) else references[i] for i, found in enumerate(chosen)
-        ]
-        with warnings.catch_warnings(), np.errstate(divide="ignore"):
-            warnings.simplefilter("ignore", FutureWarning)  # deprecated in mir_eval 0.8
-            values = mir_eval.separation.bss_eval_sources(
-                np.stack(references), np.stack(stand_in), compute_permutation=False
-            )
-        for i in range(n_references):
-            for j in chosen[i]:
-                scores[:, i, j] = [values[0][i], values[1][i], values[2][i]]
-                remaining[i, j] = False
-    return scores

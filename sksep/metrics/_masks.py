@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sksep.metrics._validation import Array, check_option, decibels
+from sksep.metrics._validation import decibel_ratio
+from sksep.utils._arrays import DoubleArray
+from sksep.utils._validation import check_choice, check_number
 
 _POOLINGS = ("bins", "chunks")
 
@@ -23,9 +25,9 @@ def iou(
 ) -> float:
     """Intersection over union of binary masks.
 
-    A bin belongs to the vocals where the mask exceeds `threshold`, and to the accompaniment
-    elsewhere. The IoU of a class is the number of bins that both masks give to it, divided by the
-    number of bins that at least one of them does.
+    A bin belongs to the vocals if the mask exceeds `threshold`, otherwise to the accompaniment. The
+    IoU of a class is the number of bins that both masks assign to it, divided by the number of bins
+    that at least one of them assigns to it.
 
     Parameters
     ----------
@@ -37,14 +39,14 @@ def iou(
         Whether to count over the bins of all chunks at once, or to take the mean of the IoU of
         each chunk.
     threshold : float, default=0.5
-        In [0, 1). Masks of True and False, or 0 and 1, need no other.
+        Threshold in [0, 1). The default fits masks of True and False, or of 0 and 1.
 
     Returns
     -------
     float
-        Between 0 and 1; times 100 it is a percentage. A class that occurs in neither mask has no
-        IoU: with "both" the other class alone counts, and with "vocals" chunks without vocals in
-        either mask are left out of the mean over chunks; NaN if nothing is left.
+        IoU in [0, 1]. A class that occurs in neither mask has no IoU: with "both", the other class
+        alone counts; with "vocals", chunks without vocals in either mask are left out of the mean
+        over chunks. NaN if nothing is left.
 
     Raises
     ------
@@ -68,17 +70,16 @@ def iou(
     >>> print(f"{iou(true, estimated):.4f}")  # accompaniment: 2 / 3
     0.5833
     """
-    check_option(average, "average", ("both", "vocals"))
-    check_option(pooling, "pooling", _POOLINGS)
-    if not 0 <= threshold < 1:
-        raise ValueError(f"threshold must be in [0, 1), got {threshold}.")
+    check_choice("average", average, ("both", "vocals"))
+    check_choice("pooling", pooling, _POOLINGS)
+    check_number("threshold", threshold, 0.0, 1.0, include_high=False)
     counts = []
     for true, estimated in _mask_pairs(true_masks, estimated_masks):
         true_vocals, estimated_vocals = true > threshold, estimated > threshold
         both = (true_vocals & estimated_vocals).sum(axis=(1, 2))
         either = (true_vocals | estimated_vocals).sum(axis=(1, 2))
         n_bins = true[0].size
-        # The intersection of the accompaniments is what neither gives to the vocals.
+        # The accompaniments intersect in the bins that neither mask assigns to the vocals.
         counts.append(np.stack([both, either, n_bins - either, n_bins - both], axis=1))
     table = np.concatenate(counts).astype(np.float64)
     if pooling == "bins":
@@ -124,8 +125,8 @@ def psnr(
     Returns
     -------
     float
-        dB; infinite if all masks agree exactly. With "chunks", chunks that agree exactly (silent
-        ones may) would make every mean infinite, so they are left out unless all agree.
+        PSNR in dB; infinite if all masks agree exactly. With "chunks", chunks that agree exactly
+        (as silent ones may) are left out of the mean unless all chunks agree.
 
     Raises
     ------
@@ -141,25 +142,24 @@ def psnr(
     >>> print(f"{psnr([[0.5, 0.5]], [[0.4, 0.6]]):.2f}")
     20.00
     """
-    check_option(pooling, "pooling", _POOLINGS)
-    if not (np.isfinite(data_range) and data_range > 0):
-        raise ValueError(f"data_range must be positive and finite, got {data_range}.")
-    errors: list[Array] = []
+    check_choice("pooling", pooling, _POOLINGS)
+    check_number("data_range", data_range, 0.0, include_low=False)
+    errors: list[DoubleArray] = []
     sizes = []
     for true, estimated in _mask_pairs(true_masks, estimated_masks):
-        error: Array = np.mean(np.square(true - estimated), axis=(1, 2), dtype=np.float64)
+        error: DoubleArray = np.mean(np.square(true - estimated), axis=(1, 2), dtype=np.float64)
         errors.append(error)
         sizes.append(np.full(len(error), true[0].size))
     chunk_errors = np.concatenate(errors)
     if pooling == "bins":
-        return decibels(data_range**2, np.average(chunk_errors, weights=np.concatenate(sizes)))
+        return decibel_ratio(data_range**2, np.average(chunk_errors, weights=np.concatenate(sizes)))
     chunk_errors = chunk_errors[chunk_errors > 0]
     if not len(chunk_errors):
         return float("inf")
     return float(np.mean(10 * np.log10(data_range**2 / chunk_errors)))
 
 
-def _mask_pairs(true_masks: Any, estimated_masks: Any) -> list[tuple[Array, Array]]:
+def _mask_pairs(true_masks: Any, estimated_masks: Any) -> list[tuple[DoubleArray, DoubleArray]]:
     """Pairs of equally shaped float arrays (n_chunks, n_frames, n_bins), one per track."""
     true_list = _mask_list(true_masks, "true_masks")
     estimated_list = _mask_list(estimated_masks, "estimated_masks")
@@ -180,7 +180,7 @@ def _mask_pairs(true_masks: Any, estimated_masks: Any) -> list[tuple[Array, Arra
     return pairs
 
 
-def _mask_list(masks: Any, name: str) -> list[tuple[str, Array]]:
+def _mask_list(masks: Any, name: str) -> list[tuple[str, DoubleArray]]:
     """Named float arrays: one for an array of masks, one per track for a collection of them."""
     is_collection = isinstance(masks, (list, tuple)) and any(
         isinstance(mask, np.ndarray) and mask.ndim > 1 for mask in masks
@@ -195,7 +195,7 @@ def _mask_list(masks: Any, name: str) -> list[tuple[str, Array]]:
     ]
 
 
-def _check_mask(mask: npt.NDArray[Any], name: str) -> Array:
+def _check_mask(mask: npt.NDArray[Any], name: str) -> DoubleArray:
     if mask.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {mask.dtype}; masks are real numbers or booleans.")
     if mask.ndim < 2:
@@ -207,5 +207,5 @@ def _check_mask(mask: npt.NDArray[Any], name: str) -> Array:
     if not np.isfinite(mask).all():
         raise ValueError(f"{name} contains NaN or infinity.")
     # Booleans and integers become float64; float32 masks keep their type and memory.
-    converted: Array = mask if mask.dtype.kind == "f" else mask.astype(np.float64)
+    converted: DoubleArray = mask if mask.dtype.kind == "f" else mask.astype(np.float64)
     return converted

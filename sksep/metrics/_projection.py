@@ -13,10 +13,10 @@ import scipy.fft
 import scipy.linalg
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from sksep.metrics._validation import Array
+from sksep.utils._arrays import DoubleArray
 
-# Only lags shorter than the filter are needed, so that sums of short FFTs, which stay in the
-# cache, replace one long FFT per waveform and lag product.
+# Only lags below the length of the filter are needed. Therefore sums of short FFTs, which fit into
+# the cache of the processor, replace one long FFT per waveform.
 _SHORT_FFT_LENGTH = 4096
 _BLOCKS_AT_ONCE = 16
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -30,8 +30,8 @@ SpectrumArray = npt.NDArray[np.complex128]
 def with_one_blas_thread(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function so that its linear algebra uses one thread.
 
-    On matrices of a thousand rows further threads gain next to nothing, and where other work
-    keeps the processors busy, waiting for each other makes them many times as slow.
+    For matrices of a thousand rows, further threads hardly help. If other work keeps the processors
+    busy, the threads wait for each other and are many times as slow.
     """
 
     @wraps(function)
@@ -47,7 +47,7 @@ def _threadpools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def correlate(references: Array, others: Array, n_lags: int) -> Array:
+def correlate(references: DoubleArray, others: DoubleArray, n_lags: int) -> DoubleArray:
     """Correlations ``sum_t references[i, t] * others[j, t + lag]``.
 
     Parameters
@@ -74,11 +74,11 @@ def correlate(references: Array, others: Array, n_lags: int) -> Array:
         left = scipy.fft.rfft(_blocks(references, first, count, step, step), n_fft)
         right = scipy.fft.rfft(_blocks(others, first, count, step, n_fft), n_fft)
         cross_spectra += np.einsum("ibk,jbk->ijk", left.conj(), right)
-    correlations: Array = scipy.fft.irfft(cross_spectra, n_fft)[..., :n_lags]
+    correlations: DoubleArray = scipy.fft.irfft(cross_spectra, n_fft)[..., :n_lags]
     return correlations
 
 
-def _blocks(waveforms: Array, first: int, count: int, step: int, length: int) -> Array:
+def _blocks(waveforms: DoubleArray, first: int, count: int, step: int, length: int) -> DoubleArray:
     """Blocks of `length` samples every `step`, zero-padded: (n_waveforms, count, length)."""
     piece = waveforms[:, first * step : (first + count - 1) * step + length]
     missing = (count - 1) * step + length - piece.shape[1]
@@ -87,7 +87,7 @@ def _blocks(waveforms: Array, first: int, count: int, step: int, length: int) ->
     return np.lib.stride_tricks.sliding_window_view(piece, length, axis=1)[:, ::step]
 
 
-def gram_matrix(correlations: Array) -> Array:
+def gram_matrix(correlations: DoubleArray) -> DoubleArray:
     """Inner products of all delayed references, block Toeplitz.
 
     Parameters
@@ -110,22 +110,22 @@ def gram_matrix(correlations: Array) -> Array:
 class GramSolver:
     """Solves for filters given a Gram matrix, which may be singular to working precision.
 
-    Band-limited recordings and references that are filtered copies of each other make it so.
-    Then the diagonal is increased by as little as makes a Cholesky factorization possible,
-    relative to each reference, so that quiet ones count.
+    Band-limited recordings, and references that are filtered copies of each other, make it
+    singular. The diagonal is then increased just enough for a Cholesky factorization, relative to
+    each reference, so that quiet references count as well.
 
     Parameters
     ----------
     gram : ndarray of shape (size, size)
     """
 
-    def __init__(self, gram: Array) -> None:
-        # A silent channel has no direction; any diagonal gives it filters of zero.
+    def __init__(self, gram: DoubleArray) -> None:
+        # A silent channel gets filters of zero with any diagonal.
         diagonal = np.where(gram.diagonal() > 0, gram.diagonal(), 1.0)
-        # The transpose equals the matrix and lies in memory as LAPACK reads it.
+        # The transpose equals the matrix and has the memory layout of LAPACK.
         raised = gram.T
         increase = 0.0
-        while True:  # ends at the latest when the diagonal dominates
+        while True:  # ends at the latest when the diagonal dominates the matrix
             try:
                 self._factor, _ = scipy.linalg.cho_factor(raised, lower=True, check_finite=False)
                 break
@@ -135,21 +135,23 @@ class GramSolver:
                 np.fill_diagonal(raised, (1 + increase) * diagonal)
 
     def leading(self, size: int) -> GramSolver:
-        """Solver of the first `size` rows and columns, whose factor is known already."""
+        """Solver for the first `size` rows and columns, whose factor is already known."""
         solver = copy(self)
         solver._factor = self._factor[:size, :size]
         return solver
 
-    def solve(self, right: Array) -> Array:
-        """Filters that give the inner products `right`, of the same shape (size, n)."""
-        filters: Array = scipy.linalg.cho_solve((self._factor, True), right, check_finite=False)
+    def solve(self, right: DoubleArray) -> DoubleArray:
+        """Filters with the inner products `right`, of the same shape (size, n)."""
+        filters: DoubleArray = scipy.linalg.cho_solve(
+            (self._factor, True), right, check_finite=False
+        )
         return filters
 
 
-def rounding_error(filters: Array, reference_energy: float) -> float:
+def rounding_error(filters: DoubleArray, reference_energy: float) -> float:
     """Estimated error of the energy of filtered references as computed from correlations.
 
-    Correlations are exact to a few units of rounding relative to the energies of both waveforms.
+    Correlations have errors of a few units of rounding relative to the energies of both waveforms.
     """
     magnitude = np.abs(filters).sum() * np.sqrt(filters @ filters)
     return float(16 * _EPSILON * magnitude * reference_energy)
@@ -158,22 +160,22 @@ def rounding_error(filters: Array, reference_energy: float) -> float:
 class Spectra:
     """Zero-padded spectra in which filtering is a product and energies are exact.
 
-    Unlike differences of correlations, the energy of a residual spectrum keeps its relative
-    precision however small the residual is.
+    Unlike a difference of correlations, the energy of a residual spectrum keeps its relative
+    precision even if the residual is very small.
     """
 
     def __init__(self, n_samples: int, filter_length: int) -> None:
         self.n_fft = scipy.fft.next_fast_len(n_samples + filter_length - 1, real=True)
 
-    def of(self, waveforms: Array) -> SpectrumArray:
+    def of(self, waveforms: DoubleArray) -> SpectrumArray:
         """Spectra along the last axis."""
         spectra: SpectrumArray = scipy.fft.rfft(waveforms, self.n_fft)
         return spectra
 
-    def energy(self, spectra: SpectrumArray) -> Array:
+    def energy(self, spectra: SpectrumArray) -> DoubleArray:
         """Energy of the waveforms over the last axis (Parseval)."""
         power = spectra.real**2 + spectra.imag**2
-        # All bins but the first and, for an even length, the last stand for two.
+        # All bins stand for two, except for the first and, if the length is even, the last.
         single = power[..., 0] + (power[..., -1] if self.n_fft % 2 == 0 else 0.0)
-        energy: Array = (2 * power.sum(axis=-1) - single) / self.n_fft
+        energy: DoubleArray = (2 * power.sum(axis=-1) - single) / self.n_fft
         return energy

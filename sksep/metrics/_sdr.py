@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from sksep.metrics._bss_eval import own_source_sdr
 from sksep.metrics._validation import (
-    Array,
-    check_option,
     check_same_channels,
     check_same_samples,
     check_waveform,
-    decibels,
+    decibel_ratio,
 )
+from sksep.utils._arrays import DoubleArray
+from sksep.utils._validation import check_choice
 
 PROTOCOLS = ("bss_eval_v3", "snr")
 _FILTER_LENGTH = 512
@@ -33,18 +33,18 @@ def sdr(
     estimate : array-like of shape (n_samples,) or (n_channels, n_samples)
         The estimated source, at the same sample rate.
     protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
-        What counts as distortion; figures of different protocols must not be compared.
+        Definition of distortion. Figures of different protocols must not be compared.
 
-        - "bss_eval_v3": what no filter of 512 taps makes of the reference, on the mean over
-          channels (the mono downmix). Equals the SDR of `bss_eval` [1]_, whatever the other
+        - "bss_eval_v3": the part that no filter of 512 taps makes of the reference, in the mean
+          over channels (the mono downmix). The SDR equals that of `bss_eval` [1]_ with any other
           sources.
-        - "snr": the plain difference to the reference, its energy summed over channels. Forgives
-          neither gain nor delay.
+        - "snr": the difference to the reference, with its energy summed over channels. It penalizes
+          gain and delay, too.
 
     Returns
     -------
     float
-        dB; NaN for a silent reference and, with "bss_eval_v3", for a silent estimate.
+        SDR in dB; NaN for a silent reference and, with "bss_eval_v3", for a silent estimate.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def sdr(
     6.02
     """
     true, estimated = _check_pair(reference, estimate)
-    check_option(protocol, "protocol", PROTOCOLS)
+    check_choice("protocol", protocol, PROTOCOLS)
     if protocol == "snr":
         check_same_channels(true, estimated, "reference", "estimate")
     value = float(sdr_of_estimates(true, [estimated], protocol)[0])
@@ -84,8 +84,8 @@ def sdr(
 def si_sdr(reference: npt.ArrayLike, estimate: npt.ArrayLike) -> float:
     """Scale-invariant signal to distortion ratio of one track, in dB.
 
-    The reference is scaled by the one gain, common to all channels, that brings it nearest to the
-    estimate; what then differs is distortion [1]_. No mean is subtracted.
+    The reference is scaled by the gain, the same for all channels, that brings it nearest to the
+    estimate. The difference is the distortion [1]_. No mean is subtracted.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def si_sdr(reference: npt.ArrayLike, estimate: npt.ArrayLike) -> float:
     Returns
     -------
     float
-        dB; NaN if the reference or the estimate is silent.
+        SI-SDR in dB; NaN if the reference or the estimate is silent.
 
     Raises
     ------
@@ -148,14 +148,14 @@ def nsdr(
     estimate : array-like of shape (n_samples,) or (n_channels, n_samples)
         The estimated source.
     mixture : array-like of shape (n_samples,) or (n_channels, n_samples)
-        What the estimate was separated from.
+        Mixture that the estimate was separated from.
     protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
         As in `sdr`.
 
     Returns
     -------
     float
-        ``sdr(reference, estimate) - sdr(reference, mixture)``, NaN where one of them is.
+        ``sdr(reference, estimate) - sdr(reference, mixture)``; NaN if one of them is NaN.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def nsdr(
     true, estimated = _check_pair(reference, estimate)
     mixed = check_waveform(mixture, "mixture")
     check_same_samples(mixed, true, "mixture", "reference")
-    check_option(protocol, "protocol", PROTOCOLS)
+    check_choice("protocol", protocol, PROTOCOLS)
     if protocol == "snr":
         check_same_channels(true, estimated, "reference", "estimate")
         check_same_channels(true, mixed, "reference", "mixture")
@@ -194,7 +194,9 @@ def nsdr(
     return value
 
 
-def sdr_of_estimates(reference: Array, estimates: list[Array], protocol: str) -> Array:
+def sdr_of_estimates(
+    reference: DoubleArray, estimates: list[DoubleArray], protocol: str
+) -> DoubleArray:
     """SDR of each estimate of one reference, all validated and channels first."""
     if not reference.any():
         return np.full(len(estimates), np.nan)
@@ -209,14 +211,16 @@ def sdr_of_estimates(reference: Array, estimates: list[Array], protocol: str) ->
     return own_source_sdr(downmix, downmixes, _FILTER_LENGTH)
 
 
-def normalized_sdr(reference: Array, estimate: Array, mixture: Array, protocol: str) -> float:
+def normalized_sdr(
+    reference: DoubleArray, estimate: DoubleArray, mixture: DoubleArray, protocol: str
+) -> float:
     """NSDR of validated waveforms, channels first."""
     estimated, mixed = sdr_of_estimates(reference, [estimate, mixture], protocol)
     with np.errstate(invalid="ignore"):  # the mixture can be the reference: inf - inf
         return float(estimated - mixed)
 
 
-def scale_invariant_sdr(reference: Array, estimate: Array) -> float:
+def scale_invariant_sdr(reference: DoubleArray, estimate: DoubleArray) -> float:
     """SI-SDR of validated waveforms, channels first."""
     if not reference.any() or not estimate.any():
         return float("nan")
@@ -227,18 +231,20 @@ def scale_invariant_sdr(reference: Array, estimate: Array) -> float:
     return _ratio(gain * reference, estimate - gain * reference)
 
 
-def _ratio(target: Array, distortion: Array) -> float:
-    return decibels((target**2).sum(), (distortion**2).sum())
+def _ratio(target: DoubleArray, distortion: DoubleArray) -> float:
+    return decibel_ratio((target**2).sum(), (distortion**2).sum())
 
 
-def _check_pair(reference: npt.ArrayLike, estimate: npt.ArrayLike) -> tuple[Array, Array]:
+def _check_pair(
+    reference: npt.ArrayLike, estimate: npt.ArrayLike
+) -> tuple[DoubleArray, DoubleArray]:
     true = check_waveform(reference, "reference")
     estimated = check_waveform(estimate, "estimate")
     check_same_samples(estimated, true, "estimate", "reference")
     return true, estimated
 
 
-def _warn_if_undefined(value: float, ratio: str, reference: Array) -> None:
+def _warn_if_undefined(value: float, ratio: str, reference: DoubleArray) -> None:
     if np.isnan(value):
         name = "estimate" if reference.mean(axis=0).any() else "reference"
         warnings.warn(

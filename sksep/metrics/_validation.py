@@ -1,24 +1,22 @@
-"""Validating waveforms handed to a metric."""
+"""Validation of the waveforms that a metric is given."""
 
 from __future__ import annotations
 
 import warnings
-from numbers import Integral
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from sksep.utils._arrays import BoolArray, DoubleArray
 
 
 def check_sources(
     references: Any, estimates: Any, *, with_channels: bool = False
-) -> tuple[Array, Array]:
-    """Two equally shaped stacks of waveforms as float64; they may be those given, uncopied.
+) -> tuple[DoubleArray, DoubleArray]:
+    """Two stacks of waveforms of equal shapes as float64, which may share memory with the input.
 
-    The shape is (n_sources, n_samples), or (n_sources, n_channels, n_samples) where
-    `with_channels` allows it (a missing channel axis is then inserted).
+    The shape is (n_sources, n_samples), or (n_sources, n_channels, n_samples) if `with_channels` is
+    true. A missing axis of channels is then inserted.
     """
     checked = []
     for name, sources in (("references", references), ("estimates", estimates)):
@@ -50,10 +48,10 @@ def check_sources(
     return checked[0], checked[1]
 
 
-def check_waveform(waveform: Any, name: str) -> Array:
+def check_waveform(waveform: Any, name: str) -> DoubleArray:
     """One track, (n_samples,) or (n_channels, n_samples), as float64 (n_channels, n_samples).
 
-    It may share the memory of the one given.
+    It may share memory with the input.
     """
     array = _to_float64(waveform, name)
     if array.ndim not in (1, 2):
@@ -72,8 +70,10 @@ def check_waveform(waveform: Any, name: str) -> Array:
     return array.reshape(-1, array.shape[-1])
 
 
-def check_same_samples(waveform: Array, other: Array, name: str, other_name: str) -> None:
-    """Raise when two waveforms differ in their number of samples."""
+def check_same_samples(
+    waveform: DoubleArray, other: DoubleArray, name: str, other_name: str
+) -> None:
+    """Raise an error if two waveforms differ in their number of samples."""
     if waveform.shape[-1] != other.shape[-1]:
         raise ValueError(
             f"{name} has {waveform.shape[-1]} samples but {other_name} has {other.shape[-1]}; "
@@ -81,8 +81,10 @@ def check_same_samples(waveform: Array, other: Array, name: str, other_name: str
         )
 
 
-def check_same_channels(waveform: Array, other: Array, name: str, other_name: str) -> None:
-    """Raise when two waveforms differ in their number of channels."""
+def check_same_channels(
+    waveform: DoubleArray, other: DoubleArray, name: str, other_name: str
+) -> None:
+    """Raise an error if two waveforms differ in their number of channels."""
     if waveform.shape[0] != other.shape[0]:
         raise ValueError(
             f"{name} has {waveform.shape[0]} channels but {other_name} has {other.shape[0]}; "
@@ -90,33 +92,18 @@ def check_same_channels(waveform: Array, other: Array, name: str, other_name: st
         )
 
 
-def check_positive_integer(value: Any, name: str) -> int:
-    """`value` as an int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}.")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}.")
-    return int(value)
-
-
-def check_option(value: Any, name: str, options: tuple[str, ...]) -> None:
-    """Raise when `value` is not one of `options`."""
-    if value not in options:
-        raise ValueError(f"{name} must be one of {options}, got {value!r}.")
-
-
-def is_silent(waveforms: Array) -> npt.NDArray[np.bool_]:
-    """Whether each entry of the first axis holds zeros only."""
+def is_silent(waveforms: DoubleArray) -> BoolArray:
+    """Whether each entry of the first axis has zeros only."""
     return ~np.asarray(waveforms.reshape(len(waveforms), -1).any(axis=1))
 
 
-def decibels(numerator: float, denominator: float) -> float:
-    """10 log10(numerator / denominator); infinite where one is zero, NaN where both are."""
+def decibel_ratio(numerator: float, denominator: float) -> float:
+    """10 log10(numerator / denominator); infinite if one of them is zero, NaN if both are."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(10 * np.log10(np.float64(numerator) / np.float64(denominator)))
 
 
-def _to_float64(waveform: Any, name: str) -> Array:
+def _to_float64(waveform: Any, name: str) -> DoubleArray:
     try:
         array = np.asarray(waveform)
     except ValueError as error:
@@ -128,8 +115,8 @@ def _to_float64(waveform: Any, name: str) -> Array:
     return array.astype(np.float64, copy=False)
 
 
-def _check_finite(array: Array, name: str) -> None:
-    # The sum of finite float64 samples can only overflow beyond any waveform, and costs no flags.
+def _check_finite(array: DoubleArray, name: str) -> None:
+    # The sum is finite for all waveforms of finite samples. It needs no array of flags.
     if not np.isfinite(array.sum()):
         raise ValueError(
             f"{name} contains NaN or infinity; replace them (for example with numpy.nan_to_num) "

@@ -1,1 +1,1 @@
-"""Networks, losses and spectral maths in torch; nothing here knows scikit-learn."""
+"""Networks, losses and spectral mathematics in torch. Nothing here depends on scikit-learn."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def chunk_step(n_frames: int, overlap: float) -> int:
-    """Frames between the starts of neighbouring chunks, at least one."""
+    """Number of frames between the starts of neighboring chunks, at least one."""
     return max(1, round(n_frames * (1.0 - overlap)))
 
 
@@ -19,7 +19,7 @@ def count_chunks(n_total: int, n_frames: int, step: int) -> int:
 def chunk(spectrogram: Tensor, n_frames: int, step: int, fill: float = 0.0) -> Tensor:
     """Cut (n_total, n_bands) into (n_chunks, n_frames, n_bands).
 
-    The last chunk is filled up with `fill`. The result is a view wherever nothing was filled.
+    The last chunk is filled up with `fill`. The result is a view if nothing was filled.
     """
     n_total = spectrogram.shape[0]
     covered = (count_chunks(n_total, n_frames, step) - 1) * step + n_frames
@@ -36,7 +36,7 @@ def cross_fade(n_frames: int, step: int) -> Tensor:
 
 
 def overlap_sum(chunks: Tensor, step: int) -> tuple[Tensor, Tensor]:
-    """Weighted sum of neighbouring chunks where they overlap, and the sum of the weights.
+    """Weighted sum of neighboring chunks where they overlap, and the sum of the weights.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def overlap_sum(chunks: Tensor, step: int) -> tuple[Tensor, Tensor]:
 
 
 class CrossFader:
-    """Joins chunks that come batch by batch, each `step` frames after the one before."""
+    """Joins chunks that come in batches. Each chunk starts `step` frames after the one before."""
 
     def __init__(self, step: int) -> None:
         self._step = step
@@ -70,11 +70,11 @@ class CrossFader:
 
     @property
     def n_waiting(self) -> int:
-        """Rows that wait for the next chunk."""
+        """Number of rows that wait for the next chunk."""
         return 0 if self._total is None else len(self._total)
 
     def push(self, chunks: Tensor) -> Tensor:
-        """The rows that no further chunk overlaps, (n_chunks * step, n_bands)."""
+        """Add chunks; return the rows that no further one overlaps, (n_chunks * step, n_bands)."""
         total, weights = overlap_sum(chunks, self._step)
         if self._total is not None and self._weights is not None:
             total[: len(self._total)] += self._total
@@ -92,7 +92,7 @@ class CrossFader:
 def unchunk(chunks: Tensor, n_total: int, step: int) -> Tensor:
     """Join (n_chunks, n_frames, n_bands) into (n_total, n_bands), cross-fading overlaps.
 
-    The weights are normalised, so that ``unchunk(chunk(x, ...), len(x), step)`` is ``x``.
+    The weights are normalized, so that ``unchunk(chunk(x, ...), len(x), step)`` is ``x``.
     """
     total, weights = overlap_sum(chunks, step)
     return (total / weights)[:n_total]

@@ -32,7 +32,7 @@ class EmbeddingsAndMasks(NamedTuple):
     embeddings : Tensor of shape (batch, n_frames, n_bands, embedding_dim)
         Unit vectors.
     logits : Tensor of shape (batch, n_sources, n_frames, n_bands)
-        Their softmax over the sources are the masks, vocals first.
+        Logits whose softmax over the sources gives the masks, vocals first.
     """
 
     embeddings: Tensor
@@ -42,16 +42,16 @@ class EmbeddingsAndMasks(NamedTuple):
 class ClusteringNetwork(nn.Module):
     """A recurrent body and an embedding per bin: a linear layer, tanh, and unit length.
 
-    Trained by `sksep.nn.clustering_losses.deep_clustering` or one of its kin, the network puts
+    Trained by `sksep.nn.clustering_losses.deep_clustering` or a similar loss, the network puts
     bins of one source near to each other and those of different sources far apart [1]_, so that
     clustering them (by k-means, for instance) gives binary masks.
 
     Parameters
     ----------
     body : RecurrentBody
-        From spectrograms to a vector per frame.
+        Network that turns spectrograms into a vector per frame.
     n_bands : int
-        Bands of a spectrogram, as many as `body` was built for.
+        Number of bands of a spectrogram, the same as that of `body`.
     embedding_dim : int, default=20
         Length of an embedding.
 
@@ -87,7 +87,7 @@ class ClusteringNetwork(nn.Module):
         Parameters
         ----------
         spectrograms : Tensor of shape (batch, 1, n_frames, n_bands)
-            Log power, normalised per band.
+            Log power, normalized per band.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class ClusteringNetwork(nn.Module):
         return Embeddings(self.embed(self.body(spectrograms)))
 
     def embed(self, hidden: Tensor) -> Tensor:
-        """Embed the bins, given what the body made of their spectrograms.
+        """Embed the bins, given the output of the body for their spectrograms.
 
         Parameters
         ----------
@@ -116,15 +116,15 @@ class ClusteringNetwork(nn.Module):
 class HybridNetwork(ClusteringNetwork):
     """A clustering network with a second head: a mask per source.
 
-    Both heads, each a linear layer, share the body. The embeddings help to train it; the masks are
-    what separates, without any clustering [1]_.
+    Both heads are linear layers and share the body. The embeddings help to train it; the masks
+    alone separate, without any clustering [1]_.
 
     Parameters
     ----------
     body : RecurrentBody
-        From spectrograms to a vector per frame.
+        Network that turns spectrograms into a vector per frame.
     n_bands : int
-        Bands of a spectrogram, as many as `body` was built for.
+        Number of bands of a spectrogram, the same as that of `body`.
     embedding_dim : int, default=20
         Length of an embedding.
     n_sources : int, default=2
@@ -165,7 +165,7 @@ class HybridNetwork(ClusteringNetwork):
         Parameters
         ----------
         spectrograms : Tensor of shape (batch, 1, n_frames, n_bands)
-            Log power, normalised per band.
+            Log power, normalized per band.
 
         Returns
         -------
@@ -177,7 +177,7 @@ class HybridNetwork(ClusteringNetwork):
         return EmbeddingsAndMasks(self.embed(hidden), self.mask_logits(hidden))
 
     def mask_logits(self, hidden: Tensor) -> Tensor:
-        """Estimate masks, given what the body made of the spectrograms.
+        """Estimate masks, given the output of the body for the spectrograms.
 
         Parameters
         ----------
@@ -187,6 +187,6 @@ class HybridNetwork(ClusteringNetwork):
         Returns
         -------
         Tensor of shape (batch, n_sources, n_frames, n_bands)
-            Logits: their softmax over the sources are the masks.
+            Logits. Their softmax over the sources gives the masks.
         """
         return self.mask(hidden).unflatten(-1, (self.n_sources, -1)).transpose(1, 2)

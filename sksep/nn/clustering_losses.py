@@ -1,4 +1,4 @@
-"""Losses of embeddings and of masks without a fixed order; means over the batch."""
+"""Losses of embeddings and of masks without a fixed order, as means over the batch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = [
     "whitened_kmeans",
 ]
 
-# Added to the diagonal of correlation matrices of trace one: a batch may hold one source only.
+# This is added to the diagonal of correlation matrices of trace one: a source may be missing.
 _RIDGE = 1e-4
 
 
 def deep_clustering(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Distance of the affinities of embeddings and labels, mean square over all pairs of bins.
 
-    The affinity of two bins is the inner product of their embeddings, or of their labels: 1 where
+    The affinity of two bins is the inner product of their embeddings, or of their labels: 1 if
     both belong to one source, else 0. The loss of an excerpt [1]_ is the sum of
     w(i) w(j) (v(i)·v(j) - y(i)·y(j))² over all pairs of bins i and j, with weights w scaled to a
     sum of one.
@@ -37,9 +37,9 @@ def deep_clustering(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tens
     embeddings : Tensor of shape (batch, n_bins, embedding_dim)
         Unit vectors V.
     labels : Tensor of shape (batch, n_bins, n_sources)
-        One-hot Y. A source may be missing.
+        Labels Y, one-hot. A source may be missing.
     weights : Tensor of shape (batch, n_bins)
-        Not negative; a pair of bins counts by the product of its weights.
+        Weight of each bin, not negative. A pair of bins counts by the product of its weights.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def deep_clustering(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tens
 
     Examples
     --------
-    Two bins per source: embeddings that tell the sources apart, and embeddings all alike.
+    Two bins per source, with embeddings that tell the sources apart, and with equal embeddings.
 
     >>> import torch
     >>> from sksep.nn.clustering_losses import deep_clustering
@@ -76,19 +76,19 @@ def deep_clustering(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tens
 def whitened_kmeans(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Distance of the projections on embeddings and labels, D - tr((VᵀV)⁻¹ VᵀY (YᵀY)⁻¹ YᵀV).
 
-    D is the length of an embedding. Whatever turns and stretches the space of the embeddings leaves
-    the loss as it is [1]_. The rows of V and Y are multiplied by the roots of the weights, which
-    are scaled to a sum of one. To both inverted matrices a ten-thousandth of the identity matrix,
-    divided by its size, is added, since a source may be missing.
+    D is the length of an embedding. Rotating and stretching the space of the embeddings does not
+    change the loss [1]_. The rows of V and Y are multiplied by the roots of the weights, which
+    are scaled to a sum of one. A ten-thousandth of the identity matrix, divided by its size, is
+    added to both inverted matrices, since a source may be missing.
 
     Parameters
     ----------
     embeddings : Tensor of shape (batch, n_bins, embedding_dim)
-        V.
+        Embeddings V.
     labels : Tensor of shape (batch, n_bins, n_sources)
-        One-hot Y. A source may be missing.
+        Labels Y, one-hot. A source may be missing.
     weights : Tensor of shape (batch, n_bins)
-        Not negative; the weight of each bin.
+        Weight of each bin, not negative.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def whitened_kmeans(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tens
 
     Examples
     --------
-    Two bins per source: the loss is least where the embeddings tell the sources apart, whatever
+    Two bins per source: the loss is smallest if the embeddings tell the sources apart, whatever
     their length.
 
     >>> import torch
@@ -120,7 +120,7 @@ def whitened_kmeans(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tens
     >>> print(f"{whitened_kmeans(labels[:, :1].expand(1, 4, 2), labels, weights):.2f}")
     1.00
     """
-    # Small matrices, in double precision, which not every device has.
+    # The matrices are small. The CPU takes them, since not every device has double precision.
     within, across, of_labels = (
         part.cpu().double() for part in _correlations(embeddings, labels, weights)
     )
@@ -144,15 +144,15 @@ def mask_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
     Parameters
     ----------
     logits : Tensor of shape (batch, n_sources, n_frames, n_bands)
-        Before the softmax over the sources.
+        Logits of the masks, before the softmax over the sources.
     shares : Tensor of shape (batch, n_sources, n_frames, n_bands)
         Proportion masks, in [0, 1]; they sum to one over the sources.
 
     Returns
     -------
     Tensor
-        Scalar, not negative, in nats per bin. The least that is possible is the mean entropy of
-        the shares: zero where each bin belongs to one source.
+        Scalar, not negative, in nats per bin. The smallest possible value is the mean entropy of
+        the shares, which is zero if each bin belongs to one source.
 
     See Also
     --------
@@ -170,15 +170,15 @@ def mask_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
 
 
 def permutation_invariant_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
-    """The least cross-entropy over all orders of the sources, chosen for each excerpt.
+    """The smallest cross-entropy over all orders of the sources, chosen for each excerpt.
 
-    For sources of one kind, such as two singers, of which none is the first [1]_: each excerpt has
-    the `mask_cross_entropy` of that order of its masks in which it is least.
+    This loss is for sources of one kind without an order, such as two singers [1]_. The masks of
+    each excerpt are taken in the order in which `mask_cross_entropy` is smallest.
 
     Parameters
     ----------
     logits : Tensor of shape (batch, n_sources, n_frames, n_bands)
-        Before the softmax over the sources.
+        Logits of the masks, before the softmax over the sources.
     shares : Tensor of shape (batch, n_sources, n_frames, n_bands)
         Proportion masks, in [0, 1]; they sum to one over the sources.
 
@@ -186,7 +186,7 @@ def permutation_invariant_cross_entropy(logits: Tensor, shares: Tensor) -> Tenso
     -------
     Tensor
         Scalar, not negative, in nats per bin; never above `mask_cross_entropy`. All orders are
-        tried: the time grows as the factorial of the number of sources.
+        tried, so the time grows as the factorial of the number of sources.
 
     References
     ----------
@@ -219,7 +219,7 @@ def permutation_invariant_cross_entropy(logits: Tensor, shares: Tensor) -> Tenso
 def _correlations(
     embeddings: Tensor, labels: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """VᵀV, VᵀY and YᵀY, weighted, over the sum of the weights."""
+    """Weighted VᵀV, VᵀY and YᵀY, divided by the sum of the weights."""
     total = weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
     scale = (weights / total).sqrt().unsqueeze(-1)
     embeddings, labels = embeddings * scale, labels * scale

@@ -80,10 +80,10 @@ def _accumulate(rotations: Tensor, origins: Tensor) -> Tensor:
 
 
 def _phase_vocoder(spectra: Tensor, rate: float, n_stretched: int) -> Tensor:
-    """`n_stretched` frames, `rate` frames of `spectra` (..., n_frames, n_bins) apart."""
+    """Take `n_stretched` frames of `spectra` (..., n_frames, n_bins), `rate` frames apart."""
     n_frames = spectra.shape[-2]
     spectra = functional.pad(spectra, (0, 0, 0, 1))  # the last frame has a successor: silence
-    # Positions in float64 and on the CPU: exact enough for any length, on any device.
+    # Positions are in float64 and on the CPU: exact enough for any length, for any device.
     positions = torch.arange(n_stretched, dtype=torch.float64) * rate
     positions = positions.clamp(max=n_frames - 1e-6)
     whole = positions.floor()
@@ -97,9 +97,9 @@ def _phase_vocoder(spectra: Tensor, rate: float, n_stretched: int) -> Tensor:
 
     phases = (spectra.angle() * (_TURN / (2 * math.pi))).round().long()
     here, there = phases[..., before, :], phases[..., before + 1, :]
-    # A frame goes on where the frame before it has advanced to: the difference to its own phase
-    # is the rotation that it needs on top of the rotation of the frame before it. All bins
-    # around a peak turn as the peak does, which keeps their phases in step with each other.
+    # A frame begins at the phase that the frame before it has reached. The difference to its own
+    # phase is the rotation that it needs in addition to that of the frame before it. All bins
+    # around a peak rotate as the peak does, which keeps their phases aligned.
     rotations = functional.pad(there[..., :-1, :] - here[..., 1:, :], (0, 0, 1, 0))
     rotations = _accumulate(rotations.gather(-1, peaks), peaks)
     angles = (here + rotations).remainder(_TURN).to(magnitudes.dtype) * (2 * math.pi / _TURN)
@@ -111,8 +111,8 @@ def _stretch(
 ) -> Tensor:
     if n_stretched == 0 or waveforms.numel() == 0:
         return waveforms.new_zeros((*waveforms.shape[:-1], n_stretched))
-    # On either side of the vocoder the last frame is centred at or after the last sample: where
-    # samples lie at the edge of the only window that covers them, istft would amplify errors.
+    # On both sides of the vocoder the last frame is centered at or after the last sample: if
+    # samples lay at the edge of the only window that covers them, istft would amplify errors.
     spectra = stft(functional.pad(waveforms, (0, hop_length)), n_fft, hop_length)
     n_hops = math.ceil(n_stretched / hop_length)
     spectra = _phase_vocoder(spectra, rate, 1 + n_hops)
@@ -184,7 +184,7 @@ def _kernel(distances: Tensor, cutoff: float, half_width: float) -> Tensor:
 
 
 def _blocks_per_period(ratio: float) -> float:
-    """After how many blocks the distances between old and new samples repeat."""
+    """Number of blocks after which the distances between old and new samples repeat."""
     fraction = Fraction(ratio).limit_denominator(_LARGEST_DENOMINATOR)
     if not math.isclose(fraction, ratio, rel_tol=1e-15):
         return math.inf
@@ -192,14 +192,14 @@ def _blocks_per_period(ratio: float) -> float:
 
 
 def _interpolate(waveforms: Tensor, ratio: float, n_resampled: int) -> Tensor:
-    """Samples 0 to `n_resampled` - 1 of waveforms (n_waveforms, n_samples) at `ratio` the rate."""
+    """First `n_resampled` samples of (n_waveforms, n_samples) at `ratio` times the sample rate."""
     lower = min(1.0, ratio)
     half_width = math.ceil(_ZERO_CROSSINGS / lower)
     n_frame = math.ceil(_BLOCK / ratio) + 2 * half_width + 1
     taps = torch.arange(-half_width, n_frame - half_width, device=waveforms.device)
     taps = taps.to(waveforms.dtype)[:, None]
     n_blocks = -(-n_resampled // _BLOCK)
-    # Slabs of equal size. Each has blocks of different weights, and further periods of the same.
+    # All slabs have one size: some blocks of different weights, repeated over several periods.
     n_slab = -(-n_blocks // -(-n_blocks // (_SLAB // _BLOCK)))
     period = _blocks_per_period(ratio)
     n_different = int(period) if 2 * period <= n_slab else n_slab
@@ -213,13 +213,13 @@ def _interpolate(waveforms: Tensor, ratio: float, n_resampled: int) -> Tensor:
     slabs = []
     for first in range(0, n_blocks, n_slab):
         blocks = torch.arange(first, first + n_different, dtype=torch.float64)
-        # Positions in float64 and on the CPU, then the small distances in the waveforms' dtype.
+        # Positions are in float64 on the CPU, the small distances then in the waveforms' dtype.
         positions = (blocks[:, None] * _BLOCK + torch.arange(_BLOCK)) / ratio
         starts = positions[:, :1].floor()
         offsets = (positions - starts).to(waveforms)[:, None, :]
         weights = _kernel(offsets - taps, _ROLL_OFF * lower, half_width)
-        heard = frames[(starts.long() + further).to(frames.device)]
-        samples = (heard.flatten(1, 2) @ weights).unflatten(1, heard.shape[1:3])
+        inputs = frames[(starts.long() + further).to(frames.device)]
+        samples = (inputs.flatten(1, 2) @ weights).unflatten(1, inputs.shape[1:3])
         slabs.append(samples.permute(2, 1, 0, 3).flatten(1))
     return torch.cat(slabs, dim=1)[:, :n_resampled]
 
@@ -238,10 +238,10 @@ def _resample(waveforms: Tensor, ratio: float, n_resampled: int) -> Tensor:
 def resample(waveforms: Tensor, ratio: float) -> Tensor:
     """Resample waveforms by any ratio, by windowed-sinc interpolation.
 
-    Sample ``m`` of the result is the value at position ``m / ratio`` of the waveforms, beyond
-    whose ends there is silence. The filter [1]_ has linear phase and no delay. It passes
+    Sample ``m`` of the result is the value at position ``m / ratio`` of the waveforms. Beyond
+    their ends is silence. The filter [1]_ has linear phase and no delay. It passes
     frequencies up to 0.85 of the lower of the two Nyquist frequencies with an error below
-    -70 dB, and lets through aliases of 1.04 of it and more below -65 dB. Gradients do not flow
+    -70 dB, and keeps aliases of 1.04 of it and more below -65 dB. Gradients do not flow
     through it.
 
     Parameters
@@ -249,7 +249,7 @@ def resample(waveforms: Tensor, ratio: float) -> Tensor:
     waveforms : Tensor of shape (..., n_samples)
         Waveforms, float32 or float64, at least one sample long.
     ratio : float
-        New over old sample rate, above 0; need not be rational. At 1.0 the result is a copy.
+        New sample rate over the old one, above 0, rational or not. At 1.0 the result is a copy.
 
     Returns
     -------
@@ -297,7 +297,7 @@ def pitch_shift(
     waveforms : Tensor of shape (..., n_samples)
         Waveforms, float32 or float64, at least one sample long.
     semitones : float
-        Interval in equal-tempered semitones, fractions allowed: 12.0 is an octave up, -12.0 an
+        Interval in equal-tempered semitones, also in fractions: 12.0 is an octave up, -12.0 an
         octave down, as in ``librosa.effects.pitch_shift``. At 0.0 the result is a copy.
     n_fft, hop_length : int, default=1024 and 256
         Window and hop in samples, as for `time_stretch`.
@@ -344,7 +344,7 @@ def add_noise(
     """Add white Gaussian noise to each waveform at a given signal-to-noise ratio.
 
     The ratio is exact: it holds for the noise drawn, not for its expectation. Silent waveforms
-    come back as they are. The noise is drawn on the generator's device, so that a CPU generator
+    stay as they are. The noise is drawn on the generator's device, so that a CPU generator
     gives the same noise on every device.
 
     Parameters
@@ -353,9 +353,9 @@ def add_noise(
         Waveforms, float32 or float64. With further axes, such as channels, the level is that of
         the whole item.
     snr_db : Tensor of shape (batch,)
-        Power of the waveform over that of its noise, in dB; infinity adds none.
+        Ratio of the power of the waveform to that of its noise, in dB; infinity adds no noise.
     generator : torch.Generator, default=None
-        Source of randomness; None is torch's global one on the device of the waveforms.
+        Source of the random numbers; None is torch's global one on the device of the waveforms.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A batch of training excerpts, whose spectra and masks are computed where it lies."""
+"""A batch of training excerpts, whose spectra and masks are computed on its device."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Excerpts"]
 
 @dataclass(frozen=True, eq=False)
 class Excerpts:
-    """Vocals and accompaniment of a batch; everything else follows from them, once asked for.
+    """Vocals and accompaniment of a batch. All other values are computed from them on demand.
 
-    Losses receive this as their target, so that each takes what it needs. What was computed once is
-    kept. Spectra are uncentred: excerpts of ``front_end.excerpt_length`` samples give
+    Losses receive this as their target and take the values that they need. Each value is computed
+    once and kept. Spectra are not centered: excerpts of ``front_end.excerpt_length`` samples give
     ``front_end.n_frames`` frames.
 
     Parameters
@@ -35,10 +35,10 @@ class Excerpts:
     Raises
     ------
     TypeError
-        Once spectra are asked for, if the waveforms are neither float32 nor float64.
+        If the waveforms are neither float32 nor float64, once spectra are needed.
     ValueError
-        Once spectra are asked for, if the waveforms are shorter than a window; once masks or
-        weights are, if `ratio` or `weighting` is unknown.
+        If the waveforms are shorter than a window, once spectra are needed; if `ratio` or
+        `weighting` is unknown, once masks or weights are needed.
 
     Examples
     --------
@@ -106,16 +106,16 @@ class Excerpts:
 
     @cached_property
     def binary_mask(self) -> Tensor:
-        """1 where the vocals are louder, else 0, (batch, n_frames, n_bands)."""
+        """Mask of 1 where the vocals are louder, else 0, (batch, n_frames, n_bands)."""
         return masks.binary_mask(self.vocal_power, self.accompaniment_power)
 
     @cached_property
     def weights(self) -> Tensor:
-        """Weight of each bin, mean 1 per excerpt, (batch, n_frames, n_bands)."""
+        """Weight of each bin, with mean 1 per excerpt, (batch, n_frames, n_bands)."""
         return masks.bin_weights(self.mixture_power, self.weighting)
 
     def invert(self, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Masked mixture with the mixture's phase, and the true vocals where it is complete.
+        """Masked mixture with the mixture's phase, and the true vocals of the same samples.
 
         Half a window at either end is left out, since there the excerpt lacks frames. Gradients
         flow through the estimate.
@@ -123,7 +123,7 @@ class Excerpts:
         Parameters
         ----------
         mask : Tensor of shape (batch, n_frames, n_bands)
-            In [0, 1].
+            Mask of the vocals, in [0, 1].
 
         Returns
         -------

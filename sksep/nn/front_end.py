@@ -1,4 +1,4 @@
-"""The spectral front end: from mono waveforms to the log-power chunks that networks see."""
+"""The spectral front end: from mono waveforms to the log-power chunks that networks receive."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from sksep.nn import chunks, masks, spectral
+from sksep.utils._arrays import DoubleArray
 
 __all__ = ["FrontEnd"]
 
@@ -21,9 +21,9 @@ FLOOR_DECIBELS = -100.0
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Settings of the front end; an immutable value that travels with the data.
+    """Immutable settings of the front end, which accompany the data.
 
-    `sksep.MelChunker` checks its parameters and makes one of them; here nothing is checked.
+    `sksep.MelChunker` checks its parameters and makes a FrontEnd of them; here nothing is checked.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ class FrontEnd:
     n_mels : int or None, default=128
         Number of mel bands, or None for linear bins.
     n_frames : int, default=128
-        Frames in a chunk.
+        Number of frames in a chunk.
     overlap : float, default=0.5
         Share of a chunk that the next one repeats, in [0, 1).
     f_min, f_max : float, default=0.0 and None
-        Range of the mel bands in Hz. None stands for half of the sample rate, which the attribute
-        then holds.
+        Range of the mel bands in Hz. None stands for half of the sample rate; the attribute
+        then holds that value.
 
     Examples
     --------
@@ -67,21 +67,21 @@ class FrontEnd:
 
     @property
     def n_bands(self) -> int:
-        """Mel bands, or linear bins where there are none."""
+        """Number of mel bands, or of linear bins if there are no mel bands."""
         return self.n_fft // 2 + 1 if self.n_mels is None else self.n_mels
 
     @property
     def chunk_step(self) -> int:
-        """Frames between the starts of neighbouring chunks."""
+        """Number of frames between the starts of neighboring chunks."""
         return chunks.chunk_step(self.n_frames, self.overlap)
 
     @property
     def excerpt_length(self) -> int:
-        """Samples whose uncentred STFT has exactly `n_frames` frames."""
+        """Number of samples whose uncentered STFT has exactly `n_frames` frames."""
         return (self.n_frames - 1) * self.hop_length + self.n_fft
 
     def count_frames(self, n_samples: int) -> int:
-        """Frames of the spectrogram of a whole waveform.
+        """Number of frames of the spectrogram of a whole waveform.
 
         Parameters
         ----------
@@ -91,11 +91,11 @@ class FrontEnd:
         Returns
         -------
         int
-            Those of a centred STFT.
+            Number of frames of a centered STFT.
         """
         return spectral.count_frames(n_samples, self.n_fft, self.hop_length)
 
-    def band_edges(self) -> npt.NDArray[np.float64]:
+    def band_edges(self) -> DoubleArray:
         """Frequencies between which the bands lie.
 
         Returns
@@ -109,13 +109,13 @@ class FrontEnd:
         if self.n_mels is None:
             bins = (np.arange(n_bands + 1) - 0.5).clip(0, n_bands - 1)
             return bins * self.sample_rate / self.n_fft
-        # The centres of the bands and the middles between them, on the mel scale; the outer slopes
+        # The centers of the bands and the middles between them, on the mel scale; the outer slopes
         # of the first and the last band reach up to the limits.
         steps = mel_frequencies(2 * n_bands + 3, fmin=self.f_min, fmax=self.f_max)
         return np.concatenate([[self.f_min], steps[3:-2:2], [self.f_max]])
 
     def same_spectra(self, other: FrontEnd) -> bool:
-        """Whether chunks are alike; how far they overlap does not matter to a network.
+        """Whether chunks have the same spectra. Their overlap does not matter to a network.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class FrontEnd:
         Returns
         -------
         bool
-            True where everything but `overlap` is equal.
+            True if everything but `overlap` is equal.
         """
         return replace(self, overlap=0.0) == replace(other, overlap=0.0)
 
@@ -144,7 +144,7 @@ class FrontEnd:
         )
 
     def spectra(self, excerpts: Tensor) -> Tensor:
-        """Complex spectra of excerpts, uncentred.
+        """Uncentered complex spectra of excerpts.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class FrontEnd:
         Returns
         -------
         Tensor of shape (..., n_frames, n_fft // 2 + 1)
-            Gradients flow through them.
+            Complex spectra. Gradients flow through them.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class FrontEnd:
         Returns
         -------
         Tensor of shape (..., n_bands)
-            Weighted sums of the bins in each mel band; the bins themselves where there are none.
+            Weighted sums of the bins in each mel band, or the bins themselves without mel bands.
         """
         filter_bank = self.filter_bank()
         if filter_bank is None:
@@ -184,7 +184,7 @@ class FrontEnd:
         return power @ matrix_on(filter_bank, power.dtype, power.device).T
 
     def log_power(self, waveform: Tensor) -> Tensor:
-        """Log-power spectrogram of whole waveforms, centred, without gradients.
+        """Centered log-power spectrogram of whole waveforms, without gradients.
 
         Parameters
         ----------
@@ -194,7 +194,7 @@ class FrontEnd:
         Returns
         -------
         Tensor of shape (..., n_total_frames, n_bands)
-            dB, relative to a power of one and at least -100.
+            Level in dB, relative to a power of one and at least -100.
 
         Raises
         ------
@@ -212,8 +212,8 @@ class FrontEnd:
         Parameters
         ----------
         sample_rate, n_fft : int
-            Sample rate in Hz and window in samples of the target spectrogram, which may be another
-            one than that of the front end.
+            Sample rate in Hz and window in samples of the target spectrogram, which may differ from
+            those of the front end.
 
         Returns
         -------
@@ -233,7 +233,7 @@ class FrontEnd:
 
 @lru_cache(maxsize=64)
 def matrix_on(matrix: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A shared matrix on a device; copied there for every batch, it would be waited for."""
+    """A shared matrix on a device, copied once. A copy for every batch would cost time."""
     # A tensor made within inference mode could not be used in training later.
     with torch.inference_mode(False):
         return matrix.to(device, dtype)

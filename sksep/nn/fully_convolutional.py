@@ -10,7 +10,7 @@ from sksep.nn.unet import convolutions, crop, pad_to_multiple
 
 __all__ = ["FullyConvolutionalNetwork"]
 
-# The finest scores stand at 1 / 2**3 of the resolution: the "8s" of FCN-8s.
+# The finest scores have 1 / 2**3 of the resolution: the "8s" of FCN-8s.
 _FINEST = 3
 # The widest level of the encoder has this many times the filters of the first.
 _WIDEST = 8
@@ -19,20 +19,20 @@ _WIDEST = 8
 class FullyConvolutionalNetwork(nn.Module):
     """VGG-like encoder whose scores at several depths are summed, from spectrograms to mask logits.
 
-    Two 3 x 3 convolutions with batch normalisation and ReLU before each max-pooling [1]_. From the
+    Two 3 x 3 convolutions with batch normalization and ReLU precede each max-pooling [1]_. From the
     third halving on, 1 x 1 convolutions score the features of each resolution; from coarse to fine
     the scores are doubled in resolution (by transposed convolutions that begin as bilinear
-    interpolation) and summed, and those at an eighth of the resolution interpolated to all of it
-    [2]_. With five levels these are the three depths of FCN-8s. Unlike a U-Net it has no features
-    of the full resolution to decide by: boundaries finer than eight frames or bands are blurred.
+    interpolation) and summed. The sum at an eighth of the resolution is interpolated to all of it
+    [2]_. With five levels these are the three depths of FCN-8s. Unlike a U-Net, it uses no features
+    of the full resolution: boundaries finer than eight frames or bands are blurred.
     Any number of frames and bands works, as in `sksep.nn.unet.UNet`.
 
     Parameters
     ----------
     in_channels, out_channels : int, default=1
-        Spectrograms in, masks out.
+        Number of spectrograms that go in, and of masks that come out.
     n_filters : int, default=16
-        Filters of the first level; each level below has twice as many, up to eight times as many.
+        Number of filters of the first level. Each level below has twice as many, up to eight times.
     n_levels : int, default=5
         Number of times that the resolution is halved, at least one. With fewer than three, the only
         scores are those of the last.
@@ -90,12 +90,12 @@ class FullyConvolutionalNetwork(nn.Module):
         Parameters
         ----------
         features : Tensor of shape (batch, in_channels, n_frames, n_bands)
-            Log power, normalised per band.
+            Log power, normalized per band.
 
         Returns
         -------
         Tensor of shape (batch, out_channels, n_frames, n_bands)
-            Logits: their sigmoid are the masks.
+            Logits. Their sigmoid gives the masks.
         """
         hidden, size = pad_to_multiple(features, 2**self.n_levels)
         encoded = []

@@ -30,8 +30,8 @@ def griffin_lim(
     """Find a waveform whose STFT has nearly the given magnitudes.
 
     Each iteration inverts the spectrogram, takes the STFT of the waveform, and keeps its phase
-    with the given magnitudes [1]_. With momentum, the phase is that of the new spectrum less
-    ``momentum / (1 + momentum)`` times the one before: the fast algorithm [2]_.
+    with the given magnitudes [1]_. With momentum, the phase is that of the new spectrum minus
+    ``momentum / (1 + momentum)`` times the one before, as in the fast algorithm [2]_.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def griffin_lim(
     n_samples : int
         Length of the waveform; it must be one that gives `n_frames` frames.
     n_iter : int
-        Iterations; 0 inverts the magnitudes with the initial phase.
+        Number of iterations; 0 inverts the magnitudes with the initial phase.
     momentum : float, default=0.0
-        Non-negative; 0 is the plain algorithm. 0.99 suits random phase, and values above 1 may not
-        converge.
+        Momentum of the fast algorithm, not negative; 0 is the plain algorithm. 0.99 suits a random
+        phase. Values above 1 may not converge.
     phase : complex Tensor of shape (..., n_frames, n_bins), optional
-        Its angles are the initial phase; where it is zero, the angle is zero. By default
-        they are drawn at random.
+        Complex numbers whose angles are the initial phase; zero has the angle zero. By default
+        the angles are drawn at random.
     generator : torch.Generator, optional
         Source of the random phase, on the device of `magnitude`; by default torch's global one.
     center : bool, default=True
@@ -91,45 +91,29 @@ def griffin_lim(
     spectral.check_spectrogram_shape(magnitude, n_fft, hop_length, n_samples, center)
     batch_shape = magnitude.shape[:-2]
     n_frames, n_bins = magnitude.shape[-2:]
-    if phase is None:
-        # Turns, that is angles in units of 2 pi, become phases block by block.
-        phase = torch.rand(
-            magnitude.shape, generator=generator, dtype=magnitude.dtype, device=magnitude.device
-        )
-    else:
-        phase = phase.to(magnitude.device).expand(magnitude.shape)
+    phase = _initial_phase(magnitude, phase, generator)
     magnitude = magnitude.reshape(batch_shape.numel(), n_frames, n_bins)
     phase = phase.reshape(magnitude.shape)
     result = magnitude.new_empty(magnitude.shape[0], n_samples)
     block_frames = spectral.frames_per_block(n_fft, magnitude.device)
-    # Short signals share blocks; of long ones, each is worked through by itself.
+    # Short signals share blocks. Each long signal is processed by itself.
     n_together = max(1, block_frames // n_frames)
     groups = [slice(low, low + n_together) for low in range(0, magnitude.shape[0], n_together)]
-    # Hops that the last frame of a section reaches into the next, which must be as long.
+    # Number of hops that the last frame reaches into the next section, which must be as long.
     n_halo = -(-n_fft // hop_length) - 1
     n_sections = max(1, n_frames // max(block_frames, n_halo))
     n_workers = count_workers(magnitude.device, len(groups) * n_sections)
     taper = spectral.window(n_fft, magnitude.dtype, magnitude.device)
     in_parallel = parallel_map(n_workers)
-    # By a worker too: torch's own threads, once used, stay busy waiting for more.
+    # A worker does this too: torch's own threads, once used, stay busy while they wait.
     (scale,) = in_parallel(
         lambda magnitude: _scale(magnitude, n_fft, hop_length, n_samples, center), [magnitude]
     )
     start, stop = spectral.kept_samples(n_fft, n_samples, center)
 
     def work(group: slice, n_sections: int, map_sections: ParallelMap) -> None:
-        bounds = [n_frames * index // n_sections for index in range(n_sections + 1)]
-        sections = [
-            _Section(
-                magnitude[group, low:high],
-                phase[group, low:high],
-                scale[low * hop_length : (high + n_halo) * hop_length],
-                taper,
-                hop_length,
-                block_frames,
-            )
-            for low, high in pairwise(bounds)
-        ]
+        parts = magnitude[group], phase[group]
+        sections = _sections(*parts, scale, taper, hop_length, block_frames, n_halo, n_sections)
         signals = _iterate(sections, n_iter, momentum, map_sections)[:, start:stop]
         result[group, : signals.shape[-1]] = signals
         result[group, signals.shape[-1] :] = 0.0
@@ -142,10 +126,35 @@ def griffin_lim(
     return result.reshape(*batch_shape, n_samples)
 
 
+def _sections(
+    magnitude: Tensor,
+    phase: Tensor,
+    scale: Tensor,
+    taper: Tensor,
+    hop_length: int,
+    block_frames: int,
+    n_halo: int,
+    n_sections: int,
+) -> list[_Section]:
+    """Cut spectrograms into sections that can be processed at the same time."""
+    bounds = [magnitude.shape[1] * index // n_sections for index in range(n_sections + 1)]
+    return [
+        _Section(
+            magnitude[:, low:high],
+            phase[:, low:high],
+            scale[low * hop_length : (high + n_halo) * hop_length],
+            taper,
+            hop_length,
+            block_frames,
+        )
+        for low, high in pairwise(bounds)
+    ]
+
+
 def _iterate(
     sections: list[_Section], n_iter: int, momentum: float, map_sections: ParallelMap
 ) -> Tensor:
-    """Signals of sections that may be worked on at the same time, joined after each iteration."""
+    """Signals of sections, which may run at the same time and are joined after each iteration."""
 
     def around(sums: list[Tensor]) -> zip[tuple[_Section, Tensor | None, Tensor, Tensor | None]]:
         return zip(sections, [None, *sums[:-1]], sums, [*sums[1:], None], strict=True)
@@ -162,10 +171,10 @@ def _iterate(
 
 
 class _Section:
-    """Neighbouring frames of signals: the magnitudes that they should have.
+    """Neighboring frames of signals, with the magnitudes that they should have.
 
-    An iteration takes each block of frames from the last signals through its spectra into the next
-    signals while the block is in the cache. Without momentum no spectra are kept at all.
+    An iteration turns each block of frames of the last signals into spectra and these into the next
+    signals while the block is in the cache. Without momentum no spectra are kept.
     """
 
     def __init__(
@@ -191,7 +200,7 @@ class _Section:
 
     def invert_initial_phase(self) -> Tensor:
         """Sum of the frames with the given magnitudes and the initial phase."""
-        # Real and imaginary parts are scaled as neighbouring numbers: pairs of equal magnitudes.
+        # Real and imaginary parts are neighbors in memory: pairs of equal magnitudes scale them.
         parts = [self._magnitude[:, block] for block in self._blocks]
         self._magnitude_pairs = [torch.complex(part, part) for part in parts]
         return self._sum_frames(self._initial_spectra)
@@ -216,7 +225,7 @@ class _Section:
         return self._sum_frames(spectra)
 
     def signals(self, before: Tensor | None, own: Tensor, after: Tensor | None) -> Tensor:
-        """Signals from the sums of frames of this section and of its neighbours."""
+        """Signals from the sums of frames of this section and of its neighbors."""
         total = own.clone()
         border = self.n_own_samples
         halo = own.shape[-1] - border
@@ -231,7 +240,7 @@ class _Section:
         if phase.is_complex():
             return torch.where(phase == 0, 1.0, phase)
         angles = 2.0 * torch.pi * phase
-        # Half the time of torch.polar.
+        # This takes half the time of torch.polar.
         return torch.complex(angles.cos(), angles.sin())
 
     def _sum_frames(self, spectra_of: Callable[[int, slice], Tensor]) -> Tensor:
@@ -248,7 +257,7 @@ class _Section:
 
 
 def _scale(magnitude: Tensor, n_fft: int, hop_length: int, n_samples: int, center: bool) -> Tensor:
-    """What the sum of all frames is multiplied by: normalises it, and cuts off the padding."""
+    """Factor that normalizes the sum of all frames and cuts off the padding."""
     squares = spectral.squared_window_sum(
         magnitude.shape[-2], n_fft, hop_length, center, magnitude.dtype, magnitude.device
     )
@@ -263,10 +272,21 @@ def _set_magnitude(spectra: Tensor, magnitude_pairs: Tensor) -> None:
     parts = torch.view_as_real(spectra)
     squares = torch.view_as_complex(parts.square())
     # a + bi, plus i times its conjugate, is (a + b)(1 + i): the power beside both parts. Unlike
-    # steps over real parts alone, all of this runs over neighbouring numbers.
+    # steps over real parts alone, all of this runs over neighboring numbers.
     squares.add_(squares.conj().resolve_conj(), alpha=1j)
     scale = torch.view_as_real(squares).clamp_(min=torch.finfo(parts.dtype).tiny).rsqrt_()
     parts.mul_(scale.mul_(torch.view_as_real(magnitude_pairs)))
+
+
+def _initial_phase(
+    magnitude: Tensor, phase: Tensor | None, generator: torch.Generator | None
+) -> Tensor:
+    """The given phase, or random turns (angles in units of 2 pi), which become phases later."""
+    if phase is not None:
+        return phase.to(magnitude.device).expand(magnitude.shape)
+    return torch.rand(
+        magnitude.shape, generator=generator, dtype=magnitude.dtype, device=magnitude.device
+    )
 
 
 def _check(magnitude: Tensor, phase: Tensor | None, n_iter: int, momentum: float) -> None:

@@ -14,7 +14,7 @@ from sksep.nn.excerpts import Excerpts
 __all__ = ["binary_cross_entropy", "masked_magnitude", "negative_si_sdr", "negative_snr"]
 
 # Share of the energy of the mixture below which errors do not count (30 dB), so that nearly solved
-# or silent excerpts do not rule the batch.
+# or silent excerpts do not dominate the batch.
 _ENERGY_FLOOR = 1e-3
 
 LossFunction = Callable[[Tensor, Excerpts], Tensor]
@@ -30,7 +30,7 @@ def binary_cross_entropy(logits: Tensor, excerpts: Excerpts) -> Tensor:
     Parameters
     ----------
     logits : Tensor of shape (batch, n_frames, n_bands)
-        Their sigmoid is the mask of the vocals.
+        Logits whose sigmoid is the mask of the vocals.
     excerpts : Excerpts
         Vocals and accompaniment that the mask belongs to.
 
@@ -69,7 +69,7 @@ def binary_cross_entropy(logits: Tensor, excerpts: Excerpts) -> Tensor:
 def masked_magnitude(logits: Tensor, excerpts: Excerpts) -> Tensor:
     """L1 distance of masked and true vocal magnitudes per band, over the mean mixture magnitude.
 
-    The loss of [1]_, made independent of the level. Of each excerpt it is the mean of
+    This is the loss of [1]_, made independent of the level. For each excerpt it is the mean of
     ``abs(mask * mixture - vocals)`` over the frames and bands, divided by the mean of ``mixture``.
     Here ``mask`` is the sigmoid of the logits; ``mixture`` and ``vocals`` are roots of the power
     per band.
@@ -77,14 +77,14 @@ def masked_magnitude(logits: Tensor, excerpts: Excerpts) -> Tensor:
     Parameters
     ----------
     logits : Tensor of shape (batch, n_frames, n_bands)
-        Their sigmoid is the mask of the vocals.
+        Logits whose sigmoid is the mask of the vocals.
     excerpts : Excerpts
         Vocals and accompaniment that the mask belongs to.
 
     Returns
     -------
     Tensor
-        Scalar, not negative, the mean over the batch. Without units: 1 is as much as the mixture.
+        Scalar without unit, not negative, the mean over the batch; 1 is as much as the mixture.
 
     References
     ----------
@@ -118,27 +118,27 @@ def masked_magnitude(logits: Tensor, excerpts: Excerpts) -> Tensor:
 def negative_snr(logits: Tensor, excerpts: Excerpts) -> Tensor:
     """Negative signal-to-noise ratio in dB of the inverted waveform, limited to 30 dB.
 
-    Of each excerpt it is ``10 * log10((noise + floor) / (signal + floor))``. ``signal`` is the
-    energy of the true vocals, ``noise`` that of the estimate less the true vocals, both where
-    `sksep.nn.excerpts.Excerpts.invert` is complete; ``floor`` is a thousandth of the energy of the
-    mixture, so that nearly solved excerpts do not rule the batch. An excerpt without vocals asks
-    for silence: the floor stands in for the vocals.
+    For each excerpt it is ``10 * log10((noise + floor) / (signal + floor))``. ``signal`` is the
+    energy of the true vocals, ``noise`` that of the estimate minus the true vocals, both of the
+    samples of `sksep.nn.excerpts.Excerpts.invert`; ``floor`` is a thousandth of the energy of the
+    mixture, so that nearly solved excerpts do not dominate the batch. For an excerpt without
+    vocals the best estimate is silence: the floor takes the place of the vocals.
 
     Parameters
     ----------
     logits : Tensor of shape (batch, n_frames, n_bands)
-        Their sigmoid is the mask of the vocals.
+        Logits whose sigmoid is the mask of the vocals.
     excerpts : Excerpts
         Vocals and accompaniment that the mask belongs to.
 
     Returns
     -------
     Tensor
-        Scalar in dB, the mean over the batch; less is better.
+        Scalar in dB, the mean over the batch; lower is better.
 
     See Also
     --------
-    negative_si_sdr : The same without regard to the level of the estimate.
+    negative_si_sdr : The same loss, independent of the level of the estimate.
 
     Examples
     --------
@@ -168,24 +168,24 @@ def negative_snr(logits: Tensor, excerpts: Excerpts) -> Tensor:
 def negative_si_sdr(logits: Tensor, excerpts: Excerpts) -> Tensor:
     """Negative scale-invariant SDR in dB of the inverted waveform, limited to 30 dB.
 
-    As `negative_snr`, but against the true vocals at the level that fits the estimate best [1]_: of
-    each excerpt ``10 * log10((noise + floor) / (target + floor))``. ``target`` is the energy of the
-    true vocals times ``inner / (signal + floor)``, where ``inner`` is their inner product with the
-    estimate and ``signal`` their energy; ``noise`` is the energy of the estimate less those scaled
-    vocals. The floor, a thousandth of the energy of the mixture, is not scaled: an estimate that is
-    near silence gains nothing.
+    It is like `negative_snr`, but the true vocals have the level that fits the estimate best [1]_.
+    For each excerpt it is ``10 * log10((noise + floor) / (target + floor))``. ``target`` is the
+    energy of the true vocals times ``inner / (signal + floor)``, where ``inner`` is their inner
+    product with the estimate and ``signal`` their energy; ``noise`` is the energy of the estimate
+    minus those scaled vocals. The floor, a thousandth of the energy of the mixture, is not scaled:
+    an estimate near silence has no advantage.
 
     Parameters
     ----------
     logits : Tensor of shape (batch, n_frames, n_bands)
-        Their sigmoid is the mask of the vocals.
+        Logits whose sigmoid is the mask of the vocals.
     excerpts : Excerpts
         Vocals and accompaniment that the mask belongs to.
 
     Returns
     -------
     Tensor
-        Scalar in dB, the mean over the batch; less is better.
+        Scalar in dB, the mean over the batch; lower is better.
 
     References
     ----------
@@ -227,19 +227,19 @@ LOSSES: dict[str, LossFunction] = {
 
 
 class Loss(nn.Module):
-    """A loss function as the module that a training loop wants."""
+    """A loss function as the module that a training loop needs."""
 
     def __init__(self, function: Callable[[Any, Excerpts], Tensor]) -> None:
         super().__init__()
         self.function = function
 
     def forward(self, output: Any, excerpts: Excerpts) -> Tensor:
-        """Scalar loss of what a network returned, logits (batch, n_frames, n_bands) of a U-Net."""
+        """Scalar loss of the output of a network, such as logits (batch, n_frames, n_bands)."""
         return scalar(self.function(output, excerpts))
 
 
 def scalar(loss: Any) -> Tensor:
-    """What a loss function returned, checked."""
+    """Return the loss if it is a scalar tensor, else raise an error."""
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         raise ValueError(
             "The loss must return a scalar tensor; it got mask logits (batch, n_frames, n_bands) "

@@ -1,4 +1,4 @@
-"""From log-power chunks to masks: normalisation, a network, and whole-track estimation."""
+"""From log-power chunks to masks: normalization, a network, and the estimate of whole tracks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sksep.nn.chunks import CrossFader
 from sksep.nn.front_end import FLOOR_DECIBELS
 
 
-class NormalisedNetwork(nn.Module):
-    """A network on log-power spectrograms normalised per band.
+class NormalizedNetwork(nn.Module):
+    """A network on log-power spectrograms normalized per band.
 
     Parameters
     ----------
     network : nn.Module
-        On normalised spectrograms (batch, 1, n_frames, n_bands).
+        Network on normalized spectrograms (batch, 1, n_frames, n_bands).
     mean, scale : Tensor of shape (n_bands,)
         Mean and standard deviation of each band in dB.
     """
@@ -35,24 +35,24 @@ class NormalisedNetwork(nn.Module):
         self.register_buffer("scale", scale)
 
     def forward(self, features: Tensor) -> Any:
-        """What the network makes of log-power features (batch, n_frames, n_bands) in dB."""
-        return self.network(self.normalise(features))
+        """Output of the network for log-power features (batch, n_frames, n_bands) in dB."""
+        return self.network(self.normalize(features))
 
-    def normalise(self, features: Tensor) -> Tensor:
-        """Features (batch, n_frames, n_bands) in dB as input of the network."""
-        normalised = ((features - self.mean) / self.scale).unsqueeze(1)
-        # Convolutions over many channels run on whole pixels: channels-last saves transposes.
-        return normalised.contiguous(memory_format=torch.channels_last)
+    def normalize(self, features: Tensor) -> Tensor:
+        """Normalize features (batch, n_frames, n_bands) in dB as the input of the network."""
+        normalized = ((features - self.mean) / self.scale).unsqueeze(1)
+        # Convolutions over many channels run on whole pixels, so channels-last saves transposes.
+        return normalized.contiguous(memory_format=torch.channels_last)
 
 
-class MaskEstimator(NormalisedNetwork):
-    """A normalised network whose output is one spectrogram of mask logits."""
+class MaskEstimator(NormalizedNetwork):
+    """A normalized network whose output is one spectrogram of mask logits."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Mask logits (batch, n_frames, n_bands) of log-power features in dB."""
         logits = super().forward(features)
         batch, n_frames, n_bands = features.shape
-        # Anything else could pass through the losses by broadcasting.
+        # Broadcasting could let other shapes pass through the losses.
         if not isinstance(logits, Tensor) or logits.shape != (batch, 1, n_frames, n_bands):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(
@@ -65,13 +65,13 @@ class MaskEstimator(NormalisedNetwork):
 def band_statistics(spectrograms: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per band in dB, over all frames that are not silent.
 
-    Spectrograms (n_total_frames, n_bands) are taken one by one, so that they may be more than
-    memory holds.
+    Spectrograms (n_total_frames, n_bands) are taken one by one, so that all together they may
+    exceed the memory.
     """
     count = 0
     total = squares = torch.zeros(1, dtype=torch.float64)
     for spectrogram in spectrograms:
-        # Counted from the floor, silence adds nothing to the sums.
+        # Levels count from the floor, so that silence adds nothing to the sums.
         levels = spectrogram.double() - FLOOR_DECIBELS
         count += int((levels.amax(dim=1) > 0.0).sum())
         total = total + levels.sum(dim=0)
@@ -80,13 +80,13 @@ def band_statistics(spectrograms: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         return torch.full((len(total),), FLOOR_DECIBELS), torch.ones(len(total))
     mean = total / count
     variance = (squares - count * mean.square()) / (count - 1)
-    # A band without variation (nothing above its cut-off, say) must not be blown up.
+    # A band without variation (such as one above a cut-off) must not be amplified.
     deviation = variance.clamp_min(1.0).sqrt()
     return (mean + FLOOR_DECIBELS).float(), deviation.float()
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
-    """Mixed precision where `precision` is not float32."""
+    """Context of mixed precision, unless `precision` is float32."""
     if precision == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=precision)
@@ -102,32 +102,32 @@ def in_batches(
 ) -> Iterator[Tensor]:
     """Results of a function of features, batch by batch, without gradients.
 
-    A batch that does not fit into the memory of the device is halved, and those after it are as
+    A batch that does not fit into the memory of the device is halved, and later batches are as
     small.
 
     Parameters
     ----------
     function : callable
-        From (batch, n_frames, n_bands) on the device to a tensor.
+        Function from a tensor (batch, n_frames, n_bands) on the device to a tensor.
     batches : iterable of Tensor of shape (batch, n_frames, n_bands)
         Log power in dB, on the CPU. Chunks overlap: all of them at once would take several times
         the memory of the spectrogram.
     device : torch.device
-        Where to compute.
+        Device that computes.
     precision : torch.dtype
-        Of the function.
+        Precision of the function.
     on_cpu : callable or None
-        Makes the same function for the CPU, for when not even one chunk fits; None raises then.
+        It makes the same function for the CPU if not even one chunk fits; None raises an error.
 
     Yields
     ------
     Tensor
-        float32, on the CPU.
+        Results in float32, on the CPU.
 
     Warns
     -----
     UserWarning
-        Where the rest is computed on the CPU.
+        If the rest is computed on the CPU.
     """
     results = _results(function, batches, device, precision, on_cpu)
     return _overlapped(results) if device.type == "cuda" else (part.cpu() for part in results)
@@ -141,7 +141,7 @@ def _results(
     on_cpu: Callable[[], Callable[[Tensor], Tensor]] | None,
 ) -> Iterator[Tensor]:
     """Results on the device, in batches that fit into its memory."""
-    size = None  # as large as they come
+    size = None  # as large as the batches are
     for batch in batches:
         while len(batch):
             part = batch[:size]
@@ -169,7 +169,7 @@ def _results(
 
 
 def _on_device(features: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cuda":  # from pinned memory, the copy need not be waited for
+    if device.type == "cuda":  # a copy from pinned memory does not block
         return features.contiguous().pin_memory().to(device, non_blocking=True)
     return features.to(device)
 

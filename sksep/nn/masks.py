@@ -78,20 +78,20 @@ def binary_mask(vocals: Tensor, accompaniment: Tensor) -> Tensor:
 
 
 def bin_weights(mixture: Tensor, weighting: str = "magnitude") -> Tensor:
-    """Weight of each T-F bin with mean 1 over each spectrogram (all 1 where it is silent).
+    """Weight of each T-F bin with mean 1 over each spectrogram (all 1 if it is silent).
 
     Parameters
     ----------
     mixture : Tensor of shape (..., n_frames, n_bands)
         Power spectrograms, not negative.
     weighting : {"magnitude", "log_magnitude", "uniform"}, default="magnitude"
-        Proportional to the magnitude; to the level in dB above 60 dB below the loudest bin, where
-        it is above; or 1.
+        Weights proportional to the magnitude; weights proportional to the level in dB above a
+        threshold 60 dB below the loudest bin, or 0 below it; or weights of 1.
 
     Returns
     -------
     Tensor of shape (..., n_frames, n_bands)
-        Not negative.
+        Weights, not negative.
 
     Raises
     ------
@@ -134,9 +134,9 @@ def lift_matrix(
     """Matrix that carries a mask from the bands of a model to linear bins at any sample rate.
 
     Each column sums to one, so that lifted masks stay in [0, 1]. For mel bands it is the
-    column-normalised filter bank, evaluated at the frequencies of the target bins; for linear
-    bins it interpolates. Bins below the lowest band take its mask; bins above `f_max`, of which the
-    model hears nothing, take the mean mask of the highest octave.
+    column-normalized filter bank, evaluated at the frequencies of the target bins; for linear
+    bins it interpolates. Bins below the lowest band take its mask; bins above `f_max`, which
+    the model does not cover, take the mean mask of the highest octave.
 
     Parameters
     ----------
@@ -145,14 +145,14 @@ def lift_matrix(
     n_mels : int or None
         Number of mel bands; None for linear bins.
     f_min, f_max : float
-        Range of the mel bands in Hz; without them, `f_max` is half the sample rate.
+        Range of the mel bands in Hz; for linear bins, `f_max` is half the sample rate.
     to_sample_rate, to_n_fft : int
         Sample rate in Hz and window in samples of the target spectrogram.
 
     Returns
     -------
     Tensor of shape (n_bands, to_n_fft // 2 + 1)
-        float32, not negative. Calls of equal parameters share one tensor: do not write to it.
+        float32, not negative. Calls with equal parameters share one tensor: do not write to it.
 
     Examples
     --------
@@ -171,18 +171,18 @@ def lift_matrix(
     frequencies = np.arange(to_n_fft // 2 + 1) * (to_sample_rate / to_n_fft)
     if n_mels is None:
         f_max = sample_rate / 2
-        centres = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
-        weights = _interpolation_weights(centres, frequencies)
+        centers = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
+        weights = _interpolation_weights(centers, frequencies)
     else:
         edges = _mel_edges(n_mels, f_min, f_max)
-        centres = edges[1:-1]
+        centers = edges[1:-1]
         weights = _triangles(edges, frequencies)
     covered = weights.sum(axis=0) > 0
-    weights[0, ~covered & (frequencies <= centres[0])] = 1.0
-    weights[-1, ~covered & (frequencies > centres[0])] = 1.0
+    weights[0, ~covered & (frequencies <= centers[0])] = 1.0
+    weights[-1, ~covered & (frequencies > centers[0])] = 1.0
     above = frequencies > f_max
-    highest_octave = centres >= f_max / 2
-    highest_octave[-1] = True  # with few bands, the highest may be centred below the octave
+    highest_octave = centers >= f_max / 2
+    highest_octave[-1] = True  # with few bands, the center of the highest may be below it
     weights[:, above] = highest_octave.astype(float)[:, None]
     # A tensor made within inference mode could not be used in training later.
     with torch.inference_mode(False):
@@ -196,16 +196,16 @@ def _mel_edges(n_mels: int, f_min: float, f_max: float) -> npt.NDArray[Any]:
 
 
 def _triangles(edges: npt.NDArray[Any], frequencies: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # The filters of librosa.filters.mel (Slaney's area normalisation), at any frequencies.
-    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising = (frequencies - low) / (centre - low)
-    falling = (high - frequencies) / (high - centre)
+    # The filters of librosa.filters.mel (Slaney's area normalization), at any frequencies.
+    low, center, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rising = (frequencies - low) / (center - low)
+    falling = (high - frequencies) / (high - center)
     return np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (high - low))
 
 
 def _interpolation_weights(
-    centres: npt.NDArray[Any], frequencies: npt.NDArray[Any]
+    centers: npt.NDArray[Any], frequencies: npt.NDArray[Any]
 ) -> npt.NDArray[Any]:
-    position = np.clip(frequencies / centres[1], 0, len(centres) - 1)
-    distance = np.abs(np.arange(len(centres))[:, None] - position)
+    position = np.clip(frequencies / centers[1], 0, len(centers) - 1)
+    distance = np.abs(np.arange(len(centers))[:, None] - position)
     return np.maximum(0.0, 1.0 - distance)

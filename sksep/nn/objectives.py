@@ -1,4 +1,4 @@
-"""What the clustering networks are trained on: losses of their outputs against excerpts."""
+"""Objectives of the clustering networks: losses of their outputs against excerpts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ClusteringObjective:
     Attributes
     ----------
     loss : {"classic", "whitened"}
-        See `clustering_losses`.
+        Name of the loss, see `clustering_losses`.
     weighting : {"magnitude", "log_magnitude", "uniform"}
         Weights of the bins, see `masks.bin_weights`.
     """
@@ -45,14 +45,14 @@ class ClusteringObjective:
 
 @dataclass(frozen=True)
 class HybridObjective:
-    """``alpha`` times the clustering loss, the rest the cross-entropy of the proportion masks.
+    """Weighted mean of the clustering loss and of the cross-entropy of the proportion masks.
 
     Attributes
     ----------
     clustering : ClusteringObjective
         Loss of the embeddings.
     alpha : float
-        In [0, 1].
+        Weight of the clustering loss, in [0, 1].
     permutation_invariant : bool
         Whether the masks may come in any order.
     """
@@ -78,17 +78,17 @@ class HybridObjective:
 class UHNetObjective:
     """The sum of the mask losses of all levels and of the loss of the clustering network.
 
-    The mask head of the clustering network learns by the mask loss, too. Where that is the
+    The mask head of the clustering network learns by the mask loss, too. If that is the
     cross-entropy, the second part of the sum is `HybridObjective`.
 
     Attributes
     ----------
     mask_loss : callable
-        Of mask logits (batch, n_frames, n_bands) and `Excerpts`.
+        Loss of mask logits (batch, n_frames, n_bands) and `Excerpts`.
     clustering : ClusteringObjective
-        Loss of the embeddings; left out where the clustering network is frozen.
+        Loss of the embeddings. It is left out if the clustering network is frozen.
     alpha : float
-        Its share in the loss of the clustering network, in [0, 1].
+        Weight of that loss in the loss of the clustering network, in [0, 1].
     """
 
     mask_loss: Callable[[Tensor, Excerpts], Tensor]

@@ -21,7 +21,7 @@ ParallelMap = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
 
 
 def count_workers(device: torch.device, n_tasks: int) -> int:
-    """Threads to work with: as many as torch would use, where there are tasks for all of them."""
+    """Number of threads to use: as many as torch would use, but not more than there are tasks."""
     if device.type != "cpu" or not _threads_have_own_limits():
         return 1
     return max(1, min(torch.get_num_threads(), n_tasks))
@@ -33,7 +33,7 @@ def parallel_map(n_workers: int) -> ParallelMap:
     Parameters
     ----------
     n_workers : int
-        From `count_workers`. A single one is the calling thread.
+        Number of threads, from `count_workers`. A single one is the calling thread.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def parallel_map(n_workers: int) -> ParallelMap:
 
 
 def in_turn(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Do one call after the other what the map of `parallel_map` does."""
+    """Do the same as the map of `parallel_map`, one call after the other."""
     return [_call(function, item) for item in items]
 
 
@@ -61,22 +61,22 @@ def _call(function: Callable[[Any], Any], item: Any) -> Any:
         return function(item)
 
 
-# Threads that stay, since the first transforms of new ones take as long as the work of many.
+# The threads are kept, since the first transforms of new threads are slow.
 @lru_cache(maxsize=1)
 def _pool(n_workers: int) -> ThreadPoolExecutor:
     pool = ThreadPoolExecutor(n_workers, thread_name_prefix="sksep")
     n_threads = torch.get_num_threads()
     ready = Barrier(n_workers)
     list(pool.map(_work_alone, [ready] * n_workers))
-    # The limit that the workers set is theirs alone, but threads that other code starts from now
-    # on would inherit it.
+    # The limit that the workers set holds for them alone, but threads that other code starts from
+    # now on would inherit it.
     torch.set_num_threads(n_threads)
     return pool
 
 
 def _work_alone(ready: Barrier) -> None:
     """Limit torch to one thread within the calling one, and let every worker do so once."""
-    torch.get_num_threads()  # what it sets up at its first call would undo the limit
+    torch.get_num_threads()  # the setup of its first call would undo the limit
     torch.set_num_threads(1)
     ready.wait()
 

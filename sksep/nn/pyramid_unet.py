@@ -14,7 +14,7 @@ __all__ = ["PyramidUNet"]
 
 
 class PyramidUNet(nn.Module):
-    """One U-Net per resolution, each refining the next coarser one, to mask logits per level.
+    """One U-Net per resolution, each of which refines the next coarser one; mask logits per level.
 
     The U-Nets are those of `sksep.nn.unet.UNet` [1]_.
 
@@ -29,24 +29,24 @@ class PyramidUNet(nn.Module):
            v                       |           |
         1/4 of both axes -----> U-Net 2 -------------> head 2 --> x 4 --> logits[2]
 
-    Skips across levels: what a U-Net decoded at some resolution joins the pooled features that
-    the encoder of the next finer one has at the same resolution, from its second level to its
+    Skips across levels: the features that a U-Net decoded at some resolution join the pooled ones
+    in the encoder of the next finer U-Net at the same resolution, from its second level to its
     bottom. Fusion: the coarser level's final features, upsampled by a transposed convolution, join
-    the finer U-Net's own before its head, through a 3 x 3 convolution with batch normalisation and
+    the finer U-Net's own before its head, through a 3 x 3 convolution with batch normalization and
     ReLU.
 
     Level ``k`` is halved ``depth - k`` times, at least once, so that all levels end at the same
     resolution. Any number of frames and bands works, as in `sksep.nn.unet.UNet`; with
-    ``n_levels=1`` it is one.
+    ``n_levels=1`` the pyramid is a `sksep.nn.unet.UNet`.
 
     Parameters
     ----------
     in_channels, out_channels : int, default=3 and 1
-        Spectrograms in, masks out.
+        Number of spectrograms that go in, and of masks that come out.
     n_filters : int, default=16
-        Filters of the first level of each U-Net; each of its levels below has twice as many.
+        Number of filters of the first level of each U-Net; each level below has twice as many.
     n_levels : int, default=2
-        Levels of the pyramid, at least one.
+        Number of levels of the pyramid, at least one.
     depth : int, default=4
         Number of times that the finest U-Net halves the resolution, at least one.
     dropout : float, default=0.5
@@ -57,9 +57,9 @@ class PyramidUNet(nn.Module):
     Raises
     ------
     TypeError
-        If `n_levels` or `depth` is no integer.
+        If `n_levels` or `depth` is not an integer.
     ValueError
-        If `n_levels` or `depth` is below one, or `skip` unknown.
+        If `n_levels` or `depth` is below one, or `skip` is unknown.
 
     References
     ----------
@@ -89,7 +89,7 @@ class PyramidUNet(nn.Module):
         n_levels, depth = check_integer("n_levels", n_levels, 1), check_integer("depth", depth, 1)
         self.skip = skip
         self.multiple = 2 ** max(depth, n_levels)
-        # All lists are finest first.
+        # All lists begin with the finest level.
         self.bodies = nn.ModuleList(
             UNetBody(
                 in_channels,
@@ -118,12 +118,12 @@ class PyramidUNet(nn.Module):
         Parameters
         ----------
         features : Tensor of shape (batch, in_channels, n_frames, n_bands)
-            Log power, normalised per band, and in UH-Net two masks.
+            Log power, normalized per band, and in UH-Net two masks.
 
         Returns
         -------
         tuple of `n_levels` Tensor of shape (batch, out_channels, n_frames, n_bands)
-            All at full resolution; those of coarser levels are interpolated.
+            Logits at full resolution; those of coarser levels are interpolated.
         """
         padded, size = pad_to_multiple(features, self.multiple)
         inputs = [padded]

@@ -17,20 +17,20 @@ class RecurrentBody(nn.Module):
     Parameters
     ----------
     n_bands : int
-        Bands of a frame.
+        Number of bands of a frame.
     hidden_size : int, default=300
-        Units per direction in each layer.
+        Number of units per direction in each layer.
     n_layers : int, default=4
-        Recurrent layers, at least one.
+        Number of recurrent layers, at least one.
     cell : {"gru", "lstm"}, default="gru"
         Kind of the layers.
     dropout : float, default=0.3
         Dropout probability between the layers and behind the last one, in [0, 1].
     n_convolutions : int, default=0
-        Convolutions of 3 x 3 with `n_filters` filters, batch normalisation and ReLU before the
-        recurrent layers; the last one returns to one channel, without ReLU.
+        Number of 3 x 3 convolutions with `n_filters` filters, batch normalization and ReLU before
+        the recurrent layers. The last one returns to one channel, without ReLU.
     n_filters : int, default=16
-        Filters of the convolutions.
+        Number of filters of the convolutions.
 
     Attributes
     ----------
@@ -69,24 +69,24 @@ class RecurrentBody(nn.Module):
             hidden_size,
             n_layers,
             batch_first=True,
-            # torch warns about dropout where there is no layer to put it behind.
+            # torch warns about dropout if there is only one layer.
             dropout=dropout if n_layers > 1 else 0.0,
             bidirectional=True,
         )
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, spectrograms: Tensor) -> Tensor:
-        """Describe each frame by a vector that knows all frames.
+        """Turn each frame into a vector that depends on all frames.
 
         Parameters
         ----------
         spectrograms : Tensor of shape (batch, 1, n_frames, n_bands)
-            Log power, normalised per band.
+            Log power, normalized per band.
 
         Returns
         -------
         Tensor of shape (batch, n_frames, n_features)
-            Both directions, one after the other.
+            Outputs of both directions, one after the other.
         """
         frames = self.convolutions(spectrograms).squeeze(1)
         hidden, _ = self.recurrent(frames.contiguous())
@@ -102,5 +102,5 @@ def _convolutions(n_convolutions: int, n_filters: int) -> nn.Sequential:
             nn.BatchNorm2d(after),
             nn.ReLU(inplace=True),
         ]
-    # What the recurrent layers see may well be negative.
+    # The last ReLU is left out: the input of the recurrent layers may be negative.
     return nn.Sequential(*layers[:-1])

@@ -12,17 +12,17 @@ __all__ = ["SingingVoiceUNet"]
 class SingingVoiceUNet(nn.Module):
     """U-Net of strided convolutions, from spectrograms to mask logits.
 
-    5 x 5 convolutions of stride 2 with batch normalisation and leaky ReLU (0.2) down; 5 x 5
-    transposed convolutions with batch normalisation and ReLU up, dropout on the first three;
-    concatenation (in the paper [1]_) or addition across. Any number of frames and bands works, as
-    in `sksep.nn.unet.UNet`.
+    The encoder has 5 x 5 convolutions of stride 2 with batch normalization and leaky ReLU (0.2),
+    the decoder transposed ones with batch normalization and ReLU, the first three with dropout.
+    Their features are concatenated, as in the paper [1]_, or added. Any number of frames and bands
+    works, as in `sksep.nn.unet.UNet`.
 
     Parameters
     ----------
     in_channels, out_channels : int, default=1
-        Spectrograms in, masks out.
+        Number of spectrograms that go in, and of masks that come out.
     n_filters : int, default=16
-        Filters of the first level; each level below has twice as many.
+        Number of filters of the first level; each level below has twice as many.
     n_levels : int, default=6
         Number of times that the resolution is halved (6 in the paper), at least one.
     dropout : float, default=0.5
@@ -90,12 +90,12 @@ class SingingVoiceUNet(nn.Module):
         Parameters
         ----------
         features : Tensor of shape (batch, in_channels, n_frames, n_bands)
-            Log power, normalised per band.
+            Log power, normalized per band.
 
         Returns
         -------
         Tensor of shape (batch, out_channels, n_frames, n_bands)
-            Logits: their sigmoid are the masks.
+            Logits. Their sigmoid gives the masks.
         """
         hidden, size = pad_to_multiple(features, 2**self.n_levels)
         skips = []

@@ -21,15 +21,15 @@ __all__ = [
     "stft",
 ]
 
-# Frames of 1024 samples that are worked through at a time on a CPU: their spectra fit in its
-# cache, and yet the calls cost nothing beside the work (measured between 32 and 4096).
+# 256 frames of 1024 samples are processed at a time on a CPU: their spectra fit in its cache, and
+# the calls take little time compared with the work (measured between 32 and 4096 frames).
 _CPU_BLOCK_SAMPLES = 256 * 1024
-# On other devices a block fills the device, and is still small beside its memory.
+# On other devices a block keeps the device busy, and is still small compared with its memory.
 _DEVICE_BLOCK_SAMPLES = 8192 * 1024
-# Where less than this share of a window's power reaches a sample at the end of an uncentred
-# spectrogram, the inverse fades out instead of amplifying what is there.
-_SMALLEST_UNCENTRED_SUM = 1e-3
-# Bands of a filter bank that share one matrix product over the bins that they hear.
+# If less than this share of a window's power reaches a sample at the end of an uncentered
+# spectrogram, the inverse fades out instead of amplifying the rest.
+_SMALLEST_UNCENTERED_SUM = 1e-3
+# Number of bands of a filter bank that share one matrix product over their bins.
 _BANDS_PER_PRODUCT = 32
 
 
@@ -48,13 +48,13 @@ def count_frames(n_samples: int, n_fft: int, hop_length: int, *, center: bool = 
     Returns
     -------
     int
-        ``1 + n_samples // hop_length``, or ``1 + (n_samples - n_fft) // hop_length`` when not
-        centred.
+        ``1 + n_samples // hop_length``, or ``1 + (n_samples - n_fft) // hop_length`` if it is
+        not centered.
 
     Raises
     ------
     ValueError
-        If a size is out of range, or an uncentred waveform is shorter than a window.
+        If a size is out of range, or an uncentered waveform is shorter than a window.
 
     Examples
     --------
@@ -86,8 +86,8 @@ def stft(waveforms: Tensor, n_fft: int, hop_length: int, *, center: bool = True)
     n_fft, hop_length : int
         Window and hop in samples.
     center : bool, default=True
-        Put frame `t` around sample ``t * hop_length``, with zeros beyond both ends. Otherwise it
-        begins there, and what does not fill a last window is left out.
+        Whether sample ``t * hop_length`` is the center of frame `t`, with zeros beyond both ends.
+        Otherwise the frame begins there, and samples that do not fill a last window are left out.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def stft(waveforms: Tensor, n_fft: int, hop_length: int, *, center: bool = True)
     TypeError
         If `waveforms` is neither float32 nor float64.
     ValueError
-        If `n_fft` or `hop_length` is out of range, or an uncentred waveform is shorter than a
+        If `n_fft` or `hop_length` is out of range, or an uncentered waveform is shorter than a
         window.
 
     See Also
@@ -123,9 +123,9 @@ def istft(
     """Invert `stft` by weighted overlap-add.
 
     Frames are windowed once more, added where they overlap, and divided by the sum of the squared
-    windows; of all waveforms this one has the spectra nearest to those given [1]_. It returns the
-    waveform whose spectra they are to rounding errors, if the hop is at most half a window. The
-    hop need not divide the window.
+    windows. The result is the waveform whose spectra are nearest to the given ones [1]_. Spectra of
+    `stft` give their waveform up to rounding errors, if the hop is at most half a window. The hop
+    need not divide the window.
 
     Parameters
     ----------
@@ -136,9 +136,9 @@ def istft(
     n_samples : int
         Length of the waveform; it must be one that gives `n_frames` frames.
     center : bool, default=True
-        As in `stft`. When false, the first and last samples, which the window all but hides (6 %
-        of its length), fade out instead of being amplified, and a remainder that no frame
-        reached is silent.
+        As in `stft`. If it is False, the first and last samples, which the window almost removes
+        (6 % of its length), fade out instead of being amplified, and a remainder that no frame
+        covers is silent.
 
     Returns
     -------
@@ -181,12 +181,12 @@ def power(spectra: Tensor) -> Tensor:
     Parameters
     ----------
     spectra : complex Tensor
-        Any shape.
+        Spectra of any shape.
 
     Returns
     -------
     Tensor
-        Real, of the same shape. Gradients flow through it, also at zero.
+        Real tensor of the same shape. Gradients flow through it, also at zero.
 
     Raises
     ------
@@ -212,9 +212,9 @@ def mel_filter_bank(
     Parameters
     ----------
     sample_rate : float
-        Hz.
+        Sample rate in Hz.
     n_fft : int
-        Window in samples.
+        Length of the window in samples.
     n_mels : int
         Number of bands.
     f_min : float, default=0.0
@@ -225,8 +225,8 @@ def mel_filter_bank(
     Returns
     -------
     Tensor of shape (n_mels, n_fft // 2 + 1)
-        float32, non-negative; those of `librosa.filters.mel`. Calls of equal parameters share one
-        tensor: do not write to it.
+        Filters in float32, equal to those of `librosa.filters.mel`. Calls with equal parameters
+        share one tensor: do not write to it.
 
     Examples
     --------
@@ -250,7 +250,7 @@ def decibels(power: Tensor, floor: float = 1e-10) -> Tensor:
     power : Tensor
         Non-negative powers of any shape.
     floor : float, default=1e-10
-        Smaller powers count as this one, above 0.
+        Smallest power, above 0. Lower powers count as this one.
 
     Returns
     -------
@@ -280,35 +280,35 @@ def log_mel(
 ) -> Tensor:
     """Log-power spectrogram in bands, for inference: without gradients, in bounded memory.
 
-    The same as ``decibels(power(stft(...)) @ filter_bank.T, floor)``, but worked through in blocks
-    of frames that stay in the cache, so that beside the result no spectrogram is ever held whole.
+    It equals ``decibels(power(stft(...)) @ filter_bank.T, floor)``, but is computed in blocks of
+    frames that stay in the cache, so that no spectrogram but the result is ever held as a whole.
 
     Parameters
     ----------
     waveforms : Tensor of shape (..., n_samples)
         Real samples, float32 or float64.
     filter_bank : Tensor of shape (n_bands, n_fft // 2 + 1) or None
-        Weights of the bins in each band, as of `mel_filter_bank`; None keeps the linear bins.
+        Weights of the bins in each band, as from `mel_filter_bank`; None keeps the linear bins.
     n_fft, hop_length : int
         Window and hop in samples.
     center : bool, default=True
         Whether half a window of zeros surrounds the waveform, as in `stft`.
     floor : float, default=1e-10
-        Smaller powers count as this one, above 0.
+        Smallest power, above 0. Lower powers count as this one.
     block_frames : int, optional
-        Frames worked through at a time; by default what suits the device.
+        Number of frames that are processed at a time; by default it suits the device.
 
     Returns
     -------
     Tensor of shape (..., n_frames, n_bands)
-        dB, relative to a power of one and at least ``10 * log10(floor)``.
+        Level in dB, relative to a power of one and at least ``10 * log10(floor)``.
 
     Raises
     ------
     TypeError
         If `waveforms` is neither float32 nor float64.
     ValueError
-        If `n_fft` or `hop_length` is out of range, or an uncentred waveform is shorter than a
+        If `n_fft` or `hop_length` is out of range, or an uncentered waveform is shorter than a
         window.
 
     Examples
@@ -347,7 +347,7 @@ def log_mel(
         block_result.clamp_(min=floor).log10_().mul_(10.0)
 
     in_parallel = parallel_map(count_workers(waveforms.device, len(blocks)))
-    # By a worker too: torch's own threads, once used, stay busy waiting for more.
+    # A worker does this too: torch's own threads, once used, stay busy while they wait.
     (padded,) = in_parallel(lambda signals: _padded(signals, n_fft, center), [signals])
     frames = padded.unfold(-1, n_fft, hop_length)
     in_parallel(work, blocks)
@@ -355,7 +355,7 @@ def log_mel(
 
 
 def window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The periodic Hann window of shape (n_fft,), cached: do not write to it."""
+    """The periodic Hann window of shape (n_fft,). It is cached: do not write to it."""
     return _window(n_fft, dtype, str(device))
 
 
@@ -379,7 +379,7 @@ def overlap_add(frames: Tensor, taper: Tensor, hop_length: int) -> Tensor:
     Returns
     -------
     Tensor of shape (..., n_hops * hop_length)
-        With ``n_hops = n_frames + ceil(n_fft / hop_length) - 1``; zeros fill up the last hop.
+        Sums, ``n_hops = n_frames + ceil(n_fft / hop_length) - 1``; zeros fill up the last hop.
     """
     *batch_shape, n_frames, n_fft = frames.shape
     n_parts = -(-n_fft // hop_length)  # hops in a frame
@@ -408,7 +408,7 @@ def squared_window_sum(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """What `istft` divides by: the sum of squared windows, as long as the sum of the frames.
+    """Sum of squared windows that `istft` divides by, as long as the sum of the frames.
 
     It never falls below a small positive value, so that dividing by it amplifies nothing.
     """
@@ -421,7 +421,7 @@ def squared_window_sum(
     if n_missing > 0:
         middle = total[n_parts].expand(n_missing, hop_length)
         total = torch.cat([total[:n_parts], middle, total[n_parts:]])
-    smallest = torch.finfo(dtype).eps if center else _SMALLEST_UNCENTRED_SUM
+    smallest = torch.finfo(dtype).eps if center else _SMALLEST_UNCENTERED_SUM
     return total.flatten().clamp(min=smallest)
 
 
@@ -432,7 +432,7 @@ def kept_samples(n_fft: int, n_samples: int, center: bool) -> tuple[int, int]:
 
 
 def frames_per_block(n_fft: int, device: torch.device) -> int:
-    """Frames to work through at a time."""
+    """Number of frames that are processed at a time."""
     samples = _CPU_BLOCK_SAMPLES if device.type == "cpu" else _DEVICE_BLOCK_SAMPLES
     return max(1, samples // n_fft)
 
@@ -474,17 +474,17 @@ def _padded(waveforms: Tensor, n_fft: int, center: bool) -> Tensor:
 
 
 def _compact_bands(filter_bank: Tensor) -> list[tuple[slice, slice, Tensor]]:
-    """Groups of neighbouring bands, and what they hear of the spectra: which parts, and weights.
+    """Groups of neighboring bands, with the parts of the spectra that they cover, and weights.
 
-    Mel bands hear few bins each: products over these alone take a third of the time. The products
-    also add the squares of real and imaginary parts, neighbours in memory, so that bin k has the
-    parts 2 k and 2 k + 1 of equal weight; to add them before takes longer.
+    Each mel band covers few bins: products over these alone take a third of the time. The products
+    also add the squares of real and imaginary parts, which are neighbors in memory: bin k has the
+    parts 2 k and 2 k + 1 of equal weight. Adding them first takes longer.
     """
     groups = []
     for start in range(0, filter_bank.shape[0], _BANDS_PER_PRODUCT):
         weights = filter_bank[start : start + _BANDS_PER_PRODUCT]
-        heard = weights.any(0).nonzero()
-        low, high = (int(heard[0]), int(heard[-1]) + 1) if len(heard) else (0, 1)
+        covered = weights.any(0).nonzero()
+        low, high = (int(covered[0]), int(covered[-1]) + 1) if len(covered) else (0, 1)
         groups.append(
             (
                 slice(start, start + len(weights)),
@@ -499,8 +499,8 @@ def _compact_bands(filter_bank: Tensor) -> list[tuple[slice, slice, Tensor]]:
 def _window(n_fft: int, dtype: torch.dtype, device: str) -> Tensor:
     # A tensor made within inference mode could not be used in training later.
     with torch.inference_mode(False):
-        # In double precision, since the small values at its ends would else be off by percents;
-        # on the CPU, since not every device knows it.
+        # In double precision, since the small values at its ends would otherwise be wrong by some
+        # percent; on the CPU, since not every device has it.
         return torch.hann_window(n_fft, dtype=torch.float64, device="cpu").to(device, dtype)
 
 
@@ -530,7 +530,7 @@ class _Frame(torch.autograd.Function):
 
 
 class _OverlapAdd(torch.autograd.Function):
-    """`overlap_add` whose gradient are frames."""
+    """`overlap_add` whose gradient is cut into frames."""
 
     @staticmethod
     def forward(ctx: Any, frames: Tensor, taper: Tensor, hop_length: int) -> Tensor:

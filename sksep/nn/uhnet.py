@@ -1,4 +1,4 @@
-"""UH-Net: a U-Net that sees, beside the spectrogram, the masks of a clustering network."""
+"""UH-Net: a U-Net whose input is a spectrogram and the masks of a clustering network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class UHNetOutput(NamedTuple):
     logits : tuple of Tensor of shape (batch, n_frames, n_bands)
         Mask logits of each level, finest first.
     clustering : EmbeddingsAndMasks or None
-        Output of the clustering network; None where that is frozen.
+        Output of the clustering network; None if that is frozen.
     """
 
     logits: tuple[Tensor, ...]
@@ -35,12 +35,12 @@ class UHNet(nn.Module):
     Parameters
     ----------
     clustering : HybridNetwork
-        Network with two masks, the softmax of which the U-Net sees.
+        Network with two masks, whose softmax is part of the input of the U-Net.
     unet : nn.Module
-        From (batch, 3, n_frames, n_bands) to a tuple of mask logits (batch, 1, n_frames, n_bands),
-        finest first.
+        Network from (batch, 3, n_frames, n_bands) to a tuple of mask logits
+        (batch, 1, n_frames, n_bands), finest first.
     frozen : bool, default=False
-        Whether the clustering network stays as it is, normalisation and dropout included.
+        Whether the clustering network stays as it is, including normalization and dropout.
 
     Examples
     --------
@@ -69,12 +69,12 @@ class UHNet(nn.Module):
             clustering.eval()
 
     def train(self, mode: bool = True) -> UHNet:
-        """Set the mode of everything that is not frozen.
+        """Set the mode of all parts that are not frozen.
 
         Parameters
         ----------
         mode : bool, default=True
-            Whether to train; False is evaluation.
+            Whether to train; False evaluates.
 
         Returns
         -------
@@ -87,12 +87,12 @@ class UHNet(nn.Module):
         return self
 
     def forward(self, spectrograms: Tensor) -> UHNetOutput:
-        """Mask logits of all levels, and what the clustering network is trained by.
+        """Mask logits of all levels, and the output by which the clustering network is trained.
 
         Parameters
         ----------
         spectrograms : Tensor of shape (batch, 1, n_frames, n_bands)
-            Log power, normalised per band.
+            Log power, normalized per band.
 
         Returns
         -------
@@ -108,17 +108,17 @@ class UHNet(nn.Module):
         return UHNetOutput(self._levels(spectrograms, mask_logits), clustering)
 
     def mask_logits(self, spectrograms: Tensor) -> Tensor:
-        """The finest mask logits alone, without embeddings: all that separation needs.
+        """The finest mask logits alone, without embeddings, which is all that separation needs.
 
         Parameters
         ----------
         spectrograms : Tensor of shape (batch, 1, n_frames, n_bands)
-            Log power, normalised per band.
+            Log power, normalized per band.
 
         Returns
         -------
         Tensor of shape (batch, n_frames, n_bands)
-            Logits: their sigmoid is the mask of the vocals.
+            Logits. Their sigmoid is the mask of the vocals.
         """
         hidden = self.clustering.body(spectrograms)
         return self._levels(spectrograms, self.clustering.mask_logits(hidden))[0]

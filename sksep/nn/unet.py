@@ -18,14 +18,14 @@ SKIPS = ("concatenate", "add")
 
 
 class UNetBody(nn.Module):
-    """Encoder and decoder of a U-Net, for a network that brings its heads.
+    """Encoder and decoder of a U-Net, for a network that adds its own heads.
 
     Parameters
     ----------
     in_channels, n_filters, n_levels, dropout, skip
-        As of `UNet`.
+        Parameters of `UNet`.
     refines : bool
-        Whether the encoder hears the body of a U-Net at half of the resolution as well.
+        Whether the encoder also receives the features of a U-Net at half of the resolution.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class UNetBody(nn.Module):
     ) -> None:
         super().__init__()
         widths = [n_filters * 2**level for level in range(n_levels + 1)]
-        heard = [joined_width(width, skip) if refines else width for width in widths]
+        entering = [joined_width(width, skip) if refines else width for width in widths]
         self.n_levels = n_levels
         self.skip = skip
         self.encoders = nn.ModuleList(
             convolutions(before, after, after)
-            for before, after in zip([in_channels, *heard], widths[:-1], strict=False)
+            for before, after in zip([in_channels, *entering], widths[:-1], strict=False)
         )
-        self.bottom = convolutions(heard[-2], widths[-1], widths[-1])
+        self.bottom = convolutions(entering[-2], widths[-1], widths[-1])
         self.dropout = nn.Dropout2d(dropout)
         self.upsamplers = nn.ModuleList(
             nn.ConvTranspose2d(below, width, kernel_size=2, stride=2)
@@ -63,9 +63,9 @@ class UNetBody(nn.Module):
         Parameters
         ----------
         features : Tensor of shape (batch, in_channels, n_frames, n_bands)
-            Frames and bands are multiples of ``2 ** n_levels``.
+            Features whose numbers of frames and bands are multiples of ``2 ** n_levels``.
         coarser : sequence of Tensor
-            What the body at half of the resolution decoded, where this one refines it.
+            Decoded features of the body at half of the resolution, if this one refines it.
 
         Returns
         -------
@@ -90,18 +90,18 @@ class UNetBody(nn.Module):
 class UNet(UNetBody):
     """Encoder and decoder with skip connections, from spectrograms to mask logits.
 
-    The network of [1]_ with padded convolutions, so that no margin is lost. Each level has two
-    3 x 3 convolutions with batch normalisation and ReLU; levels are joined by
-    2 x 2 max-pooling on the way down, transposed convolutions on the way up and concatenation or
-    addition across. Any number of frames and bands works: the input is padded to a multiple of
-    ``2 ** n_levels`` and the output cropped.
+    This is the network of [1]_ with padded convolutions, so that no margin is lost. Each level has
+    two 3 x 3 convolutions with batch normalization and ReLU. Levels are joined by 2 x 2 max-pooling
+    on the way down and transposed convolutions on the way up; features of encoder and decoder are
+    concatenated or added. Any number of frames and bands works: the input is padded to a multiple
+    of ``2 ** n_levels`` and the output cropped.
 
     Parameters
     ----------
     in_channels, out_channels : int, default=1
-        Spectrograms in, masks out.
+        Number of spectrograms that go in, and of masks that come out.
     n_filters : int, default=16
-        Filters of the first level; each level below has twice as many.
+        Number of filters of the first level; each level below has twice as many.
     n_levels : int, default=4
         Number of times that the resolution is halved, at least one.
     dropout : float, default=0.5
@@ -146,24 +146,24 @@ class UNet(UNetBody):
         Parameters
         ----------
         features : Tensor of shape (batch, in_channels, n_frames, n_bands)
-            Log power, normalised per band.
+            Log power, normalized per band.
 
         Returns
         -------
         Tensor of shape (batch, out_channels, n_frames, n_bands)
-            Logits: their sigmoid are the masks.
+            Logits. Their sigmoid gives the masks.
         """
         padded, size = pad_to_multiple(features, 2**self.n_levels)
         return crop(self.head(self.decode(padded)[0]), size)
 
 
 def pad_to_multiple(features: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
-    """Repeat the last frame and band up to a multiple; also the (frames, bands) before.
+    """Repeat the last frame and band up to a multiple; also return the (frames, bands) before.
 
-    Where one multiple would hold all of them, there are two of frames.
+    If one multiple holds all of them, the frames fill two multiples.
     """
     n_frames, n_bands = features.shape[-2:]
-    # Batch normalisation cannot train on one value: leave two at the lowest resolution.
+    # Batch normalization cannot train on one value: leave two at the lowest resolution.
     frame_multiple = multiple if max(n_frames, n_bands) > multiple else 2 * multiple
     padding = (0, -n_bands % multiple, 0, -n_frames % frame_multiple)
     if any(padding):
@@ -172,7 +172,7 @@ def pad_to_multiple(features: Tensor, multiple: int) -> tuple[Tensor, tuple[int,
 
 
 def crop(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """The first frames and bands."""
+    """The first frames and bands, as many as `size` holds."""
     return features[..., : size[0], : size[1]]
 
 
@@ -187,15 +187,15 @@ def joined_width(width: int, skip: str) -> int:
 
 
 class Convolutions(nn.Sequential):
-    """Triples of a convolution, its batch normalisation and an activation.
+    """Triples of a convolution, its batch normalization and an activation.
 
-    In evaluation without gradients on a CPU, each normalisation is folded into the weights of its
-    convolution, which saves a pass through memory. That is done anew at every call, so that there
+    In evaluation without gradients on a CPU, each normalization is folded into the weights of its
+    convolution, which saves a pass through memory. This is repeated at every call, so that there
     is no second set of weights to keep up to date. Hooks of the layers are then not called.
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        """What the layers make of features (batch, n_channels, n_frames, n_bands)."""
+        """Output of the layers for features (batch, n_channels, n_frames, n_bands)."""
         layers: Any = list(self)
         norms_as_built = all(type(norm) is nn.BatchNorm2d for norm in layers[1::3])
         on_cpu = features.device.type == "cpu"
@@ -212,11 +212,11 @@ class Convolutions(nn.Sequential):
 
 
 def convolutions(*widths: int) -> Convolutions:
-    """3 x 3 convolutions with batch normalisation and ReLU, from each width to the next."""
+    """3 x 3 convolutions with batch normalization and ReLU, from each width to the next."""
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
         layers += [
-            # The normalisation that follows has a bias of its own.
+            # The normalization that follows has a bias of its own.
             nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
             nn.BatchNorm2d(after),
             nn.ReLU(inplace=True),

@@ -5,6 +5,7 @@ from sksep.separators._hpss import HPSSSeparator
 from sksep.separators._hybrid_clustering import HybridClusteringSeparator
 from sksep.separators._mixture import MixtureSeparator
 from sksep.separators._module import ModuleSeparator
+from sksep.separators._net_separator import NetSeparator
 from sksep.separators._nmf import NMFSeparator
 from sksep.separators._oracle import OracleMaskSeparator
 from sksep.separators._repet_sim import RepetSimSeparator
@@ -19,6 +20,7 @@ __all__ = [
     "MixtureSeparator",
     "ModuleSeparator",
     "NMFSeparator",
+    "NetSeparator",
     "OracleMaskSeparator",
     "RepetSimSeparator",
     "RobustPCASeparator",

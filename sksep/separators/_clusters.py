@@ -146,13 +146,25 @@ def loud_bins(features: Tensor, loudest: float, max_samples: int) -> Tensor:
 
 
 def n_clusters_of(clusterer: Any) -> int:
-    """Points that a clusterer, alone or in a pipeline, needs at least."""
-    counts = [
-        int(value)
+    """Number of points that a clusterer, alone or in a pipeline, needs at least.
+
+    Raises
+    ------
+    ValueError
+        If it makes fewer than two clusters.
+    """
+    counts = {
+        name: int(value)
         for name, value in clusterer.get_params().items()
         if name.split("__")[-1] in ("n_clusters", "n_components") and isinstance(value, Integral)
-    ]
-    return max([2, *counts])
+    }
+    for name, count in counts.items():
+        if count < 2:
+            raise ValueError(
+                f"clusterer has {name}={count}, but vocals and accompaniment need at least 2 "
+                f"clusters; set clusterer__{name}=2."
+            )
+    return max([2, *counts.values()])
 
 
 def _count_points(sample: FloatArray) -> int:

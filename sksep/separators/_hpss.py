@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,17 +12,18 @@ from sksep.base._batch import TrackRecord
 from sksep.nn import spectral
 from sksep.separators._spectral_masks import (
     SpectralMaskSeparator,
-    check_pair_of_sizes,
     high_pass_gains,
     waveform_mask,
 )
 from sksep.utils._arrays import FloatArray, as_tensor
-from sksep.utils._validation import check_number
+from sksep.utils._parameters import parameter
+from sksep.utils._validation import integers, number
 
 _BLOCK_SECONDS = 30.0
 _OVERLAP = 4
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class HPSSSeparator(SpectralMaskSeparator):
     """Separate vocals by harmonic/percussive separation in two stages.
 
@@ -69,29 +72,12 @@ class HPSSSeparator(SpectralMaskSeparator):
     (32000,)
     """
 
-    def __init__(
-        self,
-        long_window: float = 1.0,
-        short_window: float = 0.032,
-        long_kernel: tuple[int, int] = (17, 31),
-        short_kernel: tuple[int, int] = (17, 17),
-        power: float = 2.0,
-        high_pass: float = 100.0,
-    ) -> None:
-        self.long_window = long_window
-        self.short_window = short_window
-        self.long_kernel = long_kernel
-        self.short_kernel = short_kernel
-        self.power = power
-        self.high_pass = high_pass
-
-    def _check_parameters(self) -> None:
-        check_number("long_window", self.long_window, 0.0, include_low=False)
-        check_number("short_window", self.short_window, 0.0, include_low=False)
-        check_pair_of_sizes("long_kernel", self.long_kernel)
-        check_pair_of_sizes("short_kernel", self.short_kernel)
-        check_number("power", self.power, 0.0, include_low=False)
-        check_number("high_pass", self.high_pass, 0.0)
+    long_window: float = parameter(1.0, number(0.0, include_low=False))
+    short_window: float = parameter(0.032, number(0.0, include_low=False))
+    long_kernel: tuple[int, int] = parameter((17, 31), integers(2, 1))
+    short_kernel: tuple[int, int] = parameter((17, 17), integers(2, 1))
+    power: float = parameter(2.0, number(0.0, include_low=False))
+    high_pass: float = parameter(100.0, number(0.0))
 
     def _mask(self, record: TrackRecord) -> npt.NDArray[np.float32]:
         vocals = hpss_vocals(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,22 @@ from sksep.separators._hpss import hpss_vocals
 from sksep.separators._spectral_masks import (
     BlockwiseSeparator,
     band_power,
+    document_blocks,
     high_pass_gains,
     share,
     waveform_mask,
 )
 from sksep.utils._arrays import FloatArray
-from sksep.utils._validation import check_integer
+from sksep.utils._parameters import parameter
+from sksep.utils._validation import check_random_state as random_state_constraint
+from sksep.utils._validation import integer
 
 # Frames this far below the loudest one of their track are not learned from (-40 dB of energy).
 _SILENCE = 1e-4
 
 
+@document_blocks
+@dataclass(kw_only=True, eq=False, repr=False)
 class NMFSeparator(BlockwiseSeparator):
     """Separate vocals by non-negative matrix factorisation of the magnitudes.
 
@@ -47,13 +53,9 @@ class NMFSeparator(BlockwiseSeparator):
         Iterations.
     n_training_frames : int, default=6000
         Frames of either source to learn from at most, drawn at random and evenly over the tracks.
-    high_pass : float, default=100.0
-        Frequency in Hz below which there are no vocals; 0 for none.
-    block_duration : float, default=30.0
-        Longest stretch in seconds that is explained at once. Longer tracks are cut into blocks of
-        equal length.
     random_state : int, RandomState instance or None, default=None
-        Of the frames and of initial values.
+        Seed of the frames that are drawn and of the initial values.
+    BLOCK_PARAMETERS
 
     Attributes
     ----------
@@ -85,26 +87,11 @@ class NMFSeparator(BlockwiseSeparator):
     (32000,)
     """
 
-    vocal_components_: FloatArray | None
-    accompaniment_components_: FloatArray | None
-
-    def __init__(
-        self,
-        n_components: int = 50,
-        n_context_frames: int = 4,
-        max_iter: int = 50,
-        n_training_frames: int = 6000,
-        high_pass: float = 100.0,
-        block_duration: float = 30.0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_components = n_components
-        self.n_context_frames = n_context_frames
-        self.max_iter = max_iter
-        self.n_training_frames = n_training_frames
-        self.high_pass = high_pass
-        self.block_duration = block_duration
-        self.random_state = random_state
+    n_components: int = parameter(50, integer(1))
+    n_context_frames: int = parameter(4, integer(1))
+    max_iter: int = parameter(50, integer(1))
+    n_training_frames: int = parameter(6000, integer(1))
+    random_state: Any = parameter(None, random_state_constraint)
 
     def fit(self, X: Any, y: Any = None) -> NMFSeparator:
         """Learn the dictionaries, where there are vocals to learn them from.
@@ -141,13 +128,6 @@ class NMFSeparator(BlockwiseSeparator):
         self.accompaniment_components_ = accompaniment
         self.seed_ = seed
         return self
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_integer("n_components", self.n_components, 1)
-        check_integer("n_context_frames", self.n_context_frames, 1)
-        check_integer("max_iter", self.max_iter, 1)
-        check_integer("n_training_frames", self.n_training_frames, 1)
 
     def _learn(
         self, batch: TrackBatch, source: str, random_state: np.random.RandomState

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,13 @@ from sksep.separators._spectral_masks import (
     time_blocks,
 )
 from sksep.utils._arrays import FloatArray
-from sksep.utils._validation import check_choice
+from sksep.utils._parameters import parameter
+from sksep.utils._validation import choice
 
-_KINDS = ("ratio", "magnitude_ratio", "binary", "phase_sensitive")
 _BLOCK_SECONDS = 30.0
 
 
+@dataclass(eq=False, repr=False)
 class OracleMaskSeparator(SpectralMaskSeparator):
     """Separate with masks made from the truth: a ceiling, for tables only.
 
@@ -67,10 +69,7 @@ class OracleMaskSeparator(SpectralMaskSeparator):
     True
     """
 
-    truth_: dict[str, FloatArray]
-
-    def __init__(self, kind: str = "ratio") -> None:
-        self.kind = kind
+    kind: str = parameter("ratio", choice("ratio", "magnitude_ratio", "binary", "phase_sensitive"))
 
     def fit(self, X: Any, y: Any = None) -> OracleMaskSeparator:
         """Remember the truth of the tracks that will be predicted.
@@ -94,6 +93,7 @@ class OracleMaskSeparator(SpectralMaskSeparator):
         ValueError
             Where a track has no targets, or `kind` is unknown.
         """
+        self._check_parameters()
         batch = as_batch(X, user=type(self).__name__)
         truth = {}
         for record in batch:
@@ -110,9 +110,6 @@ class OracleMaskSeparator(SpectralMaskSeparator):
         super().fit(batch)
         self.truth_ = truth
         return self
-
-    def _check_parameters(self) -> None:
-        check_choice("kind", self.kind, _KINDS)
 
     def _mask(self, record: TrackRecord) -> FloatArray:
         vocals = self.truth_.get(_digest(record.waveform))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sksep.base._batch import TrackRecord
-from sksep.separators._spectral_masks import BlockwiseSeparator, frame_rate
+from sksep.separators._spectral_masks import BlockwiseSeparator, document_blocks, frame_rate
 from sksep.utils._arrays import FloatArray
-from sksep.utils._validation import check_number
+from sksep.utils._parameters import parameter
+from sksep.utils._validation import number
 
 # Frames closer than this say almost the same, so not all of them are candidates for similarity.
 _CANDIDATE_HOP = 0.032
 
 
+@document_blocks
+@dataclass(kw_only=True, eq=False, repr=False)
 class RepetSimSeparator(BlockwiseSeparator):
     """Separate vocals as what does not repeat (REPET-SIM).
 
@@ -25,7 +29,7 @@ class RepetSimSeparator(BlockwiseSeparator):
 
     Parameters
     ----------
-    neighbour_share : float, default=0.3
+    neighbor_share : float, default=0.3
         Share of the frames of a block that a median is taken over, in (0, 1].
     min_gap : float, default=1.0
         Seconds between a frame and those compared with it; less in short tracks.
@@ -33,11 +37,7 @@ class RepetSimSeparator(BlockwiseSeparator):
         How many times louder than the accompaniment the rest has to be to get half of the mask.
     power : float, default=1.0
         Exponent of the soft mask.
-    high_pass : float, default=100.0
-        Frequency in Hz below which there are no vocals; 0 for none.
-    block_duration : float, default=30.0
-        Longest stretch in seconds within which repetitions are looked for: time and memory grow
-        with its square. Longer tracks are cut into blocks of equal length.
+    BLOCK_PARAMETERS
 
     Attributes
     ----------
@@ -59,28 +59,10 @@ class RepetSimSeparator(BlockwiseSeparator):
     (32000,)
     """
 
-    def __init__(
-        self,
-        neighbour_share: float = 0.3,
-        min_gap: float = 1.0,
-        margin: float = 10.0,
-        power: float = 1.0,
-        high_pass: float = 100.0,
-        block_duration: float = 30.0,
-    ) -> None:
-        self.neighbour_share = neighbour_share
-        self.min_gap = min_gap
-        self.margin = margin
-        self.power = power
-        self.high_pass = high_pass
-        self.block_duration = block_duration
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_number("neighbour_share", self.neighbour_share, 0.0, 1.0, include_low=False)
-        check_number("min_gap", self.min_gap, 0.0)
-        check_number("margin", self.margin, 0.0, include_low=False)
-        check_number("power", self.power, 0.0, include_low=False)
+    neighbor_share: float = parameter(0.3, number(0.0, 1.0, include_low=False))
+    min_gap: float = parameter(1.0, number(0.0))
+    margin: float = parameter(10.0, number(0.0, include_low=False))
+    power: float = parameter(1.0, number(0.0, include_low=False))
 
     def _block_mask(
         self, magnitudes: FloatArray, record: TrackRecord, frames: slice
@@ -89,13 +71,13 @@ class RepetSimSeparator(BlockwiseSeparator):
         from librosa.util import softmask
 
         rate = frame_rate(record.front_end)
-        neighbours = similar_frames(
+        neighbors = similar_frames(
             magnitudes,
-            share_of_candidates=self.neighbour_share,
+            share_of_candidates=self.neighbor_share,
             candidate_step=max(1, round(_CANDIDATE_HOP * rate)),
             min_gap=self.min_gap * rate,
         )
-        repeated = nn_filter(magnitudes.T, rec=neighbours, aggregate=np.median).T
+        repeated = nn_filter(magnitudes.T, rec=neighbors, aggregate=np.median).T
         repeated = np.minimum(repeated, magnitudes)
         return softmask(
             magnitudes - repeated, self.margin * repeated, power=self.power, split_zeros=False
@@ -121,8 +103,8 @@ def similar_frames(
     is_far = np.abs(times - candidates) >= min(min_gap, (n_frames - 1) // 2)
     is_own = times // candidate_step == np.arange(len(candidates))
     similarity[~(is_far | is_own)] = -np.inf
-    n_neighbours = max(1, round(share_of_candidates * len(candidates)))
-    found = np.argpartition(-similarity, n_neighbours - 1, axis=1)[:, :n_neighbours]
+    n_neighbors = max(1, round(share_of_candidates * len(candidates)))
+    found = np.argpartition(-similarity, n_neighbors - 1, axis=1)[:, :n_neighbors]
     allowed = np.isfinite(np.take_along_axis(similarity, found, axis=1))
     columns = np.broadcast_to(times, found.shape)[allowed]
     rows = candidates[found[allowed]]

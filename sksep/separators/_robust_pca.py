@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sksep.base._batch import TrackRecord
-from sksep.separators._spectral_masks import BlockwiseSeparator, share
+from sksep.separators._spectral_masks import BlockwiseSeparator, document_blocks, share
 from sksep.utils._arrays import FloatArray
-from sksep.utils._validation import check_choice, check_integer, check_number
+from sksep.utils._parameters import parameter
+from sksep.utils._validation import choice, integer, number
 
-_MASKS = ("soft", "binary")
 # Growth of the penalty in each iteration, and its largest value, relative to the first.
 _GROWTH = 1.5
 _LARGEST_PENALTY = 1e7
 
 
+@document_blocks
+@dataclass(kw_only=True, eq=False, repr=False)
 class RobustPCASeparator(BlockwiseSeparator):
     """Separate vocals as the sparse part of the spectrogram (robust PCA).
 
@@ -36,11 +39,7 @@ class RobustPCASeparator(BlockwiseSeparator):
         Iterations at most.
     tol : float, default=1e-6
         The iterations end when this share of the magnitudes is left unexplained.
-    high_pass : float, default=100.0
-        Frequency in Hz below which there are no vocals; 0 for none.
-    block_duration : float, default=30.0
-        Longest stretch in seconds that is split at once: in longer ones, the accompaniment is no
-        longer of low rank. Longer tracks are cut into blocks of equal length.
+    BLOCK_PARAMETERS
 
     Attributes
     ----------
@@ -66,28 +65,10 @@ class RobustPCASeparator(BlockwiseSeparator):
     (32000,)
     """
 
-    def __init__(
-        self,
-        sparsity: float = 1.0,
-        mask: str = "soft",
-        max_iter: int = 100,
-        tol: float = 1e-6,
-        high_pass: float = 100.0,
-        block_duration: float = 30.0,
-    ) -> None:
-        self.sparsity = sparsity
-        self.mask = mask
-        self.max_iter = max_iter
-        self.tol = tol
-        self.high_pass = high_pass
-        self.block_duration = block_duration
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_number("sparsity", self.sparsity, 0.0, include_low=False)
-        check_choice("mask", self.mask, _MASKS)
-        check_integer("max_iter", self.max_iter, 1)
-        check_number("tol", self.tol, 0.0)
+    sparsity: float = parameter(1.0, number(0.0, include_low=False))
+    mask: str = parameter("soft", choice("soft", "binary"))
+    max_iter: int = parameter(100, integer(1))
+    tol: float = parameter(1e-6, number(0.0))
 
     def _block_mask(
         self, magnitudes: FloatArray, record: TrackRecord, frames: slice

@@ -1,8 +1,9 @@
-"""What separators without a network have in common: spectra, blocks of time, band masks."""
+"""The bases of separators without a network: spectra, blocks of time, band masks."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -10,85 +11,63 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sksep.base._batch import TrackRecord, as_batch
+from sksep.base._batch import TrackBatch, TrackRecord
 from sksep.base._separator import BaseSeparator
 from sksep.nn import masks
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 from sksep.utils._arrays import FloatArray, as_tensor
-from sksep.utils._validation import check_integer, check_number
+from sksep.utils._parameters import document_shared, parameter
+from sksep.utils._validation import number
 
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 class SpectralMaskSeparator(BaseSeparator):
-    """Fitting and checks of separators without a network.
+    """Base of separators without a network, whose parameters may also be set after fit.
 
-    Subclasses implement `_mask`, and `_check_parameters` where they have parameters.
+    Subclasses implement `_mask`.
     """
-
-    front_end_: FrontEnd
-
-    def fit(self, X: Any, y: Any = None) -> SpectralMaskSeparator:
-        """Check the parameters; nothing is learned.
-
-        Parameters
-        ----------
-        X : TrackBatch
-            Output of `MelChunker` or `MaskBuilder`; only its front end counts.
-        y : Ignored
-
-        Returns
-        -------
-        SpectralMaskSeparator
-            Itself.
-
-        Raises
-        ------
-        TypeError
-            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
-        ValueError
-            Where a parameter is out of its range.
-        """
-        self._check_parameters()
-        self.front_end_ = as_batch(X, user=type(self).__name__)[0].front_end
-        return self
 
     @abstractmethod
     def _mask(self, record: TrackRecord) -> npt.NDArray[Any]:
         """Mask of one track, (n_total_frames, n_bands)."""
 
-    def _check_parameters(self) -> None:
-        """Raise ValueError or TypeError for bad parameters, when fitting and when predicting."""
+    def _check_batch(self, X: Any) -> TrackBatch:
+        batch = super()._check_batch(X)
+        self._check_parameters()
+        return batch
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
-        self._check_parameters()
-        if not record.front_end.same_spectra(self.front_end_):
-            raise ValueError(
-                f"{record.name} was chunked with other MelChunker settings than those this "
-                f"separator was fitted with: {record.front_end} instead of {self.front_end_}."
-            )
         # Shares of float32 sums exceed 1 by rounding errors.
         return np.clip(self._mask(record), 0.0, 1.0).astype(np.float32)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class BlockwiseSeparator(SpectralMaskSeparator):
-    """Separators that work on the magnitudes of one block of a track after the other.
+    """Base of separators that work on the magnitudes of one block of a track after the other.
 
-    Subclasses implement `_block_mask`, and have `high_pass` and `block_duration`.
+    Subclasses implement `_block_mask`.
     """
 
-    high_pass: float
-    block_duration: float
+    high_pass: float = parameter(
+        100.0,
+        number(0.0),
+        "float",
+        "Frequency in Hz below which there are no vocals, at least 0.",
+    )
+    block_duration: float = parameter(
+        30.0,
+        number(0.0, include_low=False),
+        "float",
+        "Length in seconds of the blocks that long tracks are cut into, above 0. Each block is\n"
+        "separated by itself: a shorter one takes less time and memory.",
+    )
 
     @abstractmethod
     def _block_mask(
         self, magnitudes: FloatArray, record: TrackRecord, frames: slice
     ) -> npt.NDArray[Any]:
         """Mask of the magnitudes (n_frames, n_bands) of a block."""
-
-    def _check_parameters(self) -> None:
-        check_number("high_pass", self.high_pass, 0.0)
-        check_number("block_duration", self.block_duration, 0.0, include_low=False)
 
     def _mask(self, record: TrackRecord) -> npt.NDArray[Any]:
         loudness = record.spectrogram
@@ -98,6 +77,9 @@ class BlockwiseSeparator(SpectralMaskSeparator):
             for frames in time_blocks(len(loudness), block_frames)
         ]
         return np.concatenate(blocks) * high_pass_gains(record.front_end, self.high_pass)
+
+
+document_blocks = document_shared(BlockwiseSeparator, "BLOCK_PARAMETERS")
 
 
 def frame_rate(front_end: FrontEnd) -> float:
@@ -142,10 +124,3 @@ def high_pass_gains(front_end: FrontEnd, cutoff: float) -> FloatArray:
         return passes.astype(np.float32)
     weights = filter_bank.numpy().astype(np.float64)
     return ((weights @ passes) / np.maximum(weights.sum(axis=1), _TINY)).astype(np.float32)
-
-
-def check_pair_of_sizes(name: str, value: Any) -> tuple[int, int]:
-    """Two positive integers."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name} must be a pair (frames, bins), got {value!r}.")
-    return check_integer(f"{name}[0]", value[0], 1), check_integer(f"{name}[1]", value[1], 1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from sklearn.frozen import FrozenEstimator
@@ -14,19 +14,47 @@ from torch import Tensor, nn
 
 from sksep.base._batch import TrackRecord
 from sksep.nn.clustering import HybridNetwork
+from sksep.nn.clustering_losses import CLUSTERING_LOSSES
 from sksep.nn.front_end import FrontEnd
-from sksep.nn.mask_estimator import NormalisedNetwork
+from sksep.nn.mask_estimator import NormalizedNetwork
 from sksep.nn.objectives import UHNetObjective
 from sksep.nn.pyramid_unet import PyramidUNet
+from sksep.nn.recurrent import CELLS, RecurrentBody
 from sksep.nn.uhnet import UHNet
-from sksep.separators._deep_clustering import clustering_objective, recurrent_body
+from sksep.nn.unet import SKIPS
+from sksep.separators._clustering_separator import (
+    CLUSTERING_WEIGHTS,
+    clustering_objective,
+    embedding_length,
+)
 from sksep.separators._hybrid_clustering import HybridClusteringSeparator
-from sksep.separators._net_separator import NetSeparator, mask_loss
-from sksep.separators._training_parameters import document_training
-from sksep.utils._validation import check_choice, check_integer, check_number
+from sksep.separators._net_separator import NetSeparator, document_training, loss_of, mask_loss
+from sksep.utils._parameters import parameter
+from sksep.utils._validation import check_boolean, choice, integer, number, optional
+
+
+def _check_clustering(name: str, value: Any) -> None:
+    given = value.estimator if isinstance(value, FrozenEstimator) else value
+    if not isinstance(given, HybridClusteringSeparator):
+        raise TypeError(
+            f"{name} must be a fitted HybridClusteringSeparator, the step of a pipeline and not "
+            f"the pipeline; got {given!r:.200}."
+        )
+    check_is_fitted(
+        given,
+        msg=f"{name} is a %(name)s that is not fitted. Fit it first; grid searches and "
+        "cross-validation take an unfitted copy unless it is wrapped: "
+        f"{name}=sklearn.frozen.FrozenEstimator(separator).",
+    )
+    if given.permutation_invariant:
+        raise ValueError(
+            f"{name} was trained with permutation_invariant=True: its masks change places from "
+            "chunk to chunk. Train it without."
+        )
 
 
 @document_training
+@dataclass(kw_only=True, eq=False, repr=False)
 class UHNetSeparator(NetSeparator):
     """Separate vocals with a U-Net that also sees the masks of a clustering network.
 
@@ -98,94 +126,30 @@ class UHNetSeparator(NetSeparator):
     (32000,)
     """
 
-    _module_class = NormalisedNetwork
+    _module_class: ClassVar[type[NormalizedNetwork]] = NormalizedNetwork
 
-    def __init__(
-        self,
-        n_levels: int = 1,
-        clustering: Any = None,
-        freeze_clustering: bool = True,
-        n_filters: int = 16,
-        depth: int = 4,
-        skip: str = "concatenate",
-        dropout: float = 0.5,
-        embedding_dim: int = 20,
-        cell: str = "gru",
-        hidden_size: int = 300,
-        n_layers: int = 4,
-        n_convolutions: int = 0,
-        recurrent_dropout: float = 0.3,
-        alpha: float = 0.5,
-        clustering_loss: str = "classic",
-        weights: str | None = "magnitude",
-        loss: str | Callable[..., Any] = "bce",
-        optimizer: str | type = "rmsprop",
-        lr: float = 1e-3,
-        schedule: str | None = None,
-        weight_decay: float = 0.0,
-        gradient_clipping: float | None = None,
-        batch_size: int = 32,
-        max_epochs: int = 30,
-        excerpts_per_epoch: int | None = None,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        augmentation: Any = True,
-        callbacks: list[Any] | None = None,
-        warm_start: bool = False,
-        checkpoint: str | os.PathLike[str] | None = None,
-        accelerate: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        net_params: dict[str, Any] | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_levels = n_levels
-        self.clustering = clustering
-        self.freeze_clustering = freeze_clustering
-        self.n_filters = n_filters
-        self.depth = depth
-        self.skip = skip
-        self.dropout = dropout
-        self.embedding_dim = embedding_dim
-        self.cell = cell
-        self.hidden_size = hidden_size
-        self.n_layers = n_layers
-        self.n_convolutions = n_convolutions
-        self.recurrent_dropout = recurrent_dropout
-        self.alpha = alpha
-        self.clustering_loss = clustering_loss
-        self.weights = weights
-        self.loss = loss
-        super().__init__(
-            optimizer=optimizer,
-            lr=lr,
-            schedule=schedule,
-            weight_decay=weight_decay,
-            gradient_clipping=gradient_clipping,
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            excerpts_per_epoch=excerpts_per_epoch,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            augmentation=augmentation,
-            callbacks=callbacks,
-            warm_start=warm_start,
-            checkpoint=checkpoint,
-            accelerate=accelerate,
-            device=device,
-            precision=precision,
-            net_params=net_params,
-            random_state=random_state,
-            verbose=verbose,
-        )
+    n_levels: int = parameter(1, integer(1, 6))
+    clustering: Any = parameter(None, optional(_check_clustering), alters_training=False)
+    freeze_clustering: bool = parameter(True, check_boolean)
+    n_filters: int = parameter(16, integer(1))
+    depth: int = parameter(4, integer(1, 10))
+    skip: str = parameter("concatenate", choice(*SKIPS))
+    dropout: float = parameter(0.5, number(0.0, 1.0, include_high=False))
+    embedding_dim: int = parameter(20, embedding_length)
+    cell: str = parameter("gru", choice(*CELLS))
+    hidden_size: int = parameter(300, integer(1))
+    n_layers: int = parameter(4, integer(1))
+    n_convolutions: int = parameter(0, integer(0))
+    recurrent_dropout: float = parameter(0.3, number(0.0, 1.0, include_high=False))
+    alpha: float = parameter(0.5, number(0.0, 1.0))
+    clustering_loss: str = parameter("classic", choice(*CLUSTERING_LOSSES))
+    weights: str | None = parameter("magnitude", choice(*CLUSTERING_WEIGHTS))
+    loss: str | Callable[..., Any] = parameter("bce", mask_loss)
 
     def _network(self, front_end: FrontEnd) -> nn.Module:
         given = self._given_clustering()
         if given is None:
-            body = recurrent_body(
+            body = RecurrentBody(
                 front_end.n_bands,
                 hidden_size=self.hidden_size,
                 n_layers=self.n_layers,
@@ -193,8 +157,7 @@ class UHNetSeparator(NetSeparator):
                 dropout=self.recurrent_dropout,
                 n_convolutions=self.n_convolutions,
             )
-            embedding_dim = check_integer("embedding_dim", self.embedding_dim, 2)
-            clustering = HybridNetwork(body, front_end.n_bands, embedding_dim)
+            clustering = HybridNetwork(body, front_end.n_bands, self.embedding_dim)
         else:
             if not front_end.same_spectra(given.front_end_):
                 raise ValueError(
@@ -204,58 +167,35 @@ class UHNetSeparator(NetSeparator):
             clustering = copy.deepcopy(given.net_.module_.network)
         unet = PyramidUNet(
             in_channels=3,
-            n_filters=check_integer("n_filters", self.n_filters, 1),
-            n_levels=check_integer("n_levels", self.n_levels, 1, 6),
-            depth=check_integer("depth", self.depth, 1, 10),
-            dropout=check_number("dropout", self.dropout, 0.0, 1.0, include_high=False),
-            skip=check_choice("skip", self.skip, ("concatenate", "add")),
+            n_filters=self.n_filters,
+            n_levels=self.n_levels,
+            depth=self.depth,
+            dropout=self.dropout,
+            skip=self.skip,
         )
         frozen = given is not None and bool(self.freeze_clustering)
         return UHNet(clustering, unet, frozen=frozen)
 
-    def _statistics(self, train: Sequence[TrackRecord]) -> tuple[Tensor, Tensor]:
+    def _statistics(self, tracks: Sequence[TrackRecord]) -> tuple[Tensor, Tensor]:
         given = self._given_clustering()
         if given is None:
-            return super()._statistics(train)
-        # A trained network wants the normalisation that it was trained with.
+            return super()._statistics(tracks)
+        # A trained network wants the normalization that it was trained with.
         module = given.net_.module_
         return module.mean.detach().cpu().clone(), module.scale.detach().cpu().clone()
 
     def _objective(self) -> Callable[..., Tensor]:
         given = self._given_clustering()
         if given is None:
-            clustering = clustering_objective(
-                self.clustering_loss, self.weights, name="clustering_loss"
-            )
-            alpha = check_number("alpha", self.alpha, 0.0, 1.0)
-        else:
-            clustering, alpha = given._objective().clustering, given.alpha
-        return UHNetObjective(mask_loss(self.loss), clustering, alpha)
+            clustering = clustering_objective(self.clustering_loss, self.weights)
+            return UHNetObjective(loss_of(self.loss), clustering, self.alpha)
+        return UHNetObjective(loss_of(self.loss), given._objective().clustering, given.alpha)
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
-        return torch.sigmoid(module.network.mask_logits(module.normalise(features)).float())
+        return torch.sigmoid(module.network.mask_logits(module.normalize(features)).float())
 
     def _given_clustering(self) -> HybridClusteringSeparator | None:
-        """The separator whose network is used, checked; None for a new network."""
-        if self.clustering is None:
-            return None
-        given = self.clustering
-        if isinstance(given, FrozenEstimator):
-            given = given.estimator
-        if not isinstance(given, HybridClusteringSeparator):
-            raise TypeError(
-                "clustering must be a fitted HybridClusteringSeparator, the step of a pipeline and "
-                f"not the pipeline; got {given!r}."
-            )
-        check_is_fitted(
-            given,
-            msg="clustering is a %(name)s that is not fitted. Fit it first; grid searches and "
-            "cross-validation take an unfitted copy unless it is wrapped: "
-            "clustering=sklearn.frozen.FrozenEstimator(separator).",
-        )
-        if given.permutation_invariant:
-            raise ValueError(
-                "clustering was trained with permutation_invariant=True: its masks change places "
-                "from chunk to chunk. Train it without."
-            )
-        return given
+        """The separator whose network is used; None for a new network."""
+        if isinstance(self.clustering, FrozenEstimator):
+            return self.clustering.estimator
+        return self.clustering

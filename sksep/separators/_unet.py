@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -12,9 +12,9 @@ from sksep.nn.front_end import FrontEnd
 from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
 from sksep.nn.singing_voice_unet import SingingVoiceUNet
 from sksep.nn.unet import SKIPS, UNet
-from sksep.separators._net_separator import NetSeparator, mask_loss
-from sksep.separators._training_parameters import document_training
-from sksep.utils._validation import check_choice, check_integer, check_number
+from sksep.separators._net_separator import NetSeparator, document_training, loss_of, mask_loss
+from sksep.utils._parameters import parameter
+from sksep.utils._validation import choice, integer, number
 
 _ARCHITECTURES: dict[str, type[nn.Module]] = {
     "report": UNet,
@@ -24,6 +24,7 @@ _ARCHITECTURES: dict[str, type[nn.Module]] = {
 
 
 @document_training
+@dataclass(kw_only=True, eq=False, repr=False)
 class UNetSeparator(NetSeparator):
     """Separate vocals with a U-Net that estimates their proportion mask.
 
@@ -78,77 +79,22 @@ class UNetSeparator(NetSeparator):
     (32000,)
     """
 
-    def __init__(
-        self,
-        architecture: str = "report",
-        n_filters: int = 16,
-        n_levels: int = 4,
-        dropout: float = 0.5,
-        skip: str = "concatenate",
-        loss: str | Callable[..., Any] = "bce",
-        optimizer: str | type = "rmsprop",
-        lr: float = 1e-3,
-        schedule: str | None = None,
-        weight_decay: float = 0.0,
-        gradient_clipping: float | None = None,
-        batch_size: int = 32,
-        max_epochs: int = 30,
-        excerpts_per_epoch: int | None = None,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        augmentation: Any = True,
-        callbacks: list[Any] | None = None,
-        warm_start: bool = False,
-        checkpoint: str | os.PathLike[str] | None = None,
-        accelerate: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        net_params: dict[str, Any] | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.architecture = architecture
-        self.n_filters = n_filters
-        self.n_levels = n_levels
-        self.dropout = dropout
-        self.skip = skip
-        self.loss = loss
-        super().__init__(
-            optimizer=optimizer,
-            lr=lr,
-            schedule=schedule,
-            weight_decay=weight_decay,
-            gradient_clipping=gradient_clipping,
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            excerpts_per_epoch=excerpts_per_epoch,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            augmentation=augmentation,
-            callbacks=callbacks,
-            warm_start=warm_start,
-            checkpoint=checkpoint,
-            accelerate=accelerate,
-            device=device,
-            precision=precision,
-            net_params=net_params,
-            random_state=random_state,
-            verbose=verbose,
-        )
+    architecture: str = parameter("report", choice(*_ARCHITECTURES))
+    n_filters: int = parameter(16, integer(1))
+    n_levels: int = parameter(4, integer(1, 10))
+    dropout: float = parameter(0.5, number(0.0, 1.0, include_high=False))
+    skip: str = parameter("concatenate", choice(*SKIPS))
+    loss: str | Callable[..., Any] = parameter("bce", mask_loss)
 
     def _network(self, front_end: FrontEnd) -> nn.Module:
-        check_choice("architecture", self.architecture, tuple(_ARCHITECTURES))
         options: dict[str, Any] = {
-            "n_filters": check_integer("n_filters", self.n_filters, 1),
-            "n_levels": check_integer("n_levels", self.n_levels, 1, 10),
-            "dropout": check_number("dropout", self.dropout, 0.0, 1.0, include_high=False),
-            "skip": check_choice("skip", self.skip, SKIPS),
+            "n_filters": self.n_filters,
+            "n_levels": self.n_levels,
+            "dropout": self.dropout,
         }
-        if self.architecture == "fully_convolutional":
-            del options["skip"]
+        if self.architecture != "fully_convolutional":  # it has no decoder, and always adds
+            options["skip"] = self.skip
         return _ARCHITECTURES[self.architecture](**options)
 
     def _objective(self) -> Callable[..., Any]:
-        return mask_loss(self.loss)
+        return loss_of(self.loss)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from sksep.audio._validation import check_collection
 from sksep.nn import effects
-from sksep.utils._validation import check_number, check_range
+from sksep.utils._parameters import Estimator, parameter
+from sksep.utils._validation import interval, number, optional
 
 
-class Augmentation(BaseEstimator):
+def _check_pool(name: str, value: Any) -> None:
+    check_collection(value, name)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Augmentation(Estimator):
     """Random excerpts, remixed and varied on the device of the network.
 
     Excerpts are drawn at random positions. A share of them stays as recorded; in the others vocals
@@ -54,29 +61,16 @@ class Augmentation(BaseEstimator):
     (-6, 6)
     """
 
-    def __init__(
-        self,
-        true_pairs: float = 0.35,
-        vocal_free: float = 0.05,
-        gain_range: tuple[float, float] = (-8.0, 8.0),
-        level_range: tuple[float, float] = (-6.0, 6.0),
-        speed_range: tuple[float, float] = (1.0, 1.0),
-        time_stretch_range: tuple[float, float] = (1.0, 1.0),
-        pitch_shift_range: tuple[float, float] = (0.0, 0.0),
-        noise_snr: float | None = None,
-        vocals_pool: Any = None,
-        accompaniment_pool: Any = None,
-    ) -> None:
-        self.true_pairs = true_pairs
-        self.vocal_free = vocal_free
-        self.gain_range = gain_range
-        self.level_range = level_range
-        self.speed_range = speed_range
-        self.time_stretch_range = time_stretch_range
-        self.pitch_shift_range = pitch_shift_range
-        self.noise_snr = noise_snr
-        self.vocals_pool = vocals_pool
-        self.accompaniment_pool = accompaniment_pool
+    true_pairs: float = parameter(0.35, number(0.0, 1.0))
+    vocal_free: float = parameter(0.05, number(0.0, 1.0))
+    gain_range: tuple[float, float] = parameter((-8.0, 8.0), interval())
+    level_range: tuple[float, float] = parameter((-6.0, 6.0), interval())
+    speed_range: tuple[float, float] = parameter((1.0, 1.0), interval(0.25, 4.0))
+    time_stretch_range: tuple[float, float] = parameter((1.0, 1.0), interval(0.25, 4.0))
+    pitch_shift_range: tuple[float, float] = parameter((0.0, 0.0), interval(-60.0, 60.0))
+    noise_snr: float | None = parameter(None, optional(number()))
+    vocals_pool: Any = parameter(None, optional(_check_pool), is_saved=False)
+    accompaniment_pool: Any = parameter(None, optional(_check_pool), is_saved=False)
 
     def validate(self) -> None:
         """Check the parameters.
@@ -88,17 +82,7 @@ class Augmentation(BaseEstimator):
         ValueError
             Where a parameter is out of its range, or the ends of a range are out of order.
         """
-        check_number("true_pairs", self.true_pairs, 0.0, 1.0)
-        check_number("vocal_free", self.vocal_free, 0.0, 1.0)
-        check_range("gain_range", self.gain_range)
-        check_range("level_range", self.level_range)
-        for name in ("speed_range", "time_stretch_range"):
-            low, high = check_range(name, getattr(self, name), 0.25)
-            check_number(f"{name}[1]", high, low, 4.0)
-        low, high = check_range("pitch_shift_range", self.pitch_shift_range, -60.0)
-        check_number("pitch_shift_range[1]", high, low, 60.0)
-        if self.noise_snr is not None:
-            check_number("noise_snr", self.noise_snr)
+        self._check_parameters()
 
     def source_length(self, n_samples: int) -> int:
         """Samples to draw so that enough are left at the highest speed and tempo.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from skorch.history import History
 from torch import Tensor
 
 from sksep.training._accelerated import of_main_process
+from sksep.utils._files import remove_unfinished, write_whole
 
 # Callbacks that belong to a training. What those of the user remember, only they know.
 _STATEFUL = ("best_weights", "schedule")
@@ -86,13 +86,10 @@ class Checkpoint(Callback):  # type: ignore[misc]
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(net.device) if on_cuda else None,
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
-        try:
-            torch.save(state, temporary)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        content = io.BytesIO()
+        torch.save(state, content)
+        remove_unfinished(self.path.parent, self.path.name)
+        write_whole(self.path, content.getbuffer())
 
 
 def training_key(module: torch.nn.Module, begin: Any) -> str:

@@ -24,7 +24,7 @@ _POOL_SILENCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class _Grid:
+class _ExcerptGrid:
     """Where excerpts of tracks may start.
 
     Attributes
@@ -43,7 +43,7 @@ class _Grid:
     first: int
 
     @classmethod
-    def of_tracks(cls, kept: Sequence[BoolArray], front_end: FrontEnd) -> _Grid:
+    def of_tracks(cls, kept: Sequence[BoolArray], front_end: FrontEnd) -> _ExcerptGrid:
         """From the chunks of each track that are kept."""
         first = -(front_end.n_fft // 2)
         step = front_end.chunk_step * front_end.hop_length
@@ -69,7 +69,7 @@ class _Grid:
 class _Stem:
     """Waveforms of tracks, less others of equal lengths where there are any, and their grid."""
 
-    grid: _Grid
+    grid: _ExcerptGrid
     waveforms: Sequence[Waveform]
     subtracted: Sequence[Waveform] = ()
 
@@ -79,7 +79,7 @@ class _Stem:
         return [_Excerpt(self, *place) for place in zip(tracks, starts.tolist(), strict=True)]
 
     @property
-    def content(self) -> list[Any]:
+    def fingerprint(self) -> list[Any]:
         """What tells the samples from others."""
         waveforms = [*self.waveforms, *self.subtracted]
         return [part.path.name if isinstance(part, CachedWaveform) else part for part in waveforms]
@@ -137,7 +137,9 @@ class ExcerptDataset(Dataset[Any]):
         self._jitter = front_end.chunk_step * front_end.hop_length
         # Index and number of the processes that divide each batch among them.
         self.share = (0, 1)
-        self._pairs = grid = _Grid.of_tracks([part.chunk_is_kept for part in targets], front_end)
+        self._pairs = grid = _ExcerptGrid.of_tracks(
+            [part.chunk_is_kept for part in targets], front_end
+        )
         vocals = [part.vocal_samples for part in targets]
         mixtures = [part.mixture_samples for part in targets]
         self._vocals, self._accompaniment = _Stem(grid, vocals), _Stem(grid, mixtures, vocals)
@@ -168,7 +170,7 @@ class ExcerptDataset(Dataset[Any]):
         self._random.bit_generator.state = state
 
     @property
-    def content(self) -> list[Any]:
+    def fingerprint(self) -> list[Any]:
         """What tells the data set from others: samples, starts, and the state of the draws."""
         stems = (
             self._vocals,
@@ -178,7 +180,7 @@ class ExcerptDataset(Dataset[Any]):
         )
         return [
             *[
-                (stem.grid.tracks, stem.grid.starts, stem.content)
+                (stem.grid.tracks, stem.grid.starts, stem.fingerprint)
                 for stem in stems
                 if stem is not None
             ],
@@ -268,7 +270,7 @@ class ExcerptDataset(Dataset[Any]):
         kept = [chunk_power(waveform[:], self.front_end) > _POOL_SILENCE for waveform in waveforms]
         if not any(chunks.any() for chunks in kept):
             raise ValueError(f"All tracks of {name} are silent; leave it out.")
-        return _Stem(_Grid.of_tracks(kept, self.front_end), waveforms)
+        return _Stem(_ExcerptGrid.of_tracks(kept, self.front_end), waveforms)
 
 
 def keep_batch(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

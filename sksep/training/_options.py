@@ -19,6 +19,7 @@ OPTIMIZERS = {
 # Optimizers whose step torch can fuse into few CUDA kernels (Adagrad's it cannot).
 _FUSED_ON_CUDA = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 SCHEDULES = (None, "cosine", "one_cycle")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def resolve_device(device: str) -> torch.device:
@@ -51,12 +52,11 @@ def resolve_device(device: str) -> torch.device:
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """torch.float32 or torch.bfloat16; "auto" is bfloat16 where the hardware has units for it."""
-    check_choice("precision", precision, ("auto", "float32", "bfloat16"))
     if precision == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported()
         else:
-            # Matrix units; with AVX-512 alone it is slower than float32 (benchmarks/precision.py).
+            # Matrix units; with AVX-512 alone it is slower than float32 (see docs/measurements.md).
             supported = getattr(torch.cpu, "_is_amx_tile_supported", bool)  # not in older torch
             fast = device.type == "cpu" and supported()
         return torch.bfloat16 if fast else torch.float32
@@ -91,7 +91,6 @@ def device_options(
 
 def schedule_callback(schedule: str | None, lr: float, n_batches: int) -> Any:
     """The skorch callback that moves the learning rate, batch by batch; None for none."""
-    check_choice("schedule", schedule, SCHEDULES)
     if schedule is None:
         return None
     # One step more than there are batches: the schedulers refuse to step past their end. A warm

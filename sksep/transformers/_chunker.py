@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 
-from sksep.audio._cache import WaveformCache, as_cache
+from sksep.audio._cache import WaveformCache, as_cache, check_cache
 from sksep.audio._track import Track
 from sksep.audio._validation import check_tracks
 from sksep.base._batch import TrackBatch, TrackRecord, as_batch
 from sksep.nn.chunks import unchunk
 from sksep.nn.front_end import FrontEnd
-from sksep.utils._validation import check_integer, check_number
+from sksep.utils._parameters import Estimator, parameter
+from sksep.utils._validation import check_number, integer, number, optional
 
 
-class MelChunker(TransformerMixin, BaseEstimator):
+@dataclass(kw_only=True, eq=False, repr=False)
+class MelChunker(TransformerMixin, Estimator):
     """Turn tracks into overlapping chunks of their log-mel spectrograms.
 
     The first step of every pipeline. It keeps tracks whole: one track is one sample, and each
@@ -67,27 +70,17 @@ class MelChunker(TransformerMixin, BaseEstimator):
     (3, 128, 128)
     """
 
-    def __init__(
-        self,
-        sample_rate: int = 16000,
-        n_fft: int = 1024,
-        hop_length: int = 128,
-        n_mels: int | None = 128,
-        n_frames: int = 128,
-        overlap: float = 0.5,
-        f_min: float = 0.0,
-        f_max: float | None = None,
-        cache: str | os.PathLike[str] | WaveformCache | None = None,
-    ) -> None:
-        self.sample_rate = sample_rate
-        self.n_fft = n_fft
-        self.hop_length = hop_length
-        self.n_mels = n_mels
-        self.n_frames = n_frames
-        self.overlap = overlap
-        self.f_min = f_min
-        self.f_max = f_max
-        self.cache = cache
+    sample_rate: int = parameter(16000, integer(1))
+    n_fft: int = parameter(1024, integer(2))
+    hop_length: int = parameter(128, integer(1))
+    n_mels: int | None = parameter(128, optional(integer(1)))
+    n_frames: int = parameter(128, integer(1))
+    overlap: float = parameter(0.5, number(0.0, 1.0, include_high=False))
+    f_min: float = parameter(0.0, number(0.0))
+    f_max: float | None = parameter(None, optional(number(0.0)))
+    cache: str | os.PathLike[str] | WaveformCache | None = parameter(
+        None, optional(check_cache), is_saved=False
+    )
 
     def fit(self, X: Any, y: Any = None) -> MelChunker:
         """Validate the parameters; nothing is learned.
@@ -109,7 +102,6 @@ class MelChunker(TransformerMixin, BaseEstimator):
             Naming the parameter that is no number or out of its range.
         """
         self.front_end_ = self._front_end()
-        as_cache(self.cache)
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
@@ -200,35 +192,36 @@ class MelChunker(TransformerMixin, BaseEstimator):
             for record, part in zip(batch, chunks, strict=True)
         ]
 
-    def _front_end(self) -> FrontEnd:
-        sample_rate = check_integer("sample_rate", self.sample_rate, 1)
-        n_fft = check_integer("n_fft", self.n_fft, 2)
-        if n_fft % 2:
-            raise ValueError(f"n_fft must be even, got {n_fft}.")
-        hop_length = check_integer("hop_length", self.hop_length, 1)
-        if hop_length > n_fft // 2:
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft must be even, got {self.n_fft}.")
+        if self.hop_length > self.n_fft // 2:
             raise ValueError(
-                f"hop_length must be at most n_fft // 2 = {n_fft // 2}, got {hop_length}: larger "
-                "hops cannot be inverted."
+                f"hop_length must be at most n_fft // 2 = {self.n_fft // 2}, got "
+                f"{self.hop_length}: larger hops cannot be inverted."
             )
         if self.n_mels is None and (self.f_min != 0 or self.f_max is not None):
             raise ValueError(
                 "f_min and f_max limit mel bands; with n_mels=None leave them at 0 and None."
             )
-        f_max = self.f_max if self.f_max is not None else sample_rate / 2
-        f_max = check_number("f_max", f_max, 0.0, sample_rate / 2)
-        f_min = check_number("f_min", self.f_min, 0.0, f_max)
-        if f_min >= f_max:
-            raise ValueError(f"f_min must be below f_max, got {f_min} and {f_max} Hz.")
+        highest = self.sample_rate / 2
+        f_max = check_number("f_max", highest if self.f_max is None else self.f_max, 0.0, highest)
+        if check_number("f_min", self.f_min, 0.0, f_max) >= f_max:
+            raise ValueError(f"f_min must be below f_max, got {self.f_min} and {f_max} Hz.")
+
+    def _front_end(self) -> FrontEnd:
+        """The checked front end that the parameters describe."""
+        self._check_parameters()
         front_end = FrontEnd(
-            sample_rate=sample_rate,
-            n_fft=n_fft,
-            hop_length=hop_length,
-            n_mels=None if self.n_mels is None else check_integer("n_mels", self.n_mels, 1),
-            n_frames=check_integer("n_frames", self.n_frames, 1),
-            overlap=check_number("overlap", self.overlap, 0.0, 1.0, include_high=False),
-            f_min=f_min,
-            f_max=f_max,
+            sample_rate=int(self.sample_rate),
+            n_fft=int(self.n_fft),
+            hop_length=int(self.hop_length),
+            n_mels=None if self.n_mels is None else int(self.n_mels),
+            n_frames=int(self.n_frames),
+            overlap=float(self.overlap),
+            f_min=float(self.f_min),
+            f_max=float(self.sample_rate / 2 if self.f_max is None else self.f_max),
         )
         _warn_of_empty_bands(front_end)
         return front_end

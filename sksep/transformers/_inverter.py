@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 
 from sksep.base._batch import as_batch
 from sksep.base._inversion import Inversion, invert
 from sksep.base._separator import score_estimates
 from sksep.utils._arrays import object_array
-from sksep.utils._validation import check_choice, check_integer, check_number
+from sksep.utils._parameters import Estimator, parameter
+from sksep.utils._validation import check_random_state as random_state_constraint
+from sksep.utils._validation import choice, integer, number
 
 
-class GriffinLimInverter(TransformerMixin, BaseEstimator):
+@dataclass(kw_only=True, eq=False, repr=False)
+class GriffinLimInverter(TransformerMixin, Estimator):
     """Invert estimated masks to waveforms with the Griffin-Lim algorithm.
 
     Masks are lifted to linear frequency bins and applied to the magnitudes of the mixture; the
@@ -55,17 +59,10 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
     True
     """
 
-    def __init__(
-        self,
-        n_iter: int = 10,
-        init: str = "mixture",
-        momentum: float = 0.0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_iter = n_iter
-        self.init = init
-        self.momentum = momentum
-        self.random_state = random_state
+    n_iter: int = parameter(10, integer(0))
+    init: str = parameter("mixture", choice("mixture", "random"))
+    momentum: float = parameter(0.0, number(0.0, 1.0, include_high=False))
+    random_state: Any = parameter(None, random_state_constraint)
 
     def fit(self, X: Any, y: Any = None) -> GriffinLimInverter:
         """Validate the parameters; nothing is learned.
@@ -165,11 +162,13 @@ class GriffinLimInverter(TransformerMixin, BaseEstimator):
         return score_estimates(batch, self.transform(batch), y, sample_weight)
 
     def _inversion(self) -> Inversion:
+        """The checked settings of the inversion, with a seed drawn from `random_state`."""
+        self._check_parameters()
         random_state = check_random_state(self.random_state)
         return Inversion(
-            n_iter=check_integer("n_iter", self.n_iter, 0),
-            init=check_choice("init", self.init, ("mixture", "random")),
-            momentum=check_number("momentum", self.momentum, 0.0, 1.0, include_high=False),
+            n_iter=int(self.n_iter),
+            init=self.init,
+            momentum=float(self.momentum),
             seed=int(random_state.randint(np.iinfo(np.int32).max)),
         )
 

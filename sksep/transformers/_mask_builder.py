@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 
 from sksep.audio._cache import Waveform, mono_waveforms
 from sksep.audio._validation import check_pair, check_same_length, check_tracks
 from sksep.base._batch import TrackBatch, TrackRecord, as_batch
 from sksep.base._targets import Targets, chunk_power, keep_share
 from sksep.nn.masks import RATIOS, WEIGHTINGS
-from sksep.utils._validation import check_choice, check_number
+from sksep.utils._parameters import Estimator, parameter
+from sksep.utils._validation import choice, number
 
 # Mean square below which a chunk is silent whatever the threshold: digital silence and dither.
 _SILENCE_POWER = 1e-12
 
 
-class MaskBuilder(TransformerMixin, BaseEstimator):
+@dataclass(kw_only=True, eq=False, repr=False)
+class MaskBuilder(TransformerMixin, Estimator):
     """Attach target masks of the vocals to a batch.
 
     The only step through which the truth enters a pipeline: ``fit_transform(X, y)``, which a
@@ -61,19 +63,11 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
     True
     """
 
-    def __init__(
-        self,
-        ratio: str = "power",
-        weighting: str = "magnitude",
-        silence_threshold: float = -60.0,
-        vocal_threshold: float = -40.0,
-        vocal_free_share: float = 0.1,
-    ) -> None:
-        self.ratio = ratio
-        self.weighting = weighting
-        self.silence_threshold = silence_threshold
-        self.vocal_threshold = vocal_threshold
-        self.vocal_free_share = vocal_free_share
+    ratio: str = parameter("power", choice(*RATIOS))
+    weighting: str = parameter("magnitude", choice(*WEIGHTINGS))
+    silence_threshold: float = parameter(-60.0, number(high=0.0))
+    vocal_threshold: float = parameter(-40.0, number(high=0.0))
+    vocal_free_share: float = parameter(0.1, number(0.0, 1.0))
 
     def fit(self, X: Any, y: Any = None) -> MaskBuilder:
         """Validate the parameters; nothing is learned.
@@ -197,13 +191,6 @@ class MaskBuilder(TransformerMixin, BaseEstimator):
         vocal_free = max(_SILENCE_POWER, loudest * 10.0 ** (self.vocal_threshold / 10.0))
         sounds = mixture_power > silence
         return sounds, sounds & (vocal_power > vocal_free)
-
-    def _check_parameters(self) -> None:
-        check_choice("ratio", self.ratio, RATIOS)
-        check_choice("weighting", self.weighting, WEIGHTINGS)
-        check_number("silence_threshold", self.silence_threshold, high=0.0)
-        check_number("vocal_threshold", self.vocal_threshold, high=0.0)
-        check_number("vocal_free_share", self.vocal_free_share, 0.0, 1.0)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

@@ -3,70 +3,87 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import re
+import tomllib
 from pathlib import Path
 
 from .canvas import Drawing
 
-PACKAGE = Path(__file__).resolve().parents[3] / "sksep"
+_ROOT = Path(__file__).resolve().parents[3]
 
-# Where each part is drawn from the left, and what it is: a part imports from rows below only.
-_ROWS: list[dict[str, tuple[float, str]]] = [
-    {"cli": (265, "the sksep command")},
-    {"inference": (332, "songs, files, streams"), "presets": (132, "settings that fit")},
-    {"plotting": (400, "pictures and players")},
-    {"separators": (150, "the estimators")},
-    {"training": (71, "excerpts, skorch"), "transformers": (229, "chunks, masks, phases")},
-    {"base": (200, "batches, inversion"), "pretrained": (464, "models that ship")},
-    {
-        "datasets": (71, "recordings, songs"),
-        "metrics": (203, "SDR, IoU, scorers"),
-        "activity": (335, "where vocals sound"),
-        "persistence": (464, "save and load"),
-    },
-    {"audio": (150, "tracks, caches, stems"), "nn": (350, "STFT, networks, losses")},
-    {"utils": (250, "checks, arrays, files")},
-]
+# The middle of each part from the left, and its purpose.
+_PLACES: dict[str, tuple[float, str]] = {
+    "cli": (406, "the sksep command"),
+    "inference": (292, "songs, files, streams"),
+    "presets": (166, "settings that fit"),
+    "plotting": (345, "pictures and players"),
+    "separators": (205, "the estimators"),
+    "training": (199, "excerpts, skorch"),
+    "transformers": (326, "chunks, masks, phases"),
+    "base": (141, "batches, inversion"),
+    "pretrained": (258, "models that ship"),
+    "datasets": (456, "recordings, songs"),
+    "metrics": (332, "SDR, IoU, scorers"),
+    "activity": (206, "where vocals sound"),
+    "persistence": (78, "save and load"),
+    "audio": (329, "tracks, caches, stems"),
+    "nn": (132, "STFT, networks, losses"),
+    "utils": (218, "checks, arrays, files"),
+}
+
+
+def _layers() -> list[set[str]]:
+    """The layers of the import contract in pyproject.toml, from the top to the bottom."""
+    with open(_ROOT / "pyproject.toml", "rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each["type"] == "layers")
+    return [set(re.split(" [|:] ", layer)) for layer in layers]
+
+
+_LAYERS = _layers()
+# The checks at the top and the entry point import everything, and are not drawn.
+_ABOVE = _LAYERS[0]
+_ROWS = [{name.partition(".")[0] for name in layer} for layer in _LAYERS[1:]]
 _ROW_OF = {part: index for index, row in enumerate(_ROWS) for part in row}
 
 
-def imports_between(package: Path = PACKAGE) -> dict[str, set[str]]:
-    """The parts that each part of the package imports.
-
-    An import within a function may go upwards, as then nothing is loaded with the part; it is
-    left out.
+def imports_between(package: Path = _ROOT / "sksep") -> dict[str, set[str]]:
+    """The parts that each part of the package imports, inside functions or not.
 
     Raises
     ------
     ValueError
-        Where a part has no place in `_ROWS`, or imports one that is not below it: so parts that
-        import each other always fail.
+        If a part is in no layer of pyproject.toml or has no place in `_PLACES`, or imports a part
+        that is not below it: so parts that import each other always fail.
     """
     imports: dict[str, set[str]] = {}
     for path in sorted(package.rglob("*.py")):
-        part = path.relative_to(package).parts[0].removesuffix(".py")
-        if part in ("__init__", "__main__"):
+        module = path.relative_to(package).with_suffix("").parts
+        part = module[0]
+        if part == "__init__" or part in _ABOVE or ".".join(module[:2]) in _ABOVE:
             continue
-        if part not in _ROW_OF:
-            raise ValueError(f"The part {part!r} of {package} has no place in _ROWS of {__file__}.")
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for other in _imported(tree.body) - {part}:
+        if part not in _ROW_OF or part not in _PLACES:
+            raise ValueError(
+                f"The part {part!r} of {package} must be in a layer of pyproject.toml, and have a "
+                f"place in _PLACES of {__file__}."
+            )
+        others = _imported(path) - {part}
+        for other in others:
             if _ROW_OF[other] <= _ROW_OF[part]:
                 raise ValueError(
                     f"{path} imports {other!r}, which is not below {part!r}. Move what both need "
-                    f"into a part below, or move a row in _ROWS of {__file__}."
+                    "into a part below, or move a layer in pyproject.toml."
                 )
-        below = {each for each in _imported(ast.walk(tree)) if _ROW_OF[each] > _ROW_OF[part]}
-        imports.setdefault(part, set()).update(below)
+        imports.setdefault(part, set()).update(others)
     if missing := sorted(_ROW_OF.keys() - imports.keys()):
-        raise ValueError(f"_ROWS of {__file__} names what {package} does not have: {missing}.")
+        raise ValueError(f"The layers of pyproject.toml name what {package} lacks: {missing}.")
     return imports
 
 
-def _imported(nodes: Iterable[ast.AST]) -> set[str]:
+def _imported(path: Path) -> set[str]:
     """Parts that are imported by ``from sksep...``; public names of sksep itself are not parts."""
     names: set[str] = set()
-    for node in nodes:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             package, *inner = node.module.split(".")
             if package == "sksep":
@@ -79,11 +96,7 @@ def draw_architecture() -> Drawing:
     imports = imports_between()
     row_height = 72.0
     drawing = Drawing(row_height * len(_ROWS) + 22, width=530)
-    centre = {
-        part: (x, row_height * index + 26)
-        for index, row in enumerate(_ROWS)
-        for part, (x, _) in row.items()
-    }
+    centre = {part: (_PLACES[part][0], row_height * row + 26) for part, row in _ROW_OF.items()}
     reached: dict[str, set[str]] = {}  # directly or through others
     for part in sorted(imports, key=_ROW_OF.__getitem__, reverse=True):
         indirect = set().union(*(reached[other] for other in imports[part]))
@@ -91,12 +104,10 @@ def draw_architecture() -> Drawing:
         x, y = centre[part]
         for other in sorted(imports[part] - indirect):
             drawing.arrow((x, y + 18), (centre[other][0], centre[other][1] - 18))
-    for row in _ROWS:
-        for part, (x, says) in row.items():
-            y = centre[part][1]
-            drawing.box(x, y, "", 122, 36)
-            drawing.text(x, y - 7, part, size=9, weight="bold")
-            drawing.note(x, y + 8, says)
+    for part, (x, y) in centre.items():
+        drawing.box(x, y, "", 112, 36)
+        drawing.text(x, y - 7, part, size=9, weight="bold")
+        drawing.note(x, y + 8, _PLACES[part][1])
     note = "Arrows: imports; those that follow from others are left out."
     drawing.text(265, drawing.height - 10, note, size=9)
     return drawing

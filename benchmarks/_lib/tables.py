@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from _models import MODELS
-from _published import PUBLISHED
-from _results import markdown_table
+
+from _lib.models import MODELS
+from _lib.published import PUBLISHED
+from _lib.results import markdown_table
 
 Record = dict[str, Any]
 

@@ -6,12 +6,13 @@ import hashlib
 import inspect
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sklearn.base import BaseEstimator
+
+from sksep.utils._files import write_whole
 
 # Parameters that are recorded elsewhere, or do not matter to what is learned.
 _LEFT_OUT = {"callbacks", "excerpts_per_epoch", "max_epochs", "memory", "random_state", "verbose"}
@@ -112,13 +113,10 @@ def read(path: Path) -> dict[str, Any]:
     return record
 
 
-def write(path: Path, record: dict[str, Any]) -> None:
-    """Write a record, one line per entry, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a record, one line per entry."""
     lines = [f"{json.dumps(key)}: {json.dumps(plain(value))}" for key, value in record.items()]
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    os.replace(unfinished, path)
+    write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def plain(value: Any) -> Any:

@@ -11,9 +11,9 @@ import mir_eval
 import numpy as np
 import scipy.fft
 import torch
-from _jobs import SAMPLE_RATE, Job, Jobs, Work, music
-from _references import fast_bss_eval, museval
 
+from _lib.jobs import SAMPLE_RATE, Job, Jobs, Work, music
+from _lib.references import fast_bss_eval, museval
 from sksep import MelChunker
 from sksep.metrics import bss_eval, bss_eval_frames
 from sksep.metrics._projection import _SHORT_FFT_LENGTH

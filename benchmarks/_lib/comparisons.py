@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from _jobs import Jobs
-from _network_jobs import clustering_loss, clusters, separation, training
-from _signal_jobs import chunks, frame_scores, front_end, phase_reconstruction, scores
+from _lib.jobs import Jobs
+from _lib.network_jobs import clustering_loss, clusters, separation, training
+from _lib.signal_jobs import chunks, frame_scores, front_end, phase_reconstruction, scores
 
 
 @dataclass(frozen=True)

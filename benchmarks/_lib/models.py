@@ -17,7 +17,7 @@ from sksep.presets import (
     unet_pipeline,
 )
 
-PRESETS = ("report", "recommended")
+COMPARED_PRESETS = ("report", "recommended")
 
 _PIPELINES = {
     "DeepClusteringSeparator": deep_clustering_pipeline,

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from _data import Part
-from _scores import TrackScores, mono, score_track, summary
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
+from _lib.data import Part
+from _lib.scores import TrackScores, mono, score_track, summary
 from sksep import MaskBuilder
 from sksep.metrics import iou, psnr
 

@@ -6,23 +6,25 @@ import argparse
 import json
 import os
 import platform
-from datetime import datetime, timezone
-from importlib.metadata import version
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sksep.utils._files import write_whole
+
 PACKAGES = ("sksep", "torch", "numpy", "scipy", "librosa", "mir_eval", "scikit-learn", "skorch")
-FOLDER = Path(__file__).parent / "results"
+FOLDER = Path(__file__).parents[1] / "results"
 
 
 def environment() -> dict[str, Any]:
     """Date, machine kind and versions of a run."""
     return {
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {package: _version(package) for package in PACKAGES},
     }
 
 
@@ -33,12 +35,11 @@ def machine() -> str:
 
 def write(name: str, results: dict[str, Any], table: str, folder: Path = FOLDER) -> None:
     """Write NAME.json and NAME.md into the results folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     record = {**environment(), **results}
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_whole(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
     versions = ", ".join(f"{key} {value}" for key, value in record["versions"].items())
     text = f"# {name}\n\n{record['date']}; {machine()}; {versions}\n\n{table}\n"
-    (folder / f"{name}.md").write_text(text)
+    write_whole(folder / f"{name}.md", text)
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -67,6 +68,13 @@ def markdown_table(rows: list[dict[str, Any]]) -> str:
     lines = [header, ["---"] * len(header)]
     lines += [[text(row[key]) for key in header] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # only some benchmarks need it
+        return "not installed"
 
 
 def _processor() -> str:

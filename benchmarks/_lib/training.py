@@ -75,21 +75,12 @@ class Snapshots(Callback):  # type: ignore[misc]
             }
 
 
-def fit_within(pipeline: Pipeline, mixtures: Any, vocals: Any, minutes: float) -> dict[str, Any]:
-    """Fit a pipeline within some minutes, its features included; returns what `train` does."""
-    started = time.perf_counter()
-    batch = pipeline[:2].fit_transform(mixtures, vocals)
-    training, _ = train(pipeline, batch, Budget(minutes), started=started)
-    return training
-
-
 def train(
     pipeline: Pipeline,
     batch: Any,
     budget: Budget,
     *,
     n_snapshots: int = 0,
-    started: float | None = None,
 ) -> tuple[dict[str, Any], dict[int, dict[str, torch.Tensor]]]:
     """Train the last two steps of a pipeline on a batch with targets.
 
@@ -106,7 +97,7 @@ def train(
     KeyboardInterrupt
         Where the training was interrupted: what it left would pass for a whole one.
     """
-    started = time.perf_counter() if started is None else started
+    started = time.perf_counter()
     separator = pipeline["separate"]
     n_epochs, n_steps = _length(separator, batch, budget, started)
     epochs = {round(n_epochs * (index + 1) / n_snapshots) for index in range(n_snapshots)} - {0}

@@ -1,0 +1,302 @@
+"""One training: from parameters, a module and tracks to a trained net."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from skorch.callbacks import EarlyStopping, GradientNormClipping, ProgressBar
+from skorch.helper import predefined_split
+from torch import nn
+
+from sksep.base._batch import TrackBatch, TrackRecord
+from sksep.base._targets import Targets
+from sksep.nn.losses import Loss
+from sksep.training._accelerated import fit_on_all_processes, join_processes
+from sksep.training._checkpoint import Checkpoint, training_key
+from sksep.training._dataset import ExcerptDataset, keep_batch
+from sksep.training._net import SeparationNet
+from sksep.training._options import (
+    device_options,
+    resolve_device,
+    resolve_optimizer,
+    resolve_precision,
+    schedule_callback,
+)
+from sksep.training._parameters import TrainingParameters, augmentation_of, has_weight_decay
+from sksep.training._run import check_finite, copy_of, resume_optimizer, seeded, was_interrupted
+from sksep.training._split import split_tracks
+from sksep.utils._parameters import parameters_without
+
+# Patience that never runs out: the best weights are wanted, an early stop is not.
+_FOREVER = 10**9
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Result of a training.
+
+    Attributes
+    ----------
+    net : SeparationNet
+        The trained net.
+    tracks : TrackBatch
+        Tracks that it was trained on, without those held back.
+    n_epochs : int
+        Epochs of this training.
+    was_interrupted : bool
+        Whether it was stopped from the keyboard before its last epoch.
+    """
+
+    net: SeparationNet
+    tracks: TrackBatch
+    n_epochs: int
+    was_interrupted: bool
+
+
+def train(
+    parameters: TrainingParameters,
+    batch: TrackBatch,
+    build: Callable[[Sequence[TrackRecord]], nn.Module],
+    objective: Callable[..., torch.Tensor],
+    *,
+    previous: SeparationNet | None = None,
+    is_partial: bool = False,
+) -> Trained:
+    """Train a module.
+
+    Parameters
+    ----------
+    parameters : TrainingParameters
+        Checked parameters of the training.
+    batch : TrackBatch
+        Tracks with targets.
+    build : callable
+        Returns the module to train, given the training tracks. It is called with torch's random
+        state seeded.
+    objective : callable
+        Scalar loss of what the module returns and `Excerpts`.
+    previous : SeparationNet, default=None
+        Net of the training that this one continues, with its history and its optimizer.
+    is_partial : bool, default=False
+        Whether one epoch is trained on all tracks at a constant rate, without a checkpoint.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    ValueError
+        If the training diverged, or no track is left for a validation that is required.
+    """
+    plan = _plan(parameters, batch, previous, is_partial)
+    with seeded(plan.seed, plan.device):
+        module = build(plan.tracks)
+        checkpoint = _checkpoint(parameters, module, plan, previous)
+        net = make_net(
+            parameters,
+            module,
+            objective,
+            front_end=plan.targets.front_end,
+            ratio=plan.targets.ratio,
+            weighting=plan.targets.weighting,
+            device=plan.device,
+            # The checkpoint comes last: it restores what the others begin with.
+            callbacks=_callbacks(parameters, plan)
+            + ([] if checkpoint is None else [("checkpoint", checkpoint)]),
+        )
+        net.max_epochs = plan.n_epochs
+        if plan.validation_set is not None:
+            net.train_split = predefined_split(plan.validation_set)
+        net.initialize()
+        if previous is not None:
+            net.history = copy.deepcopy(previous.history)
+            resume_optimizer(net.optimizer_, getattr(previous, "optimizer_", None))
+        if plan.accelerator is None:
+            net.partial_fit(plan.train_set, None)
+        else:
+            fit_on_all_processes(net, plan.train_set, plan.accelerator)
+    # The validation set would travel along with every pickle of the net.
+    net.train_split = None
+    net.module_.eval()
+    n_before = 0 if previous is None else len(losses_of(previous))
+    interrupted = was_interrupted(net, n_before + plan.n_epochs)
+    if checkpoint is not None and not interrupted:
+        checkpoint.delete()
+    check_finite(net)
+    return Trained(net, plan.tracks, len(losses_of(net)) - n_before, interrupted)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a training is about to do, and on what."""
+
+    n_epochs: int
+    is_partial: bool
+    seed: int
+    device: torch.device
+    accelerator: Any
+    targets: Targets
+    tracks: TrackBatch
+    train_set: ExcerptDataset
+    validation_set: ExcerptDataset | None
+
+
+def _plan(
+    parameters: TrainingParameters,
+    batch: TrackBatch,
+    previous: SeparationNet | None,
+    is_partial: bool,
+) -> _Plan:
+    random_state = check_random_state(parameters.random_state)
+    device = resolve_device(parameters.device)
+    accelerator = _accelerator(parameters, device)
+    tracks, held_back = split_tracks(
+        TrackBatch(record for record in batch if _is_trainable(record)),
+        0.0 if is_partial else parameters.validation_fraction,
+        required=bool(parameters.early_stopping) and not is_partial,
+        random_state=random_state,
+    )
+    # A warm start draws excerpts of its own, also if random_state is an integer.
+    n_before = 0 if previous is None else len(losses_of(previous))
+    excerpts_seed, seed = random_state.randint(np.iinfo(np.int32).max, size=2) + n_before
+    targets = batch[0].targets
+    assert targets is not None
+    return _Plan(
+        n_epochs=1 if is_partial else int(parameters.max_epochs),
+        is_partial=is_partial,
+        seed=int(seed),
+        device=device if accelerator is None else accelerator.device,
+        accelerator=accelerator,
+        targets=targets,
+        tracks=tracks,
+        train_set=ExcerptDataset(
+            tracks,
+            augmentation_of(parameters),
+            parameters.excerpts_per_epoch,
+            seed=int(excerpts_seed),
+        ),
+        validation_set=ExcerptDataset(held_back) if held_back else None,
+    )
+
+
+def make_net(
+    parameters: TrainingParameters,
+    module: nn.Module,
+    objective: Callable[..., torch.Tensor],
+    *,
+    front_end: Any,
+    ratio: str,
+    weighting: str,
+    device: torch.device,
+    callbacks: list[Any],
+) -> SeparationNet:
+    """The skorch net of the parameters, on a device, not yet initialized."""
+    module.to(device)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = resolve_optimizer(parameters.optimizer)
+    net_params = dict(parameters.net_params or {})
+    options: dict[str, Any] = {"optimizer": optimizer}
+    if has_weight_decay(optimizer):
+        options["optimizer__weight_decay"] = float(parameters.weight_decay)
+    return SeparationNet(
+        module,
+        Loss(objective),
+        front_end=front_end,
+        ratio=ratio,
+        weighting=weighting,
+        augmentation=augmentation_of(parameters),
+        precision=resolve_precision(parameters.precision, device),
+        device=str(device),
+        **{
+            **options,
+            **device_options(optimizer, device, net_params),
+            "lr": float(parameters.lr),
+            "batch_size": int(parameters.batch_size),
+            "iterator_train__shuffle": True,
+            "iterator_train__collate_fn": keep_batch,
+            "iterator_valid__collate_fn": keep_batch,
+            "train_split": None,
+            "callbacks": callbacks,
+            "verbose": int(bool(parameters.verbose)),
+            **net_params,
+        },
+    )
+
+
+def losses_of(net: SeparationNet, kind: str = "train_loss") -> list[float]:
+    """Losses of the complete epochs of a net."""
+    return [float(row[kind]) for row in net.history if kind in row]
+
+
+def _is_trainable(record: TrackRecord) -> bool:
+    return record.targets is not None and bool(record.targets.chunk_is_kept.any())
+
+
+def _accelerator(parameters: TrainingParameters, device: torch.device) -> Any:
+    """The connection to the other processes of a training; None for a process that is alone."""
+    accelerator = join_processes(device) if parameters.accelerate else None
+    if accelerator is not None:
+        parameters._check_seed("accelerate", "each process would draw other numbers")
+        if parameters.batch_size < accelerator.num_processes:
+            raise ValueError(
+                f"batch_size={parameters.batch_size} is too small for {accelerator.num_processes} "
+                "processes, each of which trains on its share of a batch: raise it, or start "
+                "fewer."
+            )
+    return accelerator
+
+
+def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
+    callbacks: list[Any] = []
+    if plan.validation_set is not None:
+        patience = int(parameters.n_iter_no_change) if parameters.early_stopping else _FOREVER
+        stop = EarlyStopping(patience=patience, threshold=0.0, load_best=True, sink=_silent)
+        callbacks.append(("best_weights", stop))
+    if parameters.gradient_clipping is not None:
+        clipping = GradientNormClipping(float(parameters.gradient_clipping))
+        callbacks.append(("gradient_clipping", clipping))
+    schedule = None if plan.is_partial else parameters.schedule
+    n_batches = plan.n_epochs * -(-len(plan.train_set) // parameters.batch_size)
+    scheduler = schedule_callback(schedule, float(parameters.lr), n_batches)
+    if scheduler is not None:
+        callbacks.append(("schedule", scheduler))
+    if parameters.verbose:
+        # The losses of the batches stay on other devices than the CPU until an epoch ends.
+        on_cpu = resolve_device(parameters.device).type == "cpu"
+        callbacks.append(("progress", ProgressBar(postfix_keys=None if on_cpu else ["event_lr"])))
+    return callbacks + [copy_of(callback) for callback in parameters.callbacks or []]
+
+
+def _checkpoint(
+    parameters: TrainingParameters,
+    module: nn.Module,
+    plan: _Plan,
+    previous: SeparationNet | None,
+) -> Checkpoint | None:
+    """The callback that keeps the state of a training and restores it."""
+    if parameters.checkpoint is None or plan.is_partial:
+        return None
+    n_epochs = plan.n_epochs + (0 if previous is None else len(previous.history))
+    irrelevant = parameters_without(type(parameters), "alters_training")
+    values = parameters.get_params(deep=False)
+    relevant = {name: values[name] for name in values if name not in irrelevant}
+    data = [
+        (plan.targets.front_end, plan.targets.ratio, plan.targets.weighting),
+        plan.train_set.fingerprint,
+        None if plan.validation_set is None else plan.validation_set.fingerprint,
+    ]
+    key = training_key(module, [relevant, data, n_epochs])
+    process = None if plan.accelerator is None else plan.accelerator.process_index
+    return Checkpoint(Path(parameters.checkpoint) / f"{key}.pt", n_epochs, process)
+
+
+def _silent(_: str) -> None:
+    """Receive what early stopping prints; the table of epochs says enough."""
