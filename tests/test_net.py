@@ -17,6 +17,7 @@ from torch import nn
 
 import sksep
 from sksep import MelChunker, ModuleSeparator, UHNetSeparator, UNetSeparator
+from sksep.training._fit import _callbacks, _plan
 from sksep.training._net import SeparationNet
 
 _FRONT_END = {"n_fft": 512, "n_mels": 24, "n_frames": 20}
@@ -107,7 +108,7 @@ def test_compiled_training_is_the_same(
 def test_the_default_backend_agrees(batch: Any) -> None:
     expected = ModuleSeparator(
         _convolutions,
-        {"width": 2},
+        module_params={"width": 2},
         max_epochs=1,
         excerpts_per_epoch=8,
         batch_size=4,
@@ -249,11 +250,7 @@ def test_progress_shows_what_is_at_hand(batch: Any, monkeypatch: pytest.MonkeyPa
     separator = _make(verbose=1, schedule="cosine").fit(batch)
     progress = dict(separator.net_.callbacks_)["progress"]
     assert progress.postfix_keys == ["train_loss", "valid_loss"]
-    cuda = torch.device("cuda")
-    monkeypatch.setattr("sksep.training._fit.resolve_device", lambda device: cuda)
-    (progress,) = (
-        callback
-        for name, callback in separator._callbacks("cosine", 3, False)
-        if name == "progress"
-    )
+    plan = _plan(separator, batch, None, is_partial=False)
+    monkeypatch.setattr("sksep.training._fit.resolve_device", lambda _: torch.device("cuda"))
+    progress = dict(_callbacks(separator, plan))["progress"]
     assert progress.postfix_keys == ["event_lr"]
