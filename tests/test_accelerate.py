@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import Crash, Stop
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -100,18 +101,6 @@ _DIFFERENT: dict[str, Any] = {
 }
 
 
-class Crash(Exception):
-    """An error that ends the process like a power failure."""
-
-
-class Stop(Callback):
-    """End the training by an error, in the first batch after two epochs."""
-
-    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        if training and len(net.history) > 2:
-            raise Crash
-
-
 def _songs() -> Any:
     return make_songs(4, 1.0, sample_rate=8000, random_state=0)
 
@@ -136,7 +125,7 @@ def _summary(separator: Any) -> dict[str, Any]:
 def _interrupted(separator: Any, batch: Any, folder: Path) -> Any:
     separator = clone(separator).set_params(checkpoint=folder)
     with pytest.raises(Crash):
-        clone(separator).set_params(callbacks=[Stop()]).fit(batch)
+        clone(separator).set_params(callbacks=[Stop(2)]).fit(batch)
     assert len(list(folder.iterdir())) == 1
     return separator
 

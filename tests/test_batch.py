@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pytest
 import soundfile
+from helpers import noise
 from sklearn.utils import _safe_indexing
 
 from sksep import MaskBuilder, MelChunker
@@ -14,10 +15,6 @@ from sksep.utils._arrays import object_array
 
 RATE = 16000
 LENGTHS = (1, 900, 16000, 24001)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

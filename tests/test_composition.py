@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import sklearn
 import soundfile
+from helpers import assert_same, four_steps
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import (
@@ -31,7 +32,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 import sksep
-from sksep import Augmentation, GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator
+from sksep import Augmentation, MelChunker, UNetSeparator
 from sksep.base._batch import TrackBatch
 from sksep.datasets import load_folder, load_mir1k, make_songs
 from sksep.metrics import nsdr_scorer, sdr, sdr_scorer, si_sdr_scorer
@@ -68,27 +69,6 @@ def files(songs: Bunch, tmp_path: Path) -> Bunch:
     return bunch
 
 
-def four_steps(memory: Any = None, **parameters: Any) -> Pipeline:
-    steps = [
-        ("chunk", MelChunker(sample_rate=_RATE, n_fft=256, hop_length=64, n_mels=24, n_frames=16)),
-        ("mask", MaskBuilder()),
-        (
-            "separate",
-            UNetSeparator(
-                n_filters=2,
-                n_levels=2,
-                batch_size=16,
-                max_epochs=1,
-                augmentation=Augmentation(),
-                device="cpu",
-                random_state=0,
-            ),
-        ),
-        ("invert", GriffinLimInverter(n_iter=1)),
-    ]
-    return Pipeline(steps, memory=memory).set_params(**parameters)
-
-
 def three_steps(**parameters: Any) -> Pipeline:
     return Pipeline(four_steps().steps[:-1]).set_params(**parameters)
 
@@ -120,12 +100,6 @@ def assert_like(estimates: Any, mixtures: list[np.ndarray]) -> None:
     assert all(np.isfinite(estimate).all() for estimate in estimates)
 
 
-def assert_equal(first: Any, second: Any) -> None:
-    assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 # Pipelines.
 
 
@@ -145,17 +119,17 @@ def test_fit_predict_score(make_pipe: Any, songs: Bunch) -> None:
 def test_three_and_four_steps_agree(fitted: Pipeline, songs: Bunch) -> None:
     separated = fitted[:-1]
     copy = pickle.loads(pickle.dumps(fitted)).set_params(invert__n_iter=0)
-    assert_equal(separated.predict(songs.mixtures), copy.predict(songs.mixtures))
+    assert_same(separated.predict(songs.mixtures), copy.predict(songs.mixtures))
 
 
 def test_steps_by_hand(fitted: Pipeline, songs: Bunch) -> None:
     batch = fitted[:-1].transform(songs.mixtures)
     assert isinstance(batch, TrackBatch)
     assert all(record.mask is not None and record.targets is None for record in batch)
-    assert_equal(fitted["invert"].predict(batch), fitted.predict(songs.mixtures))
-    assert_equal(fitted["invert"].transform(batch), fitted.transform(songs.mixtures))
+    assert_same(fitted["invert"].predict(batch), fitted.predict(songs.mixtures))
+    assert_same(fitted["invert"].transform(batch), fitted.transform(songs.mixtures))
     masks = fitted["separate"].predict_mask(fitted[:2].transform(songs.mixtures))
-    assert_equal(masks, [record.mask for record in batch])
+    assert_same(list(masks), [record.mask for record in batch])
 
 
 def test_fitting_a_pipeline_estimates_no_masks(
@@ -185,7 +159,7 @@ def test_masks_of_the_training_tracks_are_those_of_this_fit(songs: Bunch) -> Non
     restored = pickle.loads(pickle.dumps(batch))
     separator.set_params(lr=0.03, random_state=5).fit(targets)
     for first, second, mask in zip(batch, restored, expected, strict=True):
-        assert_equal([first.mask, second.mask], [mask, mask])
+        assert_same([first.mask, second.mask], [mask, mask])
     assert any(
         (mask != other).any()
         for mask, other in zip(separator.predict_mask(targets), expected, strict=True)
@@ -195,7 +169,7 @@ def test_masks_of_the_training_tracks_are_those_of_this_fit(songs: Bunch) -> Non
 def test_fit_predict_methods_agree_with_fit(fitted: Pipeline, songs: Bunch) -> None:
     estimates = four_steps().fit_transform(songs.mixtures, songs.vocals)
     assert_like(estimates, songs.mixtures)
-    assert_equal(estimates, fitted.predict(songs.mixtures))
+    assert_same(estimates, fitted.predict(songs.mixtures))
 
 
 def test_accompaniment_is_the_rest(fitted: Pipeline, songs: Bunch) -> None:
@@ -252,7 +226,7 @@ def test_passthrough_and_functions(fitted: Pipeline, songs: Bunch) -> None:
     )
     pipe.fit(songs.mixtures, [2.0 * track for track in songs.vocals])
     assert_like(pipe.transform(songs.mixtures), songs.mixtures)
-    assert_equal(
+    assert_same(
         Pipeline(
             [
                 ("identity", FunctionTransformer()),
@@ -273,27 +247,27 @@ def test_make_pipeline_and_nesting(songs: Bunch) -> None:
     steps = [step for _, step in four_steps().steps]
     flat = make_pipeline(*steps).fit(songs.mixtures, songs.vocals)
     nested = make_pipeline(make_pipeline(*steps[:3]), steps[3]).fit(songs.mixtures, songs.vocals)
-    assert_equal(nested.predict(songs.mixtures), flat.predict(songs.mixtures))
+    assert_same(nested.predict(songs.mixtures), flat.predict(songs.mixtures))
 
 
 def test_clone_pickle_and_joblib(fitted: Pipeline, songs: Bunch, tmp_path: Path) -> None:
     expected = fitted.predict(songs.mixtures)
-    assert_equal(pickle.loads(pickle.dumps(fitted)).predict(songs.mixtures), expected)
+    assert_same(pickle.loads(pickle.dumps(fitted)).predict(songs.mixtures), expected)
     joblib.dump(fitted, tmp_path / "pipe.joblib")
-    assert_equal(joblib.load(tmp_path / "pipe.joblib").predict(songs.mixtures), expected)
+    assert_same(joblib.load(tmp_path / "pipe.joblib").predict(songs.mixtures), expected)
     sksep.save(fitted, tmp_path / "pipe.safetensors")
-    assert_equal(sksep.load(tmp_path / "pipe.safetensors").predict(songs.mixtures), expected)
+    assert_same(sksep.load(tmp_path / "pipe.safetensors").predict(songs.mixtures), expected)
     again = clone(fitted)
     with pytest.raises(NotFittedError):
         again.predict(songs.mixtures)
     again.fit(songs.mixtures, songs.vocals)
-    assert_equal(again.predict(songs.mixtures), expected)
+    assert_same(again.predict(songs.mixtures), expected)
 
 
 def test_setting_parameters_keeps_the_weights(fitted: Pipeline, songs: Bunch) -> None:
     copy = pickle.loads(pickle.dumps(fitted))
     copy.set_params(separate__lr=0.1, separate__augmentation__true_pairs=1.0, separate__verbose=1)
-    assert_equal(copy.predict(songs.mixtures), fitted.predict(songs.mixtures))
+    assert_same(copy.predict(songs.mixtures), fitted.predict(songs.mixtures))
 
 
 def test_html_repr(fitted: Pipeline) -> None:
@@ -378,7 +352,7 @@ def test_cross_val_predict(songs: Bunch, cv: KFold) -> None:
     assert_like(estimates, songs.mixtures)
     train, test = next(iter(cv.split(songs.mixtures)))
     pipe.fit([songs.mixtures[i] for i in train], [songs.vocals[i] for i in train])
-    assert_equal(pipe.predict([songs.mixtures[i] for i in test]), estimates[test])
+    assert_same(pipe.predict([songs.mixtures[i] for i in test]), estimates[test])
 
 
 def test_cross_val_predict_tracks_of_one_length(songs: Bunch) -> None:
@@ -415,7 +389,7 @@ def test_grid_search(songs: Bunch) -> None:
     assert np.isfinite(search.cv_results_["mean_test_nsdr"]).all()
     assert_like(search.predict(songs.mixtures), songs.mixtures)
     best = clone(four_steps()).set_params(**search.best_params_).fit(songs.mixtures, songs.vocals)
-    assert_equal(best.predict(songs.mixtures), search.best_estimator_.predict(songs.mixtures))
+    assert_same(best.predict(songs.mixtures), search.best_estimator_.predict(songs.mixtures))
     score = search.score(songs.mixtures, songs.vocals)
     assert score == pytest.approx(best.score(songs.mixtures, songs.vocals))
 
@@ -479,7 +453,7 @@ def test_memory_trains_once(songs: Bunch, tmp_path: Path, n_steps: list[None]) -
     assert len(n_steps) == n_before
     # Inputs from the cache, pickled and read-only again, give the same result.
     expected = four_steps(invert__n_iter=0).fit(songs.mixtures, songs.vocals)
-    assert_equal(pipe.predict(songs.mixtures), expected.predict(songs.mixtures))
+    assert_same(pipe.predict(songs.mixtures), expected.predict(songs.mixtures))
     n_before = len(n_steps)
     for name, value in (("separate__lr", 0.01), ("mask__ratio", "magnitude"), ("chunk__f_min", 9)):
         pipe.set_params(**{name: value}).fit(songs.mixtures, songs.vocals)
@@ -605,7 +579,7 @@ def clone_scorer(scorer: Any) -> Any:
 def test_output_containers_do_not_apply(fitted: Pipeline, songs: Bunch, output: str) -> None:
     with sklearn.config_context(transform_output=output):
         pipe = four_steps().fit(songs.mixtures, songs.vocals)
-        assert_equal(pipe.transform(songs.mixtures), fitted.predict(songs.mixtures))
+        assert_same(pipe.transform(songs.mixtures), fitted.predict(songs.mixtures))
         assert isinstance(pipe[:-1].transform(songs.mixtures), TrackBatch)
     # Tracks are not columns. scikit-learn says so if a container is asked for by name.
     with pytest.raises(ValueError, match="set_output"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers import noise
 from torch.utils.data import DataLoader
 
 from sksep import MaskBuilder, MelChunker
@@ -16,10 +17,6 @@ from sksep.training._dataset import ExcerptDataset, keep_batch
 RATE = 16000
 N_FFT, HOP = 512, 128
 PLAIN = {"gain_range": (0.0, 0.0), "level_range": (0.0, 0.0), "vocal_free": 0.0}
-
-
-def noise(n_samples, seed=0, level=0.1):
-    return np.random.default_rng(seed).normal(0, level, n_samples).astype(np.float32)
 
 
 def build(mixtures, vocals, n_frames=20, overlap=0.5, **parameters):
@@ -51,8 +48,8 @@ def values(stem):
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
 def test_items_are_the_chunks_of_the_tracks(overlap):
-    vocals = [noise(9000, 1), noise(7000, 2)]
-    mixtures = [part + noise(len(part), 3 + len(part)) for part in vocals]
+    vocals = [noise(9000, seed=1), noise(7000, seed=2)]
+    mixtures = [part + noise(len(part), seed=3 + len(part)) for part in vocals]
     batch = build(mixtures, vocals, overlap=overlap)
     dataset = ExcerptDataset(batch)
     n_chunks = [len(record.chunks) for record in batch]
@@ -108,7 +105,7 @@ def test_short_tracks_are_filled_up_with_silence(n_samples, augmentation):
 
 
 def test_items_in_any_order_make_batches():
-    batch = build([noise(9000)], [noise(9000, 1)])
+    batch = build([noise(9000)], [noise(9000, seed=1)])
     dataset = ExcerptDataset(batch)
     stems, gains = dataset.__getitems__([3, 0, 3])
     assert stems.shape == (3, 2, batch[0].front_end.excerpt_length) and gains.shape == (3, 2)
@@ -124,7 +121,7 @@ def test_items_in_any_order_make_batches():
 
 
 def test_shapes_and_lengths_with_augmentation():
-    batch = build([noise(40000)], [noise(40000, 1)])
+    batch = build([noise(40000)], [noise(40000, seed=1)])
     length = batch[0].front_end.excerpt_length
     augmentation = Augmentation(speed_range=(0.8, 1.25))
     dataset = ExcerptDataset(batch, augmentation)
@@ -165,7 +162,7 @@ def test_share_of_true_pairs(true_pairs):
 
 
 def test_true_pairs_are_aligned():
-    vocals = [noise(9000, seed) for seed in range(3)]
+    vocals = [noise(9000, seed=seed) for seed in range(3)]
     batch = build([3.0 * part for part in vocals], vocals)
     dataset = ExcerptDataset(batch, Augmentation(true_pairs=1.0, **PLAIN))
     stems, _ = draw(dataset, 200)
@@ -203,8 +200,8 @@ def test_excerpts_never_read_into_another_track():
 
 def test_remixed_vocals_sing():
     # Half of the tracks have no vocals, so remixed excerpts take those of the other half.
-    vocals = [noise(9000, 1), np.zeros(9000, np.float32)]
-    batch = build([noise(9000, 2), noise(9000, 3)], vocals, vocal_free_share=0.5)
+    vocals = [noise(9000, seed=1), np.zeros(9000, np.float32)]
+    batch = build([noise(9000, seed=2), noise(9000, seed=3)], vocals, vocal_free_share=0.5)
     stems, _ = draw(ExcerptDataset(batch, Augmentation(true_pairs=0.0, **PLAIN)), 200)
     assert stems[:, 0].any(axis=1).all()
     stems, _ = draw(ExcerptDataset(batch, Augmentation(true_pairs=1.0, **PLAIN)), 200)
@@ -253,7 +250,7 @@ def share_of_tone(stem, frequency):
 @pytest.mark.parametrize("row", [0, 1])
 def test_pools_are_remixed_with(row, tmp_path):
     name = ["vocals_pool", "accompaniment_pool"][row]
-    batch = build([noise(20000)], [noise(20000, 1)])
+    batch = build([noise(20000)], [noise(20000, seed=1)])
     n_own = len(batch[0].chunks)
     for frequency in (3000.0, 5000.0):
         soundfile.write(tmp_path / f"{frequency}.wav", marker(frequency=frequency), RATE)
@@ -269,7 +266,7 @@ def test_pools_are_remixed_with(row, tmp_path):
 
 
 def test_pools_do_not_touch_true_pairs():
-    batch = build([noise(20000)], [noise(20000, 1)])
+    batch = build([noise(20000)], [noise(20000, seed=1)])
     augmentation = Augmentation(
         true_pairs=1.0, vocals_pool=[marker()], accompaniment_pool=[marker()], **PLAIN
     )
@@ -293,7 +290,7 @@ def test_silence_in_pools_is_left_out():
 
 
 def test_pools_may_be_stereo_and_of_any_length():
-    batch = build([noise(9000)], [noise(9000, 1)])
+    batch = build([noise(9000)], [noise(9000, seed=1)])
     pool = [np.stack([marker(), -0.5 * marker()]), marker(400), marker(60000)]
     dataset = ExcerptDataset(batch, Augmentation(true_pairs=0.0, vocals_pool=pool, **PLAIN))
     stems, _ = draw(dataset, 300)
@@ -304,7 +301,7 @@ def test_pools_may_be_stereo_and_of_any_length():
 
 
 def test_errors_name_the_track_of_a_pool(tmp_path):
-    batch = build([noise(9000)], [noise(9000, 1)])
+    batch = build([noise(9000)], [noise(9000, seed=1)])
     broken = noise(9000)
     broken[7] = np.nan
     with pytest.raises(ValueError, match=r"vocals_pool\[1\]"):
@@ -317,7 +314,7 @@ def test_errors_name_the_track_of_a_pool(tmp_path):
 
 
 def test_loaders_hand_on_whole_batches():
-    batch = build([noise(20000)], [noise(20000, 1)])
+    batch = build([noise(20000)], [noise(20000, seed=1)])
     dataset = ExcerptDataset(batch)
     loader = DataLoader(dataset, batch_size=4, shuffle=False, collate_fn=keep_batch)
     stems = torch.cat([part for part, _ in loader])
@@ -326,7 +323,7 @@ def test_loaders_hand_on_whole_batches():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks")
 def test_worker_processes_draw_excerpts_of_their_own():
-    batch = build([noise(40000)], [noise(40000, 1)])
+    batch = build([noise(40000)], [noise(40000, seed=1)])
     dataset = ExcerptDataset(batch, Augmentation(true_pairs=1.0, **PLAIN), n_excerpts=4)
     loader = DataLoader(
         dataset,

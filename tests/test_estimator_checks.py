@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from instances import VARIANTS, cases_of
 from sklearn.utils import get_tags
+from torch import nn
 
 from sksep import (
     GriffinLimInverter,
@@ -24,6 +26,8 @@ from sksep import (
     persistence,
 )
 from sksep.base import BaseSeparator, TrackBatch, TrackRecord, as_batch, training_batch
+from sksep.nn.front_end import FrontEnd
+from sksep.separators import NetSeparator
 from sksep.utils import all_estimators
 from sksep.utils._estimator_checks import _masks, _parameters, _steps, _waveforms
 from sksep.utils._estimator_checks._case import (
@@ -136,12 +140,18 @@ class Constant(BaseSeparator):
     def __init__(self, share: float = 0.5) -> None:
         self.share = share
 
-    def fit(self, X: Any, y: Any = None) -> Constant:
-        self.front_end_ = as_batch(X, user="Constant")[0].front_end
-        return self
-
     def _estimate_mask(self, record: TrackRecord) -> np.ndarray:
         return np.full_like(record.spectrogram, self.share)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class OneLayer(NetSeparator):
+    """The least that a separator must do that trains a network."""
+
+    kernel_size: int = 3
+
+    def _network(self, front_end: FrontEnd) -> nn.Module:
+        return nn.Conv2d(1, 1, self.kernel_size, padding="same")
 
 
 class _ChangesParameter(Constant):
@@ -214,8 +224,12 @@ class _NeedsTargets(Constant):
 
 
 class _OneFrontEnd(Constant):
+    def fit(self, X: Any, y: Any = None) -> Constant:
+        self.n_bands_ = as_batch(X, user="_OneFrontEnd")[0].front_end.n_bands
+        return self
+
     def _estimate_mask(self, record: TrackRecord) -> np.ndarray:
-        return super()._estimate_mask(record) * np.ones(self.front_end_.n_bands)
+        return super()._estimate_mask(record) * np.ones(self.n_bands_)
 
 
 class _NoDefault(Constant):
@@ -241,7 +255,9 @@ def test_every_check_is_run() -> None:
     assert len(run) >= 34
 
 
-@parametrize_with_checks([Constant(), _NeedsTargets(share=0.25)])
+@parametrize_with_checks(
+    [Constant(), _NeedsTargets(share=0.25), OneLayer(kernel_size=5, max_epochs=1, device="cpu")]
+)
 def test_the_least_separators_pass(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 

@@ -5,15 +5,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers import noise
 
 from sksep import MelChunker
 from sksep.base._inversion import BlockInverter, Inversion, interpolate_frames, invert, native_grid
 
 RATE = 16000
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
 
 
 def song(n_samples, rate=RATE, seed=0):

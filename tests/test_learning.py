@@ -16,6 +16,7 @@ from sksep.datasets import make_songs
 from sksep.metrics import sdr_score
 from sksep.training import Augmentation
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 N_HELD_OUT = 2
 
 
@@ -28,14 +29,6 @@ def songs():
 def batch(songs):
     chunker = MelChunker(n_fft=512, hop_length=256, n_mels=64, n_frames=64)
     return MaskBuilder().fit_transform(chunker.fit_transform(songs.mixtures), songs.vocals)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 def make(**parameters):

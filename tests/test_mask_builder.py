@@ -4,16 +4,13 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
+from helpers import noise
 
 from sksep import MaskBuilder, MelChunker
 from sksep.base._targets import chunk_power
 
 RATE = 16000
 CHUNK = 128 * 128  # samples
-
-
-def noise(*shape, seed=0, level=0.1):
-    return np.random.default_rng(seed).normal(0, level, shape).astype(np.float32)
 
 
 def build(mixtures, vocals, chunker=None, **parameters):

@@ -13,7 +13,6 @@ from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, Randomize
 from sklearn.pipeline import make_pipeline
 
 from sksep import HPSSSeparator, MelChunker, MixtureSeparator, UNetSeparator
-from sksep.datasets import make_songs
 from sksep.metrics import nsdr, sdr, si_sdr
 from sksep.plotting import LossCurveDisplay, ScoreDisplay, SearchDisplay
 from sksep.presets import unet_pipeline
@@ -25,11 +24,6 @@ def _ax():
 
 def _labels(axis):
     return [label.get_text() for label in axis.get_ticklabels()]
-
-
-@pytest.fixture(scope="module")
-def songs():
-    return make_songs(4, duration=1.0, random_state=0)
 
 
 @pytest.fixture(scope="module")

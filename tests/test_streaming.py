@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import noise
 
 from sksep import DeepClusteringSeparator, HPSSSeparator, MelChunker
 from sksep.datasets import make_songs
@@ -33,10 +34,6 @@ def unet():
 @pytest.fixture(scope="module")
 def uhnet():
     return fitted(uhnet_pipeline, separate__hidden_size=4, invert__n_iter=2)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
 
 
 def streamed(stream, samples, sizes):

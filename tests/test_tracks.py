@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import noise
 from sklearn.pipeline import Pipeline
 
 from sksep import AudioSource, MaskBuilder, MelChunker
@@ -34,10 +35,6 @@ class ConstantMask(BaseSeparator):
 def separate(tracks, value=1.0, **front_end):
     pipeline = Pipeline([("chunk", MelChunker(**front_end)), ("separate", ConstantMask(value))])
     return pipeline.fit(tracks).predict(tracks)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ import re
 import threading
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import joblib
 import numpy as np
 import pytest
 import torch
+from helpers import assert_same, small, weights
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -20,47 +22,15 @@ from skorch.callbacks import Callback, EarlyStopping, EpochTimer, GradientNormCl
 from skorch.history import History
 
 from sksep import MaskBuilder, MelChunker, UNetSeparator
-from sksep.datasets import make_songs
 from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
 from sksep.nn.singing_voice_unet import SingingVoiceUNet
 from sksep.nn.unet import UNet
 from sksep.training import Augmentation
 
 FRONT_END = {"n_fft": 512, "n_mels": 24, "n_frames": 20}
-
-
-@pytest.fixture(scope="module")
-def songs():
-    return make_songs(4, duration=1.0, random_state=0)
-
-
-@pytest.fixture(scope="module")
-def chunks(songs):
-    return MelChunker(**FRONT_END).fit_transform(songs.mixtures)
-
-
-@pytest.fixture(scope="module")
-def batch(songs, chunks):
-    return MaskBuilder().fit_transform(chunks, songs.vocals)
-
-
-def make(**parameters):
-    defaults = {
-        "n_filters": 2,
-        "n_levels": 2,
-        "max_epochs": 1,
-        "batch_size": 4,
-        "excerpts_per_epoch": 8,
-        "validation_fraction": 0.0,
-        "device": "cpu",
-        "precision": "float32",
-        "random_state": 0,
-    }
-    return UNetSeparator(**{**defaults, **parameters})
-
-
-def weights(separator):
-    return {name: value.clone() for name, value in separator.net_.module_.state_dict().items()}
+make = partial(
+    small, max_epochs=1, excerpts_per_epoch=8, validation_fraction=0.0, precision="float32"
+)
 
 
 def same(first, second):
@@ -649,8 +619,7 @@ def test_history(batch):
 def test_copies_predict_the_same(batch, copy_of):
     separator = make(validation_fraction=0.5, schedule="one_cycle", verbose=0).fit(batch)
     copied = copy_of(separator)
-    for one, two in zip(separator.predict(batch), copied.predict(batch), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_same(separator.predict(batch), copied.predict(batch))
     assert copied.loss_curve_ == separator.loss_curve_
     assert copied.get_params().keys() == separator.get_params().keys()
     copied.set_params(warm_start=True).fit(batch)
@@ -903,5 +872,4 @@ def test_masks_are_the_same_where_memory_is_short(batch, fits):
     with context:
         result = separator.predict_mask(batch)
     assert full.largest <= fits and full.module is not None
-    for mask, other in zip(result, expected, strict=True):
-        np.testing.assert_allclose(mask, other, atol=1e-6)
+    assert_same(result, expected, 1e-6)

@@ -202,7 +202,7 @@ def arrays_of(record: TrackRecord | Targets) -> Iterator[npt.NDArray[Any]]:
 
 
 def _assert_arrays(first: Any, second: Any, tolerance: float) -> None:
-    assert first.dtype == second.dtype
+    assert (first.dtype, first.shape) == (second.dtype, second.shape)
     np.testing.assert_allclose(first, second, rtol=0.0, atol=tolerance)
 
 
