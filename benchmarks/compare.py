@@ -11,7 +11,7 @@ beside classical methods, the mixture and ideal masks, and writes one table (Mar
 the figures of others beside it, one table per protocol.
 
 Data sets
-  mir1k    the published protocol where all 1000 clips are there, else amy -> abjones
+  mir1k    the published protocol if all 1000 clips are there, else amy -> abjones
   musdb18  the 7-second sample or the whole, split by artist: a fifth is tested on (--fold)
   dsd100   its own parts, Dev -> Test, as in the source report
 
@@ -22,11 +22,11 @@ Presets
                clustering networks keep their losses
 
 Every finished run is a record of its own, RESULTS/compare/DATA_SET-PRESET/MODEL-seedN-DIGEST.json,
-with losses per epoch and scores per track; trained weights are kept in the cache. A run whose
-record agrees in data set, protocol, budget, machine, threads and parameters is not repeated, so
+with losses per epoch and scores per track; trained weights are kept in the cache. A run is not
+repeated if its record agrees in data set, protocol, budget, machine, threads and parameters, so
 start the same command again after an interruption: at most the model in training is lost. Records
-that differ in any of it are listed with what differs, and left out of the table. The code of sksep
-is not part of a record: delete the records (and the cache) of what a change of code concerns.
+that differ are listed with the differences, and left out of the table. The code of sksep is not
+part of a record: after a change of code, delete the records (and the cache) that it concerns.
 """
 
 from __future__ import annotations
@@ -34,28 +34,27 @@ from __future__ import annotations
 import argparse
 import hashlib
 import traceback
+from ast import literal_eval
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import _data
 import torch
-from _evaluation import Evaluation, at_snapshot
-from _models import MODELS, PRESETS, Model, pipeline, sharing
-from _options import changes, parsed, recordings_parser
-from _records import Parameters, Run, plain, read
-from _records import write as write_record
-from _results import FOLDER, environment, machine, settings, write
-from _scores import PROTOCOL
-from _tables import convergence_rows, convergence_table, main_rows, main_table, published_tables
-from _training import Budget, train
+from _lib import data
+from _lib.evaluation import Evaluation, at_snapshot
+from _lib.models import COMPARED_PRESETS, MODELS, Model, pipeline, sharing
+from _lib.records import Parameters, Run, plain, read, write_record
+from _lib.results import FOLDER, environment, machine, settings, write
+from _lib.scores import PROTOCOL
+from _lib.tables import convergence_rows, convergence_table, main_rows, main_table, published_tables
+from _lib.training import Budget, train
 from sklearn.pipeline import Pipeline
 
 import sksep
 
-# Settings of a training that a record tells, but need not agree where they were not asked for.
+# Settings of a training that are recorded, but need not agree unless they were asked for.
 _NOTED = ("checkpoints",)
 # Settings in which records may differ from this machine when tables alone are made.
 _PLACE = ("machine", "device", "threads")
@@ -63,30 +62,30 @@ _PLACE = ("machine", "device", "threads")
 
 @dataclass
 class Comparison:
-    """A data set, split, and what was asked for."""
+    """A data set, its split, and the options."""
 
     options: argparse.Namespace
-    split: _data.Split
+    split: data.Split
     _fitted: dict[tuple[str, int], tuple[Pipeline, dict[str, Any]]] = field(default_factory=dict)
 
     @cached_property
-    def tests(self) -> _data.Part:
+    def tests(self) -> data.Part:
         """The tracks that are tested on."""
         return self.split.test.spread(self.options.limit)
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """Of the test tracks."""
+        """Evaluation on the test tracks."""
         return Evaluation(self.tests)
 
     @cached_property
-    def checkpoint_tracks(self) -> _data.Part:
-        """The few that are scored at checkpoints."""
+    def checkpoint_tracks(self) -> data.Part:
+        """The few test tracks that are scored at checkpoints."""
         return self.tests.spread(self.options.checkpoint_tracks)
 
     @cached_property
     def checkpoint_evaluation(self) -> Evaluation:
-        """Of these."""
+        """Evaluation on the tracks of checkpoints."""
         return Evaluation(self.checkpoint_tracks)
 
     @cached_property
@@ -98,12 +97,12 @@ class Comparison:
 
     @property
     def folder(self) -> Path:
-        """Of the records."""
+        """Folder of the records."""
         return Path(self.options.results) / "compare" / self._case
 
     @property
     def cache(self) -> Path:
-        """Of trained weights."""
+        """Folder of trained weights."""
         return Path(self.options.cache) / self._case
 
     @property
@@ -153,11 +152,11 @@ class Comparison:
             raise SystemExit(f"No model has the parameters {', '.join(unknown)} of --set.")
 
     def seeds(self, model: Model) -> list[int]:
-        """Of a model; one for what is not trained."""
+        """Seeds of a model. A model that is not trained has one."""
         return self.options.seeds if model.learns == "network" else [0]
 
     def run_of(self, model: Model, seed: int) -> Run:
-        """What identifies the scores of a model."""
+        """Identity of the scores of a model."""
         made = self._pipeline(model, seed)
         made["separate"].set_params(**model.prediction)
         return Run(model.name, seed, self._scoring_settings(model), Parameters.of(made.steps[:3]))
@@ -192,7 +191,7 @@ class Comparison:
         write_record(self.folder / f"{file_name}.json", record)
 
     def _pipeline(self, model: Model, seed: int, clustering: Any = None) -> Pipeline:
-        """Unfitted; what it is given is unfitted too, where it does not matter."""
+        """An unfitted pipeline. A clustering separator that it is given may be unfitted, too."""
         if model.clustering is not None and clustering is None:
             given = sharing(model.clustering)[0]
             clustering = self._pipeline(given, seed)["separate"]
@@ -292,8 +291,10 @@ _UNTRAINED: dict[str, Any] = {"noted": {}, "training": {}, "checkpoints": {}, "h
 
 
 def main() -> None:
-    """Run what is missing, then write the tables."""
-    options = parsed(_parser())
+    """Run missing models, then write the tables."""
+    options = _parser().parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     comparison = Comparison(options, _split(options))
     comparison.check_changes()
     failed = [] if options.table_only else run_missing(comparison)
@@ -389,9 +390,24 @@ def _usual_place(comparison: Comparison) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = recordings_parser(f"{__doc__}\n{_listed_models()}", PRESETS)
+    parser = argparse.ArgumentParser(
+        description=f"{__doc__}\n{_listed_models()}",
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     add = parser.add_argument
     add("--data-set", required=True, choices=("mir1k", "musdb18", "dsd100"))
+    add("--data", help="folder of the data set (default: in SKSEP_DATA_HOME)")
+    add("--preset", default="report", choices=COMPARED_PRESETS)
+    add("--n-iter", type=int, default=10, help="Griffin-Lim iterations")
+    add("--threads", type=int, help="threads of torch (default: its own choice)")
+    add(
+        "--set",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="a parameter of the pipelines, as Python, such as separate__lr 1e-3",
+    )
     add("--test-singer", default="abjones", help="mir1k without its test clips: tested on")
     add("--fold", type=int, default=0, help="musdb18: which fifth of the artists is tested on")
     budget = parser.add_mutually_exclusive_group()
@@ -409,8 +425,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--results", default=str(FOLDER), help="folder of tables and records")
     add("--cache", default=str(Path(__file__).parent / ".cache"), help="folder of trained weights")
     add("--verbose", action="store_true", help="a line per epoch")
-    parser.set_defaults(preset="report")
     return parser
+
+
+def changes(options: argparse.Namespace) -> dict[str, Any]:
+    """Parameters of ``--set``, as Python values. Text that is no Python literal stays text."""
+    return {name: _value(text) for name, text in options.set}
+
+
+def _value(text: str) -> Any:
+    try:
+        return literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def _listed_models() -> str:
@@ -419,20 +446,20 @@ def _listed_models() -> str:
     return "\n".join(["Models (both outputs of hybrid clustering share a training)", *lines])
 
 
-def _split(options: argparse.Namespace) -> _data.Split:
+def _split(options: argparse.Namespace) -> data.Split:
     if options.data_set == "mir1k":
-        return _data.mir1k(options.data, test_singer=options.test_singer)
+        return data.mir1k(options.data, test_singer=options.test_singer)
     if options.data_set == "musdb18":
-        return _data.musdb18(options.data, official=False, fold=options.fold)
-    return _data.dsd100(options.data)
+        return data.musdb18(options.data, fold=options.fold)
+    return data.dsd100(options.data)
 
 
 def _budget(options: argparse.Namespace) -> Budget:
     return Budget(options.minutes, options.steps, options.steps_per_epoch)
 
 
-def _digest(split: _data.Split) -> str:
-    """Of the names of all tracks, in few letters, with their numbers."""
+def _digest(split: data.Split) -> str:
+    """Numbers of tracks, and a short digest of their names."""
     names = [
         [Path(path).parent.name + "/" + Path(path).name for path in source.paths]
         for part in (split.train, split.test)
@@ -448,7 +475,7 @@ def _n_parameters(separator: Any) -> int:
 
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    """What can be stored of a row of the history."""
+    """Values of a row of the history that can be stored."""
     return {
         name: value if isinstance(value, (bool, int)) else float(value)
         for name, value in row.items()

@@ -11,15 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import soundfile
-from _results import markdown_table, write
+from _lib.memory import peak_megabytes, write_song
+from _lib.results import markdown_table, write
 
 import sksep
 from sksep.datasets import make_songs
-from sksep.presets import PRESETS, unet_pipeline
-
-SAMPLE_RATE = 44100
+from sksep.presets import unet_pipeline
 
 
 def main() -> None:
@@ -37,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         song = Path(folder) / "song.wav"
         write_song(song, options.minutes)
-        for preset in PRESETS[1:]:
+        for preset in ("report_front_end", "recommended"):
             model = Path(folder) / f"{preset}.safetensors"
             save_model(model, preset, options.n_iter)
             command = [sys.executable, __file__, "--child", str(model), str(song)]
@@ -58,28 +55,11 @@ def main() -> None:
 
 
 def separate(model: str, song: str) -> None:
-    """In a process of its own: what importing and loading took, and the peak."""
+    """Separate in a process of its own, and print its memory after loading and at its peak."""
     pipeline = sksep.load(model)
     before = peak_megabytes()
     pipeline.predict([song])
     print(before, peak_megabytes())
-
-
-def peak_megabytes() -> float:
-    """Largest resident size of this process so far.
-
-    From Linux's own count of it; what `resource` tells begins with the size of the parent.
-    """
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
-
-
-def write_song(path: Path, minutes: float) -> None:
-    """Write synthetic music over and over, without holding it all."""
-    songs = make_songs(1, 10.0, sample_rate=SAMPLE_RATE, n_channels=2, random_state=0)
-    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 2) as file:
-        for _ in range(round(minutes * 6)):
-            file.write(np.ascontiguousarray(songs.mixtures[0].T))
 
 
 def save_model(path: Path, preset: str, n_iter: int) -> None:

@@ -1,91 +1,67 @@
-"""Singing-voice separation on MIR-1K, by its published protocol.
+"""Score a saved pipeline by the published protocol of MIR-1K.
 
-    python benchmarks/mir1k.py --data MIR-1K                  # train 175 clips, test 825
-    python benchmarks/mir1k.py --dev                          # train on amy, test on abjones
+    python benchmarks/mir1k.py --load unet-mir1k.safetensors --data MIR-1K     # 825 test clips
+    python benchmarks/mir1k.py --load MODEL --dev                              # abjones's clips
 
-The mixture is left + right as recorded; scores are BSSEval v3 (512 taps) of the mono vocals and
-accompaniment; NSDR is the SDR of the estimate less that of the mixture; GNSDR, GSIR and GSAR are
-means weighted by the length of the clips, SDR is a plain mean.
+The pipeline must not have been trained on the clips; compare.py trains pipelines. The mixture is
+left + right as recorded. Scores are BSSEval v3 (512 taps) of the mono vocals and accompaniment.
+NSDR is the SDR of the estimate less that of the mixture; GNSDR, GSIR and GSAR are means weighted by
+the length of the clips, SDR is a plain mean.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from pathlib import Path
 
-import _data
-from _options import add_single_run, changes, parsed, recordings_parser
-from _results import markdown_table, settings, write
-from _scores import SAMPLE_RATE, mono, score_track, summary
-from _training import fit_within
+import torch
+from _lib import data
+from _lib.results import markdown_table, settings, write
+from _lib.scores import SAMPLE_RATE, mono, score_track, summary
 from tqdm import tqdm
 
 import sksep
-from sksep.presets import PRESETS, unet_pipeline
 
 
 def main() -> None:
-    """Train, separate, score, write."""
-    parser = recordings_parser(__doc__, PRESETS)
-    add_single_run(parser)
-    parser.add_argument("--dev", action="store_true", help="training clips only: amy -> abjones")
+    """Separate, score, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", help="folder of MIR-1K (default: in SKSEP_DATA_HOME)")
+    parser.add_argument("--load", required=True, type=Path, help="file of the pipeline")
+    parser.add_argument("--dev", action="store_true", help="one of the training singers instead")
     parser.add_argument("--test-singer", default="abjones", help="with --dev: who is tested on")
-    parser.add_argument("--load", help="score this saved pipeline instead of training one")
-    options = parsed(parser)
-    split = _data.mir1k(options.data, published=not options.dev, test_singer=options.test_singer)
-    if options.load:
-        pipeline, training = sksep.load(options.load), {}
-        pipeline.set_params(invert__n_iter=options.n_iter)
-    else:
-        pipeline, training = trained(split.train, options)
+    parser.add_argument("--n-iter", type=int, default=10, help="Griffin-Lim iterations")
+    parser.add_argument("--threads", type=int, help="threads of torch (default: its own choice)")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    split = data.mir1k(options.data, published=not options.dev, test_singer=options.test_singer)
+    pipeline = sksep.load(options.load).set_params(invert__n_iter=options.n_iter)
     started = time.perf_counter()
     estimates = pipeline.predict(split.test.mixtures)
     seconds = time.perf_counter() - started
-    scores = score(split.test, estimates)
-    audio_seconds = sum(len(estimate) for estimate in estimates) / SAMPLE_RATE
+    clips = zip(split.test.mixtures, split.test.vocals, estimates, strict=True)
+    means = summary(
+        [
+            score_track(mono(mixture), mono(vocals), estimate)
+            for mixture, vocals, estimate in tqdm(clips, total=len(estimates))
+        ]
+    )
     row = {
-        "preset": options.preset,
+        "model": options.load.stem,
         "protocol": split.protocol,
         "clips": len(estimates),
-        **scores,
-        "training loss": pipeline["separate"].loss_curve_[-1],
+        **{name: means[name] for name in ("GNSDR", "GSIR", "GSAR", "SDR")},
         "iterations": options.n_iter,
-        "times real time": audio_seconds / seconds,
+        "times real time": sum(map(len, estimates)) / SAMPLE_RATE / seconds,
     }
     table = markdown_table([row])
     print(table)
-    name = options.name or f"mir1k-{options.preset}{'-dev' if options.dev else ''}"
-    parameters = sum(part.numel() for part in pipeline["separate"].net_.module_.parameters())
-    write(name, {**row, **training, "parameters": parameters, "options": settings(options)}, table)
-
-
-def trained(train: _data.Part, options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """A pipeline trained within the budget, and what that took."""
-    pipeline = unet_pipeline(
-        options.preset,
-        separate__random_state=options.seed,
-        separate__verbose=1,
-        separate__validation_fraction=0.0,
-        invert__n_iter=options.n_iter,
-        **changes(options),
-    )
-    training = fit_within(pipeline, train.mixtures, train.vocals, options.minutes)
-    if options.model:
-        sksep.save(pipeline, options.model, overwrite=True)
-    return pipeline, training
-
-
-def score(clips: _data.Part, estimates: Any) -> dict[str, float]:
-    """GNSDR, GSIR, GSAR of the vocals, weighted by length, and the mean SDR."""
-    tracks = [
-        score_track(mono(mixture), mono(vocals), estimate)
-        for mixture, vocals, estimate in tqdm(
-            zip(clips.mixtures, clips.vocals, estimates, strict=True), total=len(estimates)
-        )
-    ]
-    means = summary(tracks)
-    return {name: means[name] for name in ("GNSDR", "GSIR", "GSAR", "SDR")}
+    name = f"mir1k-{options.load.stem}{'-dev' if options.dev else ''}"
+    write(name, {**row, "options": settings(options)}, table)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import Any
 
 import sklearn
 import torch
+from _lib.folds import N_FOLDS, kept_indices
 from sklearn.pipeline import Pipeline
 
 import sksep
@@ -33,7 +34,6 @@ from sksep.datasets import load_files, load_folder, load_mir1k, load_musdb18
 from sksep.presets import uhnet_pipeline, unet_pipeline
 from sksep.training import Augmentation
 
-N_FOLDS = 2
 _STEPS_PER_EPOCH = 50
 # MUSDB18's tracks are excerpts of seven seconds: thrice, they are as long as MIR-1K's clips.
 _MUSDB18_COPIES = 3
@@ -41,7 +41,7 @@ _MUSDB18_COPIES = 3
 
 @dataclass(frozen=True)
 class Recordings:
-    """What a model is trained on, and what was left out for its test."""
+    """Recordings that a model is trained on."""
 
     mixtures: list[Any]
     vocals: list[Any]
@@ -58,13 +58,13 @@ class Recipe:
     pipeline : callable
         A preset.
     recordings : {"mir1k", "general"}
-        What it is trained on.
+        Recordings that it is trained on.
     steps : int
-        Of the optimizer, 8 excerpts of 4 s each.
+        Steps of the optimizer, with 8 excerpts of 4 s each.
     parameters : dict
         Changes of the preset.
     seed : int
-        Of everything that is drawn.
+        Seed of all random numbers.
     """
 
     pipeline: Callable[..., Pipeline]
@@ -114,7 +114,7 @@ def main() -> None:
     print(f"{name}: {steps} steps on {len(recordings.mixtures)} tracks.", flush=True)
     started = time.perf_counter()
     pipeline.fit(recordings.mixtures, recordings.vocals)
-    # What was trained on is on this machine alone.
+    # The pools of recordings are folders of this machine.
     pipeline.set_params(
         separate__augmentation__vocals_pool=None,
         separate__augmentation__accompaniment_pool=None,
@@ -195,7 +195,7 @@ def general(data: Path, fold: int | None) -> Recordings:
     return Recordings(mixtures, vocals, *(pool(data / name, fold) for name in POOLS))
 
 
-# Unpaired recordings, and what in the names of their files is a group.
+# Folders of unpaired recordings, and patterns of the groups in their file names.
 POOLS = {"singing": r"^(.*?_-_[A-Za-z]+-[A-Za-z]+-\d)", "instrumental": None}
 
 
@@ -203,18 +203,6 @@ def pool(folder: Path, fold: int | None) -> list[str]:
     """Unpaired recordings without those that a fold leaves out."""
     files = load_files(folder, group_pattern=POOLS[folder.name])
     return [files.paths[index] for index in kept_indices(files.groups, fold)]
-
-
-def kept_indices(groups: Any, fold: int | None) -> list[int]:
-    """What a fold trains on: every other group, in the order of their names, is left out."""
-    held_out = set() if fold is None else set(sorted(set(groups))[fold::N_FOLDS])
-    return [index for index, group in enumerate(groups) if group not in held_out]
-
-
-def held_out_indices(groups: Any, fold: int) -> list[int]:
-    """What a fold is tested on."""
-    kept = set(kept_indices(groups, fold))
-    return [index for index in range(len(groups)) if index not in kept]
 
 
 if __name__ == "__main__":

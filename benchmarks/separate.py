@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _results import FOLDER, markdown_table, write
-from memory import peak_megabytes, write_song
+from _lib.memory import peak_megabytes, write_song
+from _lib.results import FOLDER, markdown_table, write
 
 
 def main() -> None:
@@ -115,7 +115,7 @@ def run_child(model: str, song: Path, folder: str, format: str) -> list[float]:
 
 
 def child(model: str, song: str, folder: str, format: str) -> None:
-    """Separate one song by a loaded model, and print what it took."""
+    """Separate one song by a loaded model, and print the time and memory that it took."""
     from sksep.inference._files import separate_file
     from sksep.inference._models import load_model
 

@@ -1,4 +1,4 @@
-"""Train a small separator, score songs it has not heard, and write what it extracts.
+"""Train a small separator, score it on unknown songs, and write the vocals that it extracts.
 
 python examples/demo.py                        # synthetic songs
 python examples/demo.py --data my-songs        # a folder per song, with vocals.* and
@@ -43,7 +43,7 @@ def main() -> int:
     options = parser.parse_args()
     output = Path(options.output)
     if output.exists() and any(output.iterdir()) and not (output / "sdr.txt").exists():
-        print(f"{output} is not empty and not of an earlier demo; choose another --output.")
+        print(f"{output} is not empty and not from an earlier demo; choose another --output.")
         return 1
 
     songs = find_songs(options)
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def find_songs(options: argparse.Namespace) -> Any:
-    """Synthetic songs, or those of a folder."""
+    """Synthetic songs, or the songs of a folder."""
     if options.data:
         return load_folder(options.data)
     n_tracks, duration = (6, 4.0) if options.fast else (48, 8.0)
@@ -94,7 +94,7 @@ def find_songs(options: argparse.Namespace) -> Any:
 
 
 def split(songs: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of training and test songs, no singer in both where there are several."""
+    """Indices of training and test songs, without a common singer if there are several."""
     n_songs = len(songs.mixtures)
     if n_songs < 2:
         raise SystemExit("The demo needs at least two songs: one to train on, one to test on.")
@@ -110,7 +110,7 @@ def split(songs: Any) -> tuple[np.ndarray, np.ndarray]:
 def write_results(
     songs: Any, test: np.ndarray, estimates: Any, pipeline: Pipeline, output: Path
 ) -> str:
-    """Write stems and pictures of the test songs; the table of their SDR."""
+    """Write stems and pictures of the test songs; return the table of their SDR."""
     rows = [("song", "mixture", "separated", "gain")]
     scores = []
     masked = pipeline[:-1].transform(pick(songs.mixtures, test))
@@ -136,7 +136,7 @@ def write_results(
 
 
 def numbered(names: list[str]) -> list[str]:
-    """The names, numbered where songs share one, so that each song gets a folder of its own."""
+    """The names, with numbers if songs share one, so that each song gets its own folder."""
     distinct: list[str] = []
     for name in names:
         candidates = (name, *(f"{name} ({count})" for count in range(2, len(names) + 1)))

@@ -2,11 +2,11 @@
 All separators side by side
 ===========================
 
-The figures with which the source report compares its models, made again on made-up songs: losses
-against epochs, masks and spectrograms beside the truth, and scores. A network gets 60 steps of 8
-excerpts of a second each, on one thread, and is far smaller than the report's, so that the page can
-be built anywhere. The *kinds* of picture are those of the report; how good the models are after a
-training that deserves the name, on recorded music, stands in :ref:`figures`.
+This page repeats the figures by which the source report compares its models, on made-up songs:
+losses against epochs, masks and spectrograms beside the truth, and scores. A network gets 60 steps
+of 8 excerpts of one second on one thread, and is far smaller than the report's, so that the page
+can be built anywhere. The *kinds* of picture are those of the report. How good the models are after
+a real training, on recorded music, is shown in :ref:`figures`.
 """
 
 import matplotlib.pyplot as plt
@@ -42,7 +42,7 @@ mixtures, vocals = songs.mixtures[test], songs.vocals[test]
 # Seven models
 # ------------
 #
-# A floor and a ceiling belong to every comparison: the mixture itself, and true masks, which no
+# Every comparison needs a floor and a ceiling: the mixture itself, and true masks, which no
 # separator can know. The U-Nets are trained on the SNR of the waveform, not on the report's
 # cross-entropy (``loss="bce"``).
 
@@ -74,7 +74,7 @@ for name, separator in separators.items():
         ("separate", separator),
         ("invert", GriffinLimInverter(n_iter=5)),
     ]
-    # The oracles are given the truth of the songs that they are tested on.
+    # The oracles get the truth of the songs that they are tested on.
     given = test if "oracle" in name else train
     models[name] = Pipeline(steps).fit(songs.mixtures[given], songs.vocals[given])
 
@@ -82,9 +82,9 @@ for name, separator in separators.items():
 # Losses against epochs
 # ---------------------
 #
-# Dashed: songs that were held back from training. Losses of different kinds do not compare (of the
-# U-Nets it is the negative SNR in dB, of the others distances of affinities and cross-entropies);
-# their courses do. So the families stand in panels of their own.
+# Dashed lines are of songs that were held back from training. Losses of different kinds cannot be
+# compared (the U-Nets have the negative SNR in dB, the others distances of affinities and
+# cross-entropies), but their courses can. So each family has its own panel.
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 LossCurveDisplay.from_estimator(
@@ -98,18 +98,18 @@ _ = LossCurveDisplay.from_estimator(
 # Masks
 # -----
 #
-# Clusters say yes or no to each bin, as the true binary mask does; U-Nets estimate the share of the
-# vocals, as in the true proportion mask.
+# Clusters give each bin a yes or a no, like the true binary mask. U-Nets estimate the share of the
+# vocals, like the true proportion mask.
 
 trained = {name: model for name, model in models.items() if hasattr(model["separate"], "net_")}
 _ = MaskDisplay.from_estimator(trained, mixtures, vocals, track=1)
 
 # %%
-# How near they are to the true masks, over all test songs: the report gives the intersection over
+# How near are they to the true masks, over all test songs? The report gives the intersection over
 # union (IoU) of binary masks, and the peak signal to noise ratio (PSNR) of proportion masks. A
-# binary mask is 1 where a proportion mask exceeds a half. By IoU clustering is ahead here, by PSNR
-# the U-Nets are, and neither order is that of the SDR below. The loss of the U-Nets compares
-# waveforms, to which quiet bins add next to nothing, while IoU and PSNR count all bins alike.
+# binary mask is 1 where a proportion mask exceeds a half. Clustering is better here by IoU, the
+# U-Nets by PSNR, and neither order is that of the SDR below. The loss of the U-Nets compares
+# waveforms, to which quiet bins add almost nothing, while IoU and PSNR count all bins equally.
 
 batch = models["U-Net"]["chunk"].transform(mixtures)
 truth = MaskBuilder().fit_transform(batch, vocals)
@@ -124,7 +124,7 @@ for name in ["mixture", *trained]:
 # Spectrograms
 # ------------
 #
-# The vocals of the same song, on one scale of colours.
+# The vocals of the same song, on one scale of colors.
 
 _ = SpectrogramDisplay.from_estimator(trained, mixtures, vocals, track=1)
 
@@ -143,8 +143,8 @@ for name, row in scores.items():
 _ = ScoreDisplay.from_scores(scores, label="SDR", unit="dB")
 
 # %%
-# The lines join the scores of one song. What is better by the mean need not be better for each
-# song, and some songs are hard for all. Six of them are too few to rank models that lie a dB apart.
+# The lines join the scores of one song. A model with a better mean need not be better for each
+# song, and some songs are hard for all. Six songs are too few to rank models that are 1 dB apart.
 
 _ = ScoreDisplay.from_scores(scores, label="SDR", unit="dB", kind="paired")
 

@@ -2,8 +2,8 @@
 One set of estimates, five scores
 =================================
 
-"An SDR of 8 dB" says little before one knows which SDR. The vocals of six songs, separated by one
-model, are scored here by the definitions that papers use.
+"An SDR of 8 dB" says little unless one knows which SDR. This page scores the vocals of six songs,
+separated by one model, by the definitions that papers use.
 """
 
 from functools import partial
@@ -24,17 +24,17 @@ estimates = sksep.load_pretrained("small").predict(songs.mixtures)
 # The definitions
 # ---------------
 #
-# All are ratios, in dB, of the energies of what is right and what is wrong. They differ in what
-# they forgive:
+# All are ratios, in dB, of the energies of the right and the wrong part. They differ in the errors
+# that they forgive:
 #
-# - Plain SNR forgives nothing: all that differs from the true vocals is wrong.
-# - SI-SDR forgives a gain that is wrong throughout the track. It can be below SNR, as here: where
-#   the estimate is too soft, it is compared with vocals that are made softer, too.
-# - BSSEval v3 forgives any filter of 512 taps: what a room or an equaliser would do.
+# - Plain SNR forgives nothing: every difference from the true vocals is wrong.
+# - SI-SDR forgives a gain that is wrong throughout the track. It can be below SNR, as here: if
+#   the estimate is too soft, it is compared with softer vocals, too.
+# - BSSEval v3 forgives any filter of 512 taps, such as a room or an equalizer.
 # - BSSEval v4 forgives nothing in its SDR, but is taken in frames of a second, and the median of
 #   the frames is the score of the track.
-# - NSDR is the gain over the mixture, here by BSSEval v3: a song in which the voice is loud from
-#   the start does not get a high score for nothing.
+# - NSDR is the gain over the mixture, here by BSSEval v3: a song with a loud voice does not get a
+#   high score without any separation.
 
 
 def frames_of(vocals, estimate, mixture):
@@ -59,23 +59,23 @@ for name, values in scores.items():
     print(f"{name:12}" + "".join(f"{value:9.2f}" for value in row))
 
 # %%
-# The same waveforms are worth different numbers, and a table that mixes definitions compares
-# nothing. The definitions do not even agree on the worst song: it is ``song-1`` by NSDR, and
-# ``song-2`` by the others. A line is a song.
+# The same waveforms get different numbers, so a table that mixes definitions compares nothing.
+# The definitions do not even agree on the worst song: it is ``song-1`` by NSDR, and ``song-2`` by
+# the others. Each line is a song.
 
 ScoreDisplay.from_scores(scores, label="Score", kind="paired")
 
 # %%
-# The spread over the songs is another matter than the spread of the definitions:
+# The spread over the songs differs from the spread over the definitions:
 
 ScoreDisplay.from_scores(scores, label="Score", kind="box")
 
 # %%
-# What is forgiven
-# ----------------
+# Errors that are forgiven
+# ------------------------
 #
-# Three changes of an estimate that one hardly hears, or would not call a fault of separation: half
-# the level, half a millisecond later, and a gentle low-pass filter.
+# Here are three changes of an estimate that one hardly hears, or would not call an error of
+# separation: half the level, a delay of half a millisecond, and a gentle low-pass filter.
 
 
 def delayed(waveform, n_samples=8):
@@ -84,7 +84,7 @@ def delayed(waveform, n_samples=8):
 
 
 def smoothed(waveform):
-    """The mean of two neighbouring samples."""
+    """The mean of two neighboring samples."""
     return (waveform + delayed(waveform, 1)) / 2
 
 
@@ -113,8 +113,8 @@ for change, waveform in changes.items():
 # Frames
 # ------
 #
-# The score of a track hides where it fails. In each of these songs the frames differ by more than
-# the scores (BSSEval v4) of all six songs do.
+# The score of a track does not show where the model fails. In each of these songs the frames differ
+# by more than the scores (BSSEval v4) of all six songs do.
 
 figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
 for name, track in zip(songs.track_names[:3], frames, strict=False):
@@ -123,8 +123,8 @@ ax.set(xlabel="Time (s)", ylabel="SDR of the frame (dB)")
 ax.legend()
 
 # %%
-# SDR alone does not say what is wrong. :func:`sksep.metrics.bss_eval` splits the error into what
-# the other source leaves (SIR) and what the separation adds (SAR); it needs all true sources.
+# SDR alone does not say what is wrong. :func:`sksep.metrics.bss_eval` splits the error into the
+# rest of the other source (SIR) and the artifacts of separation (SAR); it needs all true sources.
 
 references = np.stack([vocals, mixture - vocals])
 parts = bss_eval(references, np.stack([estimate, mixture - estimate]))

@@ -2,10 +2,10 @@
 Fine-tuning on one singer
 =========================
 
-A separator that was trained on many singers may fail on the one that you care about. With some
-songs of that singer whose vocals are known, training can go on from the weights that it has:
-``warm_start=True``, and a lower learning rate. This page does it for two singers, and also measures
-what they cost: how well the tuned models still separate everyone else.
+A separator that was trained on many singers may fail on the one that you need. If the vocals of
+some songs of that singer are known, training can continue from the current weights, with
+``warm_start=True`` and a lower learning rate. This page does so for two singers. It also measures
+the price: how well the tuned models still separate all others.
 """
 
 import copy
@@ -23,7 +23,7 @@ from sksep.presets import unet_pipeline
 # A general model
 # ---------------
 #
-# It is trained on two songs by each of eight singers, for seconds, and tested on four others.
+# It is trained for seconds on two songs by each of eight singers, and tested on four others.
 
 many = make_songs(16, duration=4.0, random_state=0)
 others = make_songs(8, duration=4.0, random_state=5)
@@ -56,8 +56,8 @@ def scores(model, mixtures, vocals):
 # Two singers
 # -----------
 #
-# Of each there is one song to tune on, and another one to test on, cut into pieces. The general
-# model fails on the first singer, who was chosen for that, and does well on the second.
+# Each singer has one song to tune on and another one to test on, cut into pieces. The general
+# model fails on the first singer, who was chosen for that reason, and does well on the second.
 
 
 def songs_of(seed, n_pieces=6):
@@ -75,12 +75,12 @@ for name, seed in {"singer A": 20, "singer B": 21}.items():
     print(f"{name}: mixture {floor:.2f} dB, general model {reached:.2f} dB")
 
 # %%
-# Going on
-# --------
+# Continue the training
+# ---------------------
 #
 # One song is little. The accompaniments of the many songs help: half of the excerpts mix the singer
-# with those. ``fit`` changes the pipeline that it is called on, so a copy is tuned; a clone would
-# not do, since it has no weights.
+# with them. ``fit`` changes the pipeline that it is called on, so a copy is tuned. A clone would be
+# of no use, since it has no weights.
 
 tuned = {}
 for name, song in to_tune.items():
@@ -97,11 +97,11 @@ for name, song in to_tune.items():
 LossCurveDisplay.from_estimator(tuned)
 
 # %%
-# The first four epochs are those of the general model: the history goes on where it ended, with
+# The first four epochs are those of the general model: the history continues where it ended, with
 # other songs.
 #
-# What is gained, what is lost
-# ----------------------------
+# Gains and losses
+# ----------------
 
 figure, axes = plt.subplots(2, 2, figsize=(9, 8), layout="constrained", sharey=True)
 before_others = scores(general, others.mixtures, others.vocals)
@@ -117,12 +117,12 @@ for column, (name, song) in zip(axes.T, to_test.items(), strict=True):
         print(f"{title:35}{np.mean(before):6.2f} dB,{np.mean(after):6.2f} dB after:{change:+6.2f}")
 
 # %%
-# The model that was tuned on singer A gains in every piece of a song that it did not hear, and pays
-# with most songs of others: it is a model of one singer now. Where the general model did well,
-# there was little to gain, less than one piece differs from the next. So keep the general model,
+# The model that was tuned on singer A gains in every piece of a song that it did not train on, and
+# loses in most songs of others: it is now a model of one singer. Where the general model did well,
+# there was little to gain, less than the difference between two pieces. So keep the general model,
 # tune a copy, and measure both before you use it.
 #
-# The piece that gains most:
+# This is the piece that gains most:
 
 name = "singer A"
 gains = np.subtract(scores(tuned[name], *to_test[name]), scores(general, *to_test[name]))

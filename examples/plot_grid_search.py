@@ -3,9 +3,9 @@ Searching hyper-parameters
 ==========================
 
 Because a separator is a :class:`~sklearn.pipeline.Pipeline` and a track is a sample, the searches
-of scikit-learn work on it as they are. Two things need care. The score is the SDR of the vocals
-(:data:`~sksep.metrics.sdr_scorer`), not the loss; and songs of one singer must not be on both sides
-of a split, or the search rewards what is learned by heart.
+of scikit-learn work without changes. Two things need care. The score is the SDR of the vocals
+(:data:`~sksep.metrics.sdr_scorer`), not the loss. Songs of one singer must not be on both sides of
+a split, or the search rewards models that memorize singers.
 """
 
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -23,10 +23,10 @@ print(songs.groups)
 # One parameter
 # -------------
 #
-# Robust PCA takes what is sparse in the spectrogram for vocals. ``sparsity`` sets how much has to
-# be: with more of it, less is taken for vocals. Nothing is trained, so a search takes seconds.
-# :class:`~sklearn.model_selection.GroupKFold` keeps the songs of each singer together; with
-# ``sksep`` data sets their names are in ``groups``.
+# Robust PCA takes the sparse part of the spectrogram for vocals. ``sparsity`` sets how sparse it
+# must be: a higher value takes less for vocals. Nothing is trained, so a search takes seconds.
+# :class:`~sklearn.model_selection.GroupKFold` keeps the songs of each singer together; the data
+# sets of ``sksep`` have their names in ``groups``.
 
 robust_pca = Pipeline(
     [
@@ -44,8 +44,8 @@ search.fit(songs.mixtures, songs.vocals, groups=songs.groups)
 print(search.best_params_, f"{search.best_score_:.2f} dB")
 
 # %%
-# The mean of the folds, and their spread. Where the spread is as large as the differences, the
-# "best" value is a matter of chance: prefer more songs over a finer grid.
+# The picture shows the mean of the folds, and their spread. If the spread is as large as the
+# differences, the "best" value is a matter of chance: take more songs instead of a finer grid.
 
 _ = SearchDisplay.from_estimator(search)
 
@@ -53,9 +53,9 @@ _ = SearchDisplay.from_estimator(search)
 # Two parameters
 # --------------
 #
-# The parameters of any step can be searched together; here those of a small U-Net, which is trained
-# anew for each cell and each fold, for 16 steps only. In earnest the trainings are
-# long: give ``n_jobs``, and let the pipeline's ``memory`` keep what the first steps compute.
+# The parameters of all steps can be searched together. Here they are those of a small U-Net, which
+# is trained again for each cell and each fold, for 16 steps only. Real trainings are long: set
+# ``n_jobs``, and let the pipeline's ``memory`` keep the results of the first steps.
 
 unet = Pipeline(
     [
@@ -90,15 +90,15 @@ print(search.best_params_, f"{search.best_score_:.2f} dB")
 _ = SearchDisplay.from_estimator(search)
 
 # %%
-# Here the learning rate matters more than the number of filters. Where the best value lies at the
-# edge of a grid, widen it; and what is best for 16 steps need not be what is best for thousands.
+# Here the learning rate matters more than the number of filters. If the best value lies at the edge
+# of a grid, widen the grid. The best value for 16 steps need not be the best for thousands.
 #
-# What to do with the result
-# --------------------------
+# Use the result
+# --------------
 #
-# ``best_estimator_`` is the pipeline with the best parameters, trained on all songs: ready to
-# ``predict``, or to be saved (:func:`sksep.save`). Its score on the songs of the search is no
-# estimate of what it does on others; keep singers apart for that.
+# ``best_estimator_`` is the pipeline with the best parameters, trained on all songs. It is ready to
+# ``predict``, or to be saved (:func:`sksep.save`). Its score on the songs of the search does not
+# tell its score on other songs; keep some singers apart to measure that.
 
 test = make_songs(4, duration=3.0, random_state=1)
 print(f"{search.best_estimator_.score(test.mixtures, test.vocals):.2f} dB on other singers")

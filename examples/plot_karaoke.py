@@ -2,8 +2,9 @@
 Karaoke, and other uses of vocals
 =================================
 
-What is left of the singing when it can be turned down: a remix, a list of when someone sings, and
-the melody. The model ships with sksep; the song is made up, so that the truth is known.
+This page uses separated vocals in three ways: for a remix, for a list of the times when someone
+sings, and for the melody. The model ships with sksep. The song is made up, so that the truth is
+known.
 """
 
 import librosa
@@ -25,10 +26,10 @@ print(f"estimate {sdr(true_vocals, vocals):.1f} dB")
 # Karaoke
 # -------
 #
-# Vocals and accompaniment add up to the song, so that a remix is a sum with a gain in dB: the voice
-# 12 dB down leads you on, the accompaniment alone leaves the singing to you. In a shell:
-# ``sksep separate song.mp3 -o out --vocals-gain -12``. What is left beside the band does not vanish
-# with the vocals: in the end it is the error of the separation.
+# Vocals and accompaniment add up to the song, so a remix is a sum with a gain in dB: a voice 12 dB
+# down still guides you, the accompaniment alone leaves the singing to you. In a shell: ``sksep
+# separate song.mp3 -o out --vocals-gain -12``. Some singing remains even without the vocals: it is
+# the error of the separation.
 
 
 def remix(vocals_gain):
@@ -37,7 +38,7 @@ def remix(vocals_gain):
 
 
 def singing_left(estimate):
-    """Energy of what is not accompaniment, relative to that of the accompaniment, in dB."""
+    """Energy of everything but the accompaniment, relative to the accompaniment, in dB."""
     truth = song.accompaniments[0]
     return 10 * np.log10(np.sum((estimate - truth) ** 2) / np.sum(truth**2))
 
@@ -61,8 +62,8 @@ AudioDisplay(
 # When does someone sing?
 # -----------------------
 #
-# :func:`sksep.vocal_activity` answers in intervals in seconds. Here they lie over the waveform of
-# the true vocals.
+# :func:`sksep.vocal_activity` answers by intervals in seconds. Here they are drawn over the
+# waveform of the true vocals.
 
 activity = sksep.vocal_activity(mixture, "uhnet", sample_rate=rate)
 seconds = np.arange(len(mixture)) / rate
@@ -89,11 +90,11 @@ print("Intervals (s):", activity.intervals.round(2).tolist())
 # ----------
 #
 # A tracker of the fundamental frequency expects one voice. In the estimated vocals it finds most of
-# the melody of the true ones; in the song it finds other notes, or none.
+# the true melody. In the song it finds other notes, or none.
 
 
 def melody(waveform):
-    """Fundamental frequency in Hz per frame, NaN where there is none."""
+    """Fundamental frequency in Hz per frame, NaN if there is none."""
     return librosa.pyin(waveform, fmin=80, fmax=800, sr=rate, frame_length=1024, resolution=0.25)[0]
 
 

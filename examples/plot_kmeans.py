@@ -1,11 +1,11 @@
 """
-What K-means sees
-=================
+The embeddings that K-means clusters
+====================================
 
 Deep clustering turns every bin of the spectrogram into a unit vector, such that bins of the same
-source lie together. What parts them is any clusterer of scikit-learn; K-means by default. This
+source lie together. Any clusterer of scikit-learn can separate them; K-means is the default. This
 example looks at the vectors themselves, then exchanges the clusterer without training again.
-More in :ref:`guide_deep_clustering`.
+:ref:`guide_deep_clustering` says more.
 """
 
 import numpy as np
@@ -51,24 +51,24 @@ pipeline.fit(songs.mixtures[:16], songs.vocals[:16])
 # The embeddings
 # --------------
 #
-# ``embed`` gives them: a vector for each bin of each track.
+# ``embed`` gives a vector for each bin of each track.
 
 batch = pipeline["chunk"].transform(mixtures)
 embeddings = separator.embed(batch)
 print("embeddings of the first song:", embeddings[0].shape)
 
 # %%
-# A sample of them, in the plane of their two main directions: on the left in the colours of the
-# clusters that were found, on the right in those of the source that is louder in the bin. Where the
-# two pictures differ, the mask is wrong. After so short a training the sources overlap; some of the
-# accompaniment, on the right, stands apart.
+# The picture shows a sample of them in the plane of their two main directions. The colors on the
+# left are those of the clusters that were found, on the right those of the louder source in each
+# bin. Where the two panels differ, the mask is wrong. After so short a training the sources
+# overlap; some of the accompaniment, on the right, stands apart.
 
 _ = EmbeddingDisplay.from_estimator(pipeline, mixtures, vocals, random_state=0)
 
 # %%
-# Which cluster sings? The one nearer to the mean vector of the vocal bins in training
-# (``vocal_centroid_``). Of unit vectors that all agree, the mean has length 1; the shorter it is,
-# the more they are spread.
+# Which cluster contains the vocals? It is the one nearer to the mean vector of the vocal bins in
+# training (``vocal_centroid_``). The mean of equal unit vectors has length 1; the more they are
+# spread, the shorter it is.
 
 between = np.linalg.norm(separator.vocal_centroid_ - separator.accompaniment_centroid_)
 print(f"length of the mean of the vocals: {np.linalg.norm(separator.vocal_centroid_):.2f}")
@@ -79,11 +79,11 @@ print(f"distance between them: {between:.2f}")
 # Other clusterers
 # ----------------
 #
-# The clusterer works when predicting, on the bins of each track. It can be exchanged in a fitted
-# pipeline: here for four clusters, of which each that is nearer to the vocals counts as vocals, and
-# for a mixture of two Gaussians, whose clusters may differ in size and shape. ``soft_masks`` shares
-# bins that lie between the clusters. More freedom does not help by itself: the network was trained
-# to bring the bins of a source to one place, which is what K-means looks for.
+# The clusterer works at prediction, on the bins of each track. It can be exchanged in a fitted
+# pipeline. Here it finds four clusters, each of which counts as vocals if it is nearer to them, or
+# it is a mixture of two Gaussians, whose clusters may differ in size and shape. ``soft_masks``
+# shares bins that lie between the clusters. More freedom alone does not help: the network was
+# trained to bring the bins of a source to one place, and K-means looks for such places.
 
 CHOICES = {
     "K-means": {"clusterer": None},
@@ -118,7 +118,7 @@ _ = MaskDisplay.from_predictions(
 )
 
 # %%
-# Binary masks switch bins on and off: listen for the "musical noise" of that.
+# Binary masks switch bins on and off. Listen for the "musical noise" that this causes.
 
 AudioDisplay.from_predictions(
     vocals[0], {name: row[0] for name, row in estimates.items()}, mixture=mixtures[0]

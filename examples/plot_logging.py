@@ -2,10 +2,10 @@
 Watching a training: TensorBoard, MLflow, Weights & Biases
 ==========================================================
 
-Trained separators are `skorch <https://skorch.readthedocs.io>`_ nets, so that skorch's callbacks
-log their training. A loss does not tell how a separator sounds: a few lines more log, after each
-epoch, the mask and the vocals of one song that it does not train on. All that is logged here stays
-in a temporary folder; no server is needed, and nothing is sent.
+Trained separators are `skorch <https://skorch.readthedocs.io>`_ nets, so skorch's callbacks can
+log their training. A loss does not tell how a separator sounds. A few more lines log the mask and
+the vocals of one song that is not trained on, after each epoch. All logs of this page stay in a
+temporary folder; no server is needed, and nothing is sent.
 """
 
 import io
@@ -28,27 +28,27 @@ from sksep.plotting import AudioDisplay
 from sksep.presets import unet_pipeline
 
 folder = Path(tempfile.mkdtemp())
-# No statistics of use are sent, no folder of yours is written to, and MLflow, which is here without
-# the database that it prefers, logs to plain files.
+# No usage statistics are sent, and your own folders are not written to. MLflow logs to plain files,
+# since the database that it prefers is not there.
 os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ALLOW_FILE_STORE="true")
 os.environ.update(WANDB_SILENT="true", WANDB_ERROR_REPORTING="false")
 os.environ.update({f"WANDB_{name}_DIR": str(folder) for name in ("CACHE", "CONFIG", "DATA")})
 
 songs = make_songs(9, duration=4.0, random_state=0)
-stems = np.stack([songs.vocals[-1], songs.accompaniments[-1]])  # of the song to watch
+stems = np.stack([songs.vocals[-1], songs.accompaniments[-1]])  # the stems of the song to watch
 
 # %%
-# A callback that listens
-# -----------------------
+# A callback that logs sounds
+# ---------------------------
 #
 # After each epoch a callback gets the net. The net makes a chunk of the stems of a song, the module
-# estimates the logits of its mask, and the mask gives a waveform. skorch's ``TensorBoard`` is given
-# a writer; this one is given a folder and opens the writer when training begins, since an open
-# writer cannot be copied, and estimators copy what they are given: ``clone``, searches, ``fit``.
+# estimates the logits of its mask, and the mask gives a waveform. skorch's ``TensorBoard`` takes a
+# writer. This one takes a folder and opens the writer when training begins: an open writer cannot
+# be copied, but ``clone``, searches and ``fit`` copy the parameters of estimators.
 
 
 class ListeningTensorBoard(TensorBoard):
-    """Losses, and a mask and a sound, after each epoch."""
+    """Logs losses, a mask and a sound after each epoch."""
 
     def __init__(self, folder, stems):
         self.folder = folder
@@ -85,8 +85,8 @@ callbacks = [ListeningTensorBoard(str(folder / "tensorboard"), stems)]
 # MLflow and Weights & Biases
 # ---------------------------
 #
-# Their loggers are skorch's own. Without an account, or on a train, ``mode="offline"`` keeps a run
-# of Weights & Biases on the disk; ``wandb sync`` uploads it later. Each is left out where its
+# Their loggers are part of skorch. Without an account or a network, ``mode="offline"`` keeps a run
+# of Weights & Biases on the disk; ``wandb sync`` uploads it later. A logger is left out if its
 # package is not installed.
 
 try:
@@ -109,7 +109,7 @@ except ImportError:
     print("Weights & Biases is not installed: pip install wandb")
 
 # %%
-# One training, three logs. Two of the eight songs are held back for the validation loss.
+# One training writes three logs. Two of the eight songs are held back for the validation loss.
 
 pipeline = unet_pipeline(
     chunk__n_fft=1024,
@@ -130,11 +130,11 @@ pipeline = unet_pipeline(
 pipeline = pipeline.fit(songs.mixtures[:-1], songs.vocals[:-1])
 
 # %%
-# What was logged
-# ---------------
+# Read the logs
+# -------------
 #
-# ``tensorboard --logdir`` shows the folder in a browser; here it is read back: the losses,
-# negative signal-to-noise ratios in dB, and the masks after the first and the last epoch.
+# ``tensorboard --logdir`` shows the folder in a browser. Here it is read back: the losses, which
+# are negative signal-to-noise ratios in dB, and the masks after the first and the last epoch.
 
 events = EventAccumulator(str(folder / "tensorboard"), {"images": 0, "audio": 0, "scalars": 0})
 events.Reload()
@@ -151,15 +151,15 @@ for ax, picture in zip(axes[1:], (masks[0], masks[-1]), strict=True):
     ax.set(xlabel="Frame", ylabel="Band", yticks=[], title=f"Mask after epoch {picture.step}")
 
 # %%
-# What it heard of the vocals after the first epoch and the last:
+# These are the estimated vocals after the first and the last epoch:
 
 sounds = events.Audio("vocals")
-heard = {
+logged_sounds = {
     f"after epoch {sound.step}": soundfile.read(io.BytesIO(sound.encoded_audio_string))[0]
     for sound in (sounds[0], sounds[-1])
 }
 AudioDisplay(
-    {"mixture": songs.mixtures[-1], "true vocals": songs.vocals[-1], **heard},
+    {"mixture": songs.mixtures[-1], "true vocals": songs.vocals[-1], **logged_sounds},
     sample_rate=songs.sample_rate,
 )
 
@@ -177,7 +177,7 @@ print("The separator itself:", np.round(pipeline["separate"].validation_loss_cur
 
 # %%
 # A search clones the pipeline with its callbacks, and all candidates then log to one folder and one
-# run: give loggers to the model that you keep. :func:`sksep.save` leaves callbacks out and says so,
-# unless they are taken off first.
+# run. So give loggers only to the model that you keep. :func:`sksep.save` leaves callbacks out and
+# warns about it, unless they are removed first.
 
 sksep.save(pipeline.set_params(separate__callbacks=None), folder / "vocals.safetensors")

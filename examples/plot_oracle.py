@@ -2,10 +2,10 @@
 How good can a mask be?
 =======================
 
-A separator that works by masks cannot be better than the true mask. How good the true mask is
-depends on the front end (window, hop, mel bands) and on the kind of the mask, and it can be
-measured without training anything: :class:`sksep.OracleMaskSeparator` makes masks from the truth.
-Do this first, on songs like your own: a front end with a low ceiling wastes every hour of training.
+A separator that works by masks cannot be better than the true mask. The quality of the true mask
+depends on the front end (window, hop, mel bands) and on the kind of the mask. It can be measured
+without training: :class:`sksep.OracleMaskSeparator` makes masks from the truth. Do this first, on
+songs like your own: a front end with a low ceiling wastes every hour of training.
 """
 
 import matplotlib.pyplot as plt
@@ -38,8 +38,8 @@ def ceiling(kind="ratio", n_iter=0, **front_end):
 # The front end
 # -------------
 #
-# A long window tells neighbouring harmonics apart, a short one tells neighbouring moments apart.
-# Mel bands merge the upper bins, and so the network has less to compute; ``n_mels=None`` merges
+# A long window separates neighboring harmonics, a short one separates neighboring moments. Mel
+# bands merge the upper bins, so that the network has less to compute; ``n_mels=None`` merges
 # nothing. The hop is an eighth of the window in the first row and a quarter in the others: it
 # hardly matters for the ceiling, but a large hop means fewer frames to compute.
 
@@ -77,9 +77,9 @@ draw_bars(by_front_end, "True ratio masks, phase of the mixture")
 # The kind of mask
 # ----------------
 #
-# A binary mask gives each bin to one side. A ratio mask shares it, in proportion to power or to
-# magnitude; a phase-sensitive mask also counts how far the phases of the two agree. A few
-# iterations of Griffin-Lim raise the SDR of all of them but the binary one (:ref:`guide_phases`).
+# A binary mask gives each bin to one source. A ratio mask shares it, in proportion to power or to
+# magnitude. A phase-sensitive mask also counts how far the phases of the two agree. A few
+# iterations of Griffin-Lim raise the SDR of all masks but the binary one (:ref:`guide_phases`).
 
 KINDS = ("binary", "magnitude_ratio", "ratio", "phase_sensitive")
 WIDE = FRONT_ENDS["2048, hop 512, 256 mels"]
@@ -90,13 +90,13 @@ for kind in KINDS:
 draw_bars(by_kind, "Kinds of true masks, without and with 10 Griffin-Lim iterations")
 
 # %%
-# What the masks look like, for the first song:
+# These are the masks of the first song:
 
 _ = MaskDisplay.from_estimator(oracles, songs.mixtures, songs.vocals)
 
 # %%
-# And what they sound like. What is left to hear of the band is the price of working with masks and
-# with the phase of the mixture, not of any network.
+# And these are the sounds that they give. The rest of the band is the cost of masks and of the
+# phase of the mixture, not of any network.
 
 sounds = {kind: oracle.predict(songs.mixtures[:1])[0] for kind, oracle in oracles.items()}
 AudioDisplay(

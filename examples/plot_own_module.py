@@ -4,7 +4,7 @@ A network and a loss of your own
 
 :class:`sksep.ModuleSeparator` trains any torch module that turns spectrograms into masks. Chunks,
 targets, augmentation, validation, long songs and inversion are those of the other separators, and
-so are pipelines and searches. A loss of one's own works in the same way, there and in
+so are pipelines and searches. A loss of your own works in the same way, there and in
 :class:`sksep.UNetSeparator`.
 """
 
@@ -28,10 +28,10 @@ train, test = slice(0, 8), slice(8, 12)
 # The module
 # ----------
 #
-# It gets log power that is normalised per band, of shape (batch, 1, n_frames, n_bands), and returns
+# It gets log power that is normalized per band, of shape (batch, 1, n_frames, n_bands), and returns
 # logits of the same shape: the sigmoid of a logit is the share of the vocals. This one stacks
-# convolutions whose dilation over time grows, so that a bin is judged by what is long before it and
-# after it.
+# convolutions whose dilation over time grows, so that the estimate of a bin depends on a long time
+# before it and after it.
 
 
 class DilatedConvolutions(nn.Module):
@@ -62,8 +62,8 @@ class DilatedConvolutions(nn.Module):
 # The loss
 # --------
 #
-# A loss gets the logits, (batch, n_frames, n_bands), and the excerpts, which compute what it asks
-# for: waveforms, spectra, power per band, true masks, or the waveform that a mask makes.
+# A loss gets the logits, (batch, n_frames, n_bands), and the excerpts, which compute the values
+# that it needs: waveforms, spectra, power per band, true masks, or the waveform that a mask makes.
 
 
 def waveform_distance(logits, excerpts):
@@ -109,7 +109,7 @@ def scores(model):
 # ----------
 #
 # The same module is trained with that loss, and with the negative signal-to-noise ratio, which has
-# a name. Each curve has a unit of its own: losses of two kinds cannot be compared, scores can.
+# the name "snr". Each curve has its own unit: losses of two kinds cannot be compared, scores can.
 
 models = {}
 for name, loss in {"distance": waveform_distance, "snr": "snr"}.items():
@@ -124,13 +124,13 @@ for ax, (name, model) in zip(axes, models.items(), strict=True):
     LossCurveDisplay.from_estimator(model, ax=ax, name=name)
 
 # %%
-# The masks of a song that was not trained on. Both find harmonics, and cannot tell all of those of
-# the band from those of the voice yet.
+# These are the masks of a song that was not trained on. Both models find harmonics, but cannot yet
+# distinguish all harmonics of the band from those of the voice.
 
 MaskDisplay.from_estimator(models, songs.mixtures[test], songs.vocals[test])
 
 # %%
-# What they let through:
+# This is the sound that they let through:
 
 AudioDisplay.from_estimator(models, songs.mixtures[test], songs.vocals[test])
 

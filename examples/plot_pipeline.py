@@ -2,10 +2,10 @@
 A separator in one page
 =======================
 
-A vocal separator is a scikit-learn :class:`~sklearn.pipeline.Pipeline` of four steps: cut tracks
-into chunks, attach the truth, estimate masks, make waveforms of them. One track is one sample, so
-``fit``, ``predict`` and ``score`` take lists of songs. This example trains a small U-Net for a few
-seconds and lets it separate songs of singers that it has not heard.
+A vocal separator is a scikit-learn :class:`~sklearn.pipeline.Pipeline` of four steps: it cuts
+tracks into chunks, attaches the truth, estimates masks and turns them into waveforms. One track is
+one sample, so ``fit``, ``predict`` and ``score`` take lists of songs. This example trains a small
+U-Net for a few seconds and lets it separate songs of other singers.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ from sksep.plotting import AudioDisplay, MaskDisplay, SpectrogramDisplay
 # Songs
 # -----
 #
-# Made-up songs whose vocals are known, two of each singer: a synthetic voice over chords, bass and
-# drums. Your own songs go in the same way, as arrays or as paths of audio files
+# The songs are made up, so that their vocals are known. Each singer has two: a synthetic voice over
+# chords, bass and drums. Use your own songs in the same way, as arrays or as paths of audio files
 # (:ref:`guide_tracks`).
 
 songs = make_songs(20, duration=6.0, random_state=0)
@@ -64,17 +64,17 @@ pipeline = Pipeline(
 pipeline.set_params(separate__max_epochs=6)
 
 # %%
-# What each step hands on
+# The output of each step
 # -----------------------
 #
-# :class:`~sksep.MelChunker` turns each track into a log-mel spectrogram, and hands on a batch with
+# :class:`~sksep.MelChunker` turns each track into a log-mel spectrogram, and returns a batch with
 # a record for each track:
 
 pipeline["chunk"].transform(mixtures[:3])
 
 # %%
 # :class:`~sksep.MaskBuilder` attaches the truth, but only by ``fit_transform``, which a pipeline
-# calls while it fits. Nothing about the vocals is known when predicting:
+# calls while it fits. At prediction nothing about the vocals is known:
 
 batch = pipeline["chunk"].transform(mixtures[:3])
 fitting = pipeline["mask"].fit_transform(batch, vocals[:3])
@@ -90,8 +90,8 @@ _ = pipeline.fit(mixtures, vocals)
 print("loss by epoch:", *(f"{loss:.2f}" for loss in pipeline["separate"].loss_curve_))
 
 # %%
-# The separator hands on the batch with masks: how much of each bin it takes for vocals, as numbers
-# between 0 and 1. The inverter makes waveforms of them, one for each track.
+# The separator returns the batch with masks: numbers between 0 and 1 that estimate how much of each
+# bin is vocals. The inverter makes waveforms of them, one for each track.
 
 masked = pipeline[:-1].transform(test_mixtures)
 estimates = pipeline.predict(test_mixtures)
@@ -99,8 +99,8 @@ print("with masks:", masked[0])
 print("waveforms: ", [estimate.shape for estimate in estimates])
 
 # %%
-# ``score`` is the mean SDR of the vocals in dB. What it is worth shows beside the SDR of the
-# mixture itself, which is what doing nothing would get:
+# ``score`` is the mean SDR of the vocals in dB. Compare it with the SDR of the mixture itself,
+# which one gets without any separation:
 
 for name, mixture, truth, estimate in zip(
     songs.track_names[16:], test_mixtures, test_vocals, estimates, strict=True
@@ -115,20 +115,21 @@ print(f"mean: {unseparated:.2f} dB, separated {pipeline.score(test_mixtures, tes
 # See and hear
 # ------------
 #
-# A song that was not trained on, from above: what goes in, what is wanted, what comes out.
-# Drums and bass are damped most; in the pause in the middle some of the band remains.
+# The picture shows a song that was not trained on; from top to bottom, the mixture, the true vocals
+# and the estimate. Drums and bass are damped most; in the pause in the middle some of the band
+# remains.
 
 _ = SpectrogramDisplay.from_estimator(pipeline, test_mixtures, test_vocals, track=1, name="U-Net")
 
 # %%
-# The masks behind that: the truth as yes or no, the truth as a share, and the estimate of the
-# latter, which is grey where the network is not sure. Longer training on more songs is what it
-# lacks (:ref:`guide_training`).
+# These are the masks: the truth as yes or no, the truth as a share, and the estimate of the latter,
+# which is gray where the network is not sure. It needs a longer training on more songs
+# (:ref:`guide_training`).
 
 _ = MaskDisplay.from_estimator(pipeline, test_mixtures, test_vocals, track=1, name="U-Net")
 
 # %%
-# The accompaniment is the mixture less the vocals, exactly.
+# The accompaniment is exactly the mixture minus the vocals.
 
 AudioDisplay(
     {

@@ -2,9 +2,10 @@
 More songs from few: remixing and variations
 ============================================
 
-A voice and a band that never met make another song, and its truth is known. Separators train on
-such mixtures by themselves (:class:`sksep.Augmentation`); :func:`sksep.datasets.remix` makes them
-to keep. This page shows what a network gets to hear, and what it is worth when songs are few.
+The voice of one song and the band of another make a new song, and its truth is known. Separators
+train on such mixtures by themselves (:class:`sksep.Augmentation`); :func:`sksep.datasets.remix`
+makes mixtures to keep. This page shows what a network is trained on, and how much this helps when
+there are few songs.
 """
 
 import matplotlib.pyplot as plt
@@ -21,10 +22,10 @@ songs = make_songs(4, duration=4.0, random_state=10)
 rate = songs.sample_rate
 
 # %%
-# Voices and bands that never met
-# -------------------------------
+# Voices and bands of different songs
+# -----------------------------------
 #
-# Four songs make twelve pairs, without the four that are known. Levels are random, too.
+# Four songs make twelve new pairs, besides the four known ones. Levels are random, too.
 
 mixes = remix(
     songs.vocals,
@@ -56,10 +57,10 @@ AudioDisplay(
 # Variations
 # ----------
 #
-# Speed is that of a tape: pitch and formants move along, and a singer becomes another one. Tempo
-# and pitch move alone, by a phase vocoder, which takes longer to compute. In training they are
+# Speed acts as on a tape: pitch and formants change with it, and a singer becomes another one. A
+# phase vocoder changes tempo or pitch alone, which takes longer to compute. In training they are
 # drawn from ranges, once per batch; here each range is a point. Vocals and accompaniment are varied
-# alike, so that the truth stays known.
+# in the same way, so that the truth stays known.
 
 settings = {
     "as recorded": {},
@@ -70,26 +71,26 @@ settings = {
 }
 n_samples = 3 * rate
 torch.manual_seed(0)
-heard = {}
+varied = {}
 for name, ranges in settings.items():
     variation = Augmentation(**ranges)
-    n_needed = variation.source_length(n_samples)  # more, where it is played faster
+    n_needed = variation.source_length(n_samples)  # more, if it is played faster
     stems = np.stack([songs.vocals[0], songs.accompaniments[0]])[None, :, :n_needed]
     vocals, accompaniment = variation.vary(torch.tensor(stems), n_samples).unbind(dim=1)
     accompaniment = variation.add_noise(vocals, accompaniment)
-    heard[name] = (vocals + accompaniment)[0].numpy()
-SpectrogramDisplay.from_predictions(None, heard, sample_rate=rate)
+    varied[name] = (vocals + accompaniment)[0].numpy()
+SpectrogramDisplay.from_predictions(None, varied, sample_rate=rate)
 
 # %%
 
-AudioDisplay(heard, sample_rate=rate)
+AudioDisplay(varied, sample_rate=rate)
 
 # %%
-# What it is worth
-# ----------------
+# The benefit
+# -----------
 #
-# One network trains on the four songs, at random positions, as they were recorded. Another one
-# hears as many excerpts, but four of five mix voices and bands of different songs. Both are tested
+# One network trains on the four songs, at random positions, as they were recorded. Another one gets
+# as many excerpts, but four of five mix voices and bands of different songs. Both are tested
 # on songs of other singers.
 
 AUGMENTATIONS = {
@@ -130,6 +131,6 @@ LossCurveDisplay.from_estimator(models, ax=left)
 ScoreDisplay.from_scores(scores, label="SDR of other songs", kind="paired", ax=right)
 
 # %%
-# The network that hears the songs as they were recorded fits them better and other songs worse. Its
-# loss is lower because its task is easier: training losses of two kinds of excerpts do not say
-# which model is better. A line on the right is a song; not every song gains.
+# The network that trains on the songs as they were recorded fits them better and other songs worse.
+# Its loss is lower because its task is easier: training losses of two kinds of excerpts do not say
+# which model is better. Each line on the right is a song; not every song gains.

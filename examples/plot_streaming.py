@@ -3,8 +3,8 @@ Vocals while the song goes on
 =============================
 
 :class:`sksep.StreamingSeparator` takes a song block by block, as from a microphone or a radio, and
-gives vocals as soon as they are complete. What it gives is what the pipeline predicts for the whole
-song, only later; its memory does not grow with the song.
+returns vocals as soon as they are complete. They equal the prediction of the pipeline for the whole
+song, but come with a delay. The memory does not grow with the song.
 """
 
 import tracemalloc
@@ -24,9 +24,9 @@ mixture, rate = song.mixtures[0], song.sample_rate
 # Block by block
 # --------------
 #
-# Blocks of a fifth of a second go in. The first ones give nothing: a chunk of the network, a block
-# of the inversion and the margins around both have to be complete. ``latency`` is the promise: no
-# sample comes later than that.
+# Blocks of a fifth of a second go in. The first ones return nothing: a chunk of the network, a
+# block of the inversion and the margins around both have to be complete first. ``latency`` is the
+# largest delay: no sample comes later than that.
 
 stream = sksep.StreamingSeparator(pipeline)
 blocks, n_in, n_out, n_held = [], [0], [0], [0]
@@ -41,7 +41,7 @@ print(f"Waiting at most: {max(n_held) / rate:.2f} s")
 print(f"In the last block, from finish(): {len(blocks[-1]) / rate:.2f} s")
 
 # %%
-# What came out grows in steps of a block of the inversion, and never falls below the dashed line.
+# The output grows in steps of a block of the inversion, and never falls below the dashed line.
 
 seconds_in, seconds_out = np.array(n_in) / rate, np.array(n_out) / rate
 promised = np.maximum(seconds_in - stream.latency / rate, 0.0)
@@ -52,17 +52,17 @@ top.plot(seconds_in, seconds_in, label="went in")
 top.step(seconds_in, seconds_out, where="post", label="came out")
 top.plot(seconds_in, promised, "k--", linewidth=1, label="came out at the latest")
 top.fill_between(seconds_in, seconds_out, seconds_in, step="post", alpha=0.15)
-top.set(ylabel="Song (s)", title="What is out when")
+top.set(ylabel="Song (s)", title="Output over time")
 top.legend()
-bottom.set(xlabel="Time (s), where the song is heard as it is played", ylabel="Waiting (s)")
+bottom.set(xlabel="Time (s) while the song is played", ylabel="Waiting (s)")
 _ = bottom.step(seconds_in, np.array(n_held) / rate, where="post", color="tab:red")
 
 # %%
 # The same vocals
 # ---------------
 #
-# Joined, the blocks are the prediction of the whole song, to rounding errors. Any other size of the
-# blocks gives the same samples.
+# The joined blocks equal the prediction of the whole song, up to rounding errors. Blocks of any
+# other size give the same samples.
 
 vocals = np.concatenate(blocks)
 whole = pipeline.predict([mixture])[0]
@@ -78,9 +78,9 @@ print(f"With blocks of random sizes: {np.abs(again - whole).max():.1e}")
 # Memory
 # ------
 #
-# Most of what a stream holds are samples that wait. Over and over, the song lasts four minutes, and
-# the most memory that numpy holds at a time stays near 2 MB. (What the network needs for a batch
-# of chunks is torch's, and not counted here; it does not depend on the length of the song.)
+# A stream mostly holds samples that wait. The song is repeated up to four minutes, and the most
+# memory that numpy holds at a time stays near 2 MB. (The memory of the network for a batch of
+# chunks belongs to torch and is not counted here; it does not depend on the length of the song.)
 
 blocks_of_song = np.array_split(mixture, 15)
 for n_times in (2, 4, 8):
@@ -96,8 +96,8 @@ for n_times in (2, 4, 8):
     )
 
 # %%
-# To listen to, the song and its vocals as they left the stream; the rest is the accompaniment, and
-# ``process`` gives it too.
+# Listen to the song and to the vocals of the stream. The rest is the accompaniment, which
+# ``process`` returns too.
 
 stems = {"mixture": mixture, "vocals": vocals, "rest": mixture - vocals}
 AudioDisplay(stems, sample_rate=rate, max_duration=12.0)

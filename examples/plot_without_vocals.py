@@ -2,10 +2,10 @@
 A song without vocals
 =====================
 
-What does a separator make of an instrumental? Deep clustering sorts the bins of each track into two
-clusters and names one of them the vocals. It finds two clusters in whatever it is given, so a part
-of the band is passed off as singing. A network that estimates each mask value by itself is free to
-say "nowhere", provided that it has met songs without vocals in training.
+What does a separator do with an instrumental? Deep clustering sorts the bins of each track into two
+clusters and calls one of them the vocals. It finds two clusters in every track, so it takes a part
+of the band for singing. A network that estimates each mask value by itself can find no vocals at
+all, if it was also trained on songs without vocals.
 """
 
 import warnings
@@ -45,9 +45,8 @@ TRAINING = {
 # Two separators, trained for a few seconds
 # -----------------------------------------
 #
-# Both learn from the same songs, and the vocals are left out of a fifth of the excerpts
-# (``vocal_free=0.2``). The third model is ``small``, which ships with sksep and was trained on
-# recorded music.
+# Both learn from the same songs; a fifth of the excerpts have no vocals (``vocal_free=0.2``). The
+# third model is ``small``, which ships with sksep and was trained on recorded music.
 
 separators = {
     "deep clustering": DeepClusteringSeparator(
@@ -70,9 +69,9 @@ models["small"] = load_pretrained("small")
 # The SDR of silence
 # ------------------
 #
-# The true vocals of an instrumental are silence, and no estimate can be compared with that by a
-# ratio: the SDR is not a number. Means leave such tracks out and say so, which hides the very fault
-# that we look for.
+# The true vocals of an instrumental are silence, and a ratio cannot compare an estimate with
+# silence: the SDR is NaN. Means leave such tracks out, with a warning. This hides the error that we
+# look for.
 
 estimates = {name: model.predict(instrumentals) for name, model in models.items()}
 with warnings.catch_warnings(record=True) as caught:
@@ -84,10 +83,10 @@ print("Warning:", caught[0].message)
 # Leakage
 # -------
 #
-# The level of what is taken for vocals, against the level of the track, has a meaning. 0 dB is
-# everything, -20 dB a tenth of the amplitude. Deep clustering lets through the most by far, and how
-# much depends on the song; the U-Net lets through less, after the same steps on the same songs;
-# ``small``, with its long training, the least.
+# The leakage is the level of the estimated vocals relative to the level of the track. 0 dB is
+# everything, -20 dB a tenth of the amplitude. Deep clustering lets through by far the most, and the
+# amount depends on the song. The U-Net lets through less, after the same steps on the same songs,
+# and ``small``, with its long training, the least.
 
 
 def level(waveform):
@@ -104,19 +103,18 @@ for name, row in leakage.items():
 _ = ScoreDisplay.from_scores(leakage, label="Leakage", unit="dB")
 
 # %%
-# The masks show how it comes about. The truth is black. Clusters must be black and white, and give
-# loud parts of the band to the vocals as a whole; the U-Net has learned little yet, and remains
-# grey.
+# The masks show the reason. The truth is black. Clusters must be black and white, and give whole
+# loud parts of the band to the vocals. The U-Net has not learned much yet, and remains gray.
 
 _ = MaskDisplay.from_estimator({name: models[name] for name in separators}, instrumentals, silence)
 
 # %%
-# What comes out, on one scale of colours:
+# These are the outputs, on one scale of colors:
 
 row = {name: waveforms[0] for name, waveforms in estimates.items()}
 _ = SpectrogramDisplay.from_predictions(None, row, mixture=instrumentals[0])
 
 # %%
-# And to the ear:
+# And these are their sounds:
 
 AudioDisplay.from_predictions(None, row, mixture=instrumentals[0])

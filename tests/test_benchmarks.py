@@ -1,4 +1,4 @@
-"""The comparison of all separators on a made-up data set, its helpers, and other scripts."""
+"""The comparison of all separators on a synthetic data set, its helpers, and other scripts."""
 
 import argparse
 import json
@@ -24,23 +24,16 @@ NAMES = ("mixture", "unet", "oracle_ratio")
 
 @pytest.fixture(scope="module")
 def helpers():
-    """The modules beside the scripts."""
+    """Import the modules that lie beside the scripts."""
     sys.path.insert(0, str(BENCHMARKS))
-    import _comparisons
-    import _data
-    import _measuring
-    import _models
-    import _records
-    import _scores
     import package_models
     import pretrained
     import speed
+    from _lib import comparisons, data, folds, measuring, models, records, scores
 
-    modules = (
-        *(_comparisons, _data, _measuring, _models, _records, _scores),
-        *(package_models, pretrained, speed),
-    )
-    yield {module.__name__: module for module in modules}
+    modules = (comparisons, data, folds, measuring, models, records, scores)
+    modules += (package_models, pretrained, speed)
+    yield {module.__name__.removeprefix("_lib."): module for module in modules}
     sys.path.remove(str(BENCHMARKS))
 
 
@@ -55,7 +48,7 @@ def records_in(folder):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Songs laid out like MIR-1K: accompaniment on the left, vocals on the right."""
+    """Songs in the layout of MIR-1K, with accompaniment on the left and vocals on the right."""
     folder = tmp_path_factory.mktemp("mir1k")
     songs = make_songs(4, duration=1.5, random_state=0)
     for index, singer in enumerate(("abjones", "amy", "amy", "abjones")):
@@ -127,13 +120,13 @@ class TestComparison:
     def test_resumption_and_mismatch(self, first, compare, folder):
         before = records_in(folder)["unet"]
         record = json.loads(before.read_text())
-        # As if it had been interrupted between training and scoring,
+        # This is the state after an interruption between training and scoring,
         before.unlink()
-        # and as if the folder held a run of another machine and budget.
+        # with a run of another machine and budget in the same folder.
         settings = {**record["settings"], "machine": "another", "budget": "9 steps"}
         stranger = before.with_name("unet-seed0-0123456789.json")
         stranger.write_text(json.dumps({**record, "settings": settings}))
-        # Without checkpoints, a training that has them serves as well.
+        # Without checkpoints, a training with checkpoints is used, too.
         printed = compare(*budget(4), "--only", *NAMES)
         assert "Training" not in printed and "Loading unet, seed 0." in printed
         assert printed.count("Already there") == 2
@@ -149,7 +142,7 @@ class TestComparison:
 
 class TestRecords:
     def run(self, helpers, **parameters):
-        records = helpers["_records"]
+        records = helpers["records"]
         separator = UNetSeparator(augmentation=Augmentation(), **parameters)
         steps = [("mask", MaskBuilder()), ("separate", separator)]
         return records.Run("unet", 0, {"budget": "4 steps"}, records.Parameters.of(steps))
@@ -158,10 +151,12 @@ class TestRecords:
         run = self.run(helpers, lr=1e-2)
         assert run.find(tmp_path) == (None, [])
         path = tmp_path / f"{run.file_name}.json"
-        helpers["_records"].write(path, {**run.description(), "scores": {"SDR": float("nan")}})
+        helpers["records"].write_record(
+            path, {**run.description(), "scores": {"SDR": float("nan")}}
+        )
         assert run.find(tmp_path) == (path, [])
-        assert helpers["_records"].read(path)["scores"] == {"SDR": None}
-        # What is recorded elsewhere does not matter.
+        assert helpers["records"].read(path)["scores"] == {"SDR": None}
+        # Records of other runs do not matter.
         assert self.run(helpers, lr=1e-2, verbose=1, random_state=3).find(tmp_path) == (path, [])
 
     @pytest.mark.parametrize(
@@ -173,7 +168,7 @@ class TestRecords:
     )
     def test_other_parameters(self, helpers, tmp_path, parameters, difference):
         run = self.run(helpers, lr=1e-2)
-        helpers["_records"].write(tmp_path / f"{run.file_name}.json", run.description())
+        helpers["records"].write_record(tmp_path / f"{run.file_name}.json", run.description())
         found, mismatches = self.run(helpers, **parameters).find(tmp_path)
         assert found is None
         assert mismatches == [f"{run.file_name}.json: {difference}"]
@@ -189,7 +184,7 @@ class TestRecords:
 
 class TestScores:
     def test_means(self, helpers):
-        scores = helpers["_scores"]
+        scores = helpers["scores"]
         tracks = [
             scores.TrackScores(4.0, 10.0, 8.0, 3.0, 1.0, seconds=1.0),
             scores.TrackScores(8.0, 20.0, 6.0, 7.0, 1.0, seconds=3.0),
@@ -202,13 +197,13 @@ class TestScores:
 
     def test_silent_vocals_have_no_score(self, helpers):
         mixture = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
-        track = helpers["_scores"].score_track(mixture, np.zeros_like(mixture), 0.5 * mixture)
+        track = helpers["scores"].score_track(mixture, np.zeros_like(mixture), 0.5 * mixture)
         assert np.isnan([track.sdr, track.si_sdr, track.mixture_sdr]).all()
 
 
 class TestModels:
     def test_recipes(self, helpers):
-        models = helpers["_models"]
+        models = helpers["models"]
         for model in models.MODELS.values():
             if model.learns != "network" or not model.is_there:
                 continue
@@ -228,20 +223,17 @@ class TestModels:
             )
 
     def test_parts_are_spread_evenly(self, helpers):
-        part = helpers["_data"].Part(*[list(range(9))] * 3)
+        part = helpers["data"].Part(*[list(range(9))] * 3)
         assert part.spread(3).vocals == [0, 4, 8]
         assert part.spread(None) is part
 
 
 def test_folds_of_the_models_that_ship_leave_groups_out(helpers):
     groups = ["b", "a", "c", "a", "b", "d"]
-    kept_indices, held_out = (
-        helpers["pretrained"].kept_indices,
-        helpers["pretrained"].held_out_indices,
-    )
+    kept_indices, held_out = helpers["folds"].kept_indices, helpers["folds"].held_out_indices
     assert kept_indices(groups, None) == list(range(6))
     tested = []
-    for fold in range(helpers["pretrained"].N_FOLDS):
+    for fold in range(helpers["folds"].N_FOLDS):
         kept, left_out = kept_indices(groups, fold), held_out(groups, fold)
         assert not {groups[i] for i in kept} & {groups[i] for i in left_out}
         assert sorted(kept + left_out) == list(range(6))
@@ -263,7 +255,7 @@ def test_large_sets(tmp_path):
     rows = json.loads((tmp_path / "large_sets.json").read_text())["rows"]
     assert [row["waveforms"] for row in rows] == ["cache, first fit", "cache, second fit"]
     assert all(row["peak, MB"] > row["after import, MB"] > 0 for row in rows)
-    # Two waveforms of three minutes at 16 kHz, of 16 bits.
+    # Two waveforms of three minutes at 16 kHz and 16 bits.
     assert [round(row["on disk, MB"]) for row in rows] == [12, 12]
     assert (tmp_path / "large_sets.md").read_text().count("| 0.05 |") == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large_sets.json", "large_sets.md"]
@@ -286,7 +278,7 @@ def test_gpu_runs_on_a_cpu(tmp_path):
     assert [row["network"] for row in record["training"]] == ["U-Net", "UH-Net"]
     for row in record["training"]:
         assert row["excerpts per second"] > 0 and row["share of the peak"] > 0
-    # The recurrent part comes on top of the U-Net.
+    # The recurrent part comes in addition to the U-Net.
     operations = [row["share of the peak"] * row["fit, ms per step"] for row in record["training"]]
     assert operations[1] > operations[0]
     (row,) = record["separation"]
@@ -311,7 +303,7 @@ class TestSpeed:
         points = grown["sksep", "length"]["points"]
         assert [(point["seconds"], point["tracks"]) for point in points] == [(1, 1), (2, 1)]
         assert min(point["time, s"] for point in points) > 0
-        # At the least the waveform of two seconds as float32, and the spectrogram.
+        # The least is the waveform of two seconds as float32, and the spectrogram.
         assert points[1]["memory, MB"] > 2 * 4 * (16000 + 125 * 128) / 1e6
         assert [len(row["operations"]) for row in record["busiest"]] == [3]
         table = (tmp_path / "speed.md").read_text()
@@ -319,7 +311,7 @@ class TestSpeed:
             assert text in table
 
     def test_jobs_agree(self, helpers):
-        comparisons = helpers["_comparisons"].COMPARISONS
+        comparisons = helpers["comparisons"].COMPARISONS
         bounds = {
             "front end, 1024/128, 128 mels": 0.01,
             "bss_eval, two sources": 1e-6,
@@ -332,8 +324,8 @@ class TestSpeed:
             assert 0 < value <= bound, name
 
     def test_work(self, helpers):
-        """A second: 125 hops, and 16000 samples of 2 references and 2 estimates."""
-        comparisons = helpers["_comparisons"].COMPARISONS
+        """One second has 125 hops, and 16000 samples of 2 references and 2 estimates."""
+        comparisons = helpers["comparisons"].COMPARISONS
         work = comparisons["griffin-lim, 1024/128, 10 iterations"].make(1.0, 1).work
         assert work.transforms == ((1024, torch.float32, 126 * 21),)
         assert work.n_bytes == 4 * 126 * 513 * 11
@@ -342,7 +334,7 @@ class TestSpeed:
         assert work.transforms[0][2] * 4096 == 3 * 4 * 16000
 
     def test_measures(self, helpers):
-        measuring = helpers["_measuring"]
+        measuring = helpers["measuring"]
         points = [{"seconds": x, "time, s": 0.1 * x**2} for x in (1, 10, 60)]
         assert measuring.exponent(points, "seconds", "time, s") == pytest.approx(2.0)
         assert measuring.exponent(points[:1], "seconds", "time, s") is None

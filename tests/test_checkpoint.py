@@ -1,4 +1,4 @@
-"""Checkpoints: a training that was interrupted ends where it would have ended."""
+"""Checkpoints: a training that was interrupted has the same result in the end."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _SMALL: dict[type, dict[str, Any]] = {
 
 
 class Crash(Exception):
-    """As if the power had failed."""
+    """An error that ends the process like a power failure."""
 
 
 class Stop(Callback):
-    """Ends the training by an error, in the first batch after some epochs."""
+    """End the training by an error, in the first batch after some epochs."""
 
     def __init__(self, after: int, error: type[BaseException] = Crash) -> None:
         self.after = after
@@ -60,7 +60,7 @@ class Stop(Callback):
 
 
 class Epochs(Callback):
-    """Writes down which epochs are trained, in a list that copies share."""
+    """Write the trained epochs into a list that copies share."""
 
     def __init__(self, seen: list[int]) -> None:
         self.seen = seen
@@ -132,7 +132,7 @@ def test_the_training_ends_where_it_would_have_ended(
 
 
 def test_early_stopping_goes_on_counting(batch: Any, tmp_path: Path) -> None:
-    # At this rate nothing improves after the first epochs by more than rounding.
+    # At this rate, losses after the first epochs improve by rounding errors only.
     parameters = {"early_stopping": True, "n_iter_no_change": 3, "lr": 1.0, "max_epochs": 30}
     expected = _make(**parameters).fit(batch)
     assert expected.n_epochs_ < 30
@@ -256,7 +256,7 @@ def test_trainings_with_workers_are_repeatable(batch: Any) -> None:
 
 def test_persistent_workers_are_refused(batch: Any, tmp_path: Path) -> None:
     net_params = {**_WORKERS, "iterator_train__persistent_workers": True}
-    with pytest.raises(ValueError, match="leave iterator_train__persistent_workers out"):
+    with pytest.raises(ValueError, match="Leave iterator_train__persistent_workers out"):
         _make(checkpoint=tmp_path, net_params=net_params).fit(batch)
 
 

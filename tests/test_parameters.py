@@ -1,4 +1,4 @@
-"""Declared parameters: one place each, checked by name before anything is read."""
+"""Declared parameters have one place each and are checked by name before data is read."""
 
 import inspect
 import re
@@ -199,7 +199,7 @@ def test_subclasses_have_parameters_of_their_own():
 
 
 def test_masks_are_inverted_where_they_were_estimated(monkeypatch):
-    """The one rule for separators, inverters and streams: the device of the separator."""
+    """Separators, inverters and streams all invert on the device of the separator."""
     from sksep.base import _inversion
 
     asked = []

@@ -1,4 +1,4 @@
-"""Where vocals sound: levels of what was separated, and a detector that learns from them."""
+"""Detection of singing: levels of separated vocals, and a detector that learns from them."""
 
 from sksep.activity._detector import ActivityDetector, VocalActivity
 from sksep.activity._levels import LevelMeter

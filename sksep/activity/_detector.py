@@ -1,4 +1,4 @@
-"""Where vocals sound in a song, from the levels of what was separated."""
+"""A detector that finds singing by the levels of separated vocals."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from sksep.activity._levels import FRAME_HOP, FRAME_LENGTH, FRAMES_PER_SECOND, N
 from sksep.utils._arrays import BoolArray, DoubleArray, IntArray
 from sksep.utils._validation import check_number
 
-# A song whose loudest frame is below this many dB is silent: dither of 16 bits is at -96 dB.
+# A song is silent if its loudest frame is below this many dB. (Dither of 16 bits is at -96 dB.)
 _SILENT_SONG = -80.0
-# What is loud in a song: the level that one frame in twenty exceeds.
+# The loud level of a song is the one that one frame in twenty exceeds.
 _LOUD_PERCENTILE = 95
-# Loud vocals are at most this many dB below the loud mixture; what is softer is leakage, and must
-# not be what everything is compared with.
+# Loud vocals are at most this many dB below the loud mixture. Softer vocals are leakage, which must
+# not become the reference of all levels.
 _SOFTEST_VOCALS = 15.0
-# dB; what is further below says no more.
+# dB; levels beyond these limits tell nothing more.
 _LOWEST_LEVEL, _LOWEST_RATIO, _HIGHEST_RATIO = -50.0, -40.0, 10.0
 # Frames over which features are averaged: 0.1, 0.3 and 1 s.
 _AVERAGED_FRAMES = (5, 15, 51)
-# All bands together and each alone; vocals, vocals over mixture, and mixture.
+# All bands together and each alone, for vocals, vocals over mixture, and mixture.
 N_FEATURES = 3 * (1 + N_BANDS) * (1 + len(_AVERAGED_FRAMES))
 
-# Of the logistic regression: features are many, and alike.
+# Strong regularization of the logistic regression, since features are many and correlated.
 _INVERSE_REGULARIZATION = 0.003
-# What `learn` chooses from: probabilities, shares of them, and seconds.
+# Candidates of `learn`: probabilities, shares of them, and seconds.
 _ON = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _OFF_SHARES = (1.0, 0.85, 0.7, 0.5)
 _MIN_DURATIONS = (0.0, 0.06, 0.1, 0.16, 0.24)
@@ -41,26 +41,26 @@ _MIN_GAPS = (0.0, 0.06, 0.1, 0.16)
 
 @dataclass(frozen=True, eq=False)
 class VocalActivity:
-    """Where vocals sound in a song.
+    """Intervals of a song in which vocals sound.
 
     Attributes
     ----------
     intervals : ndarray of shape (n_intervals, 2)
-        Start and end of each stretch of singing in seconds, in order and disjoint; none where the
-        song is instrumental.
+        Start and end of each interval in seconds, in order and disjoint. There are none if the song
+        is instrumental.
     times : ndarray of shape (n_frames,)
-        Centres of the frames in seconds, 20 ms apart.
+        Centers of the frames in seconds, 20 ms apart.
     probabilities : ndarray of shape (n_frames,)
-        That vocals sound in a frame, in [0, 1], before any smoothing.
+        Probability of vocals in each frame, in [0, 1], before any smoothing.
     share : float
-        Of the song that the intervals cover, in [0, 1].
+        Share of the song that the intervals cover, in [0, 1].
     label : {"vocal", "instrumental"}
-        Of the whole song.
+        Label of the whole song.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sksep.activity._detector import VocalActivity
+    >>> from sksep.activity import VocalActivity
     >>> times = np.arange(1, 200) * 0.02
     >>> activity = VocalActivity(np.array([[0.5, 2.0]]), times, np.zeros(199), 0.375, "vocal")
     >>> activity.to_csv_rows("song.wav")
@@ -76,7 +76,7 @@ class VocalActivity:
     label: str
 
     def is_active(self) -> BoolArray:
-        """Whether the centre of each frame lies in an interval, shape (n_frames,)."""
+        """Whether the center of each frame lies in an interval, shape (n_frames,)."""
         n_started = np.searchsorted(self.intervals[:, 0], self.times, side="right")
         n_ended = np.searchsorted(self.intervals[:, 1], self.times, side="right")
         return n_started > n_ended
@@ -87,13 +87,13 @@ class VocalActivity:
         Parameters
         ----------
         track : str
-            What the first column calls the song.
+            Name of the song in the first column.
 
         Returns
         -------
         list of tuple of str
-            One per interval, in seconds with milliseconds; where there is none, one without start
-            and end.
+            One row per interval, in seconds with three decimals. A song without intervals has one
+            row without start and end.
         """
         rows = [(track, self.label, f"{start:.3f}", f"{end:.3f}") for start, end in self.intervals]
         return rows or [(track, self.label, "", "")]
@@ -101,26 +101,27 @@ class VocalActivity:
 
 @dataclass(frozen=True)
 class ActivityDetector:
-    """Find vocals by the levels of what was separated: logistic regression and hysteresis.
+    """Find singing by the levels of separated vocals: logistic regression and hysteresis.
 
-    Levels count relative to the loud parts of the song, so that its gain does not matter, and
-    relative to the mixture, so that what leaks from the accompaniment is told from a voice.
+    Levels are relative to the loud parts of the song, so that its gain does not matter. They are
+    also relative to the mixture, so that leakage of the accompaniment is told from a voice.
 
     Parameters
     ----------
     weights : tuple of float
-        Of the features of a frame, see `features`.
+        Weights of the features of a frame.
     bias : float
-        Of the logistic regression.
+        Bias of the logistic regression.
     on, off : float
-        Singing begins where the probability reaches `on`, and lasts while it is `off` or more;
+        Singing begins when the probability reaches `on`, and lasts while it is at least `off`;
         0 < off <= on < 1.
     min_duration, min_gap : float
-        Seconds: shorter gaps are filled, then shorter stretches of singing are dropped.
+        Seconds. Shorter gaps are filled first, then shorter intervals are dropped.
     min_share : float
-        Share of a song in which vocals sound at least, or it is instrumental.
+        A song is instrumental if vocals sound in a smaller share of it.
     min_ratio : float
-        dB of the vocals over the mixture where they sound at least, or the song is instrumental.
+        A song is instrumental if the level of the vocals over that of the mixture, in the frames
+        in which vocals sound, is lower. In dB.
 
     Raises
     ------
@@ -129,10 +130,10 @@ class ActivityDetector:
 
     Examples
     --------
-    Two seconds of a voice, which are loud vocals and most of the mixture:
+    Two seconds of singing, in which vocals are loud and make up most of the mixture:
 
     >>> import numpy as np
-    >>> from sksep.activity._detector import ActivityDetector
+    >>> from sksep.activity import ActivityDetector
     >>> labels = np.arange(500) // 100 == 2
     >>> levels = np.where(labels[:, None, None], -20.0, [[-60.0], [-20.0]]) - np.zeros(6)
     >>> detector = ActivityDetector.learn([levels], [labels])
@@ -154,7 +155,7 @@ class ActivityDetector:
         object.__setattr__(self, "weights", tuple(float(weight) for weight in self.weights))
         if len(self.weights) != N_FEATURES or not np.isfinite(self.weights).all():
             raise ValueError(
-                f"weights must be {N_FEATURES} finite numbers, got {len(self.weights)}: a detector "
+                f"weights must be {N_FEATURES} finite numbers, got {len(self.weights)}. A detector "
                 "of another version of sksep has to be learned again."
             )
         check_number("bias", self.bias)
@@ -166,13 +167,13 @@ class ActivityDetector:
         check_number("min_ratio", self.min_ratio)
 
     def detect(self, levels: npt.NDArray) -> VocalActivity:
-        """Where vocals sound in a song.
+        """Find the intervals of a song in which vocals sound.
 
         Parameters
         ----------
         levels : ndarray of shape (n_frames, 2, n_bands)
-            dB, from a `LevelMeter` that heard the song. Songs shorter than a frame (40 ms) have
-            none, and are instrumental, as silent ones are.
+            Levels in dB, from a `LevelMeter`. Songs that are shorter than a frame (40 ms) have
+            none. They are instrumental, as silent songs are.
 
         Returns
         -------
@@ -190,7 +191,11 @@ class ActivityDetector:
         runs = _runs(probabilities, self)
         active = _inside(runs, n_frames)
         share = active.mean() if n_frames else 0.0
-        if not active.any() or share < self.min_share or _ratio(levels[active]) < self.min_ratio:
+        if (
+            not active.any()
+            or share < self.min_share
+            or _vocals_over_mixture(levels[active]) < self.min_ratio
+        ):
             return VocalActivity(np.zeros((0, 2)), times, probabilities, 0.0, "instrumental")
         intervals = _seconds(runs, n_frames)
         duration = FRAME_LENGTH + FRAME_HOP * (n_frames - 1)
@@ -198,12 +203,12 @@ class ActivityDetector:
         return VocalActivity(intervals, times, probabilities, share, "vocal")
 
     def probabilities(self, levels: npt.NDArray) -> DoubleArray:
-        """Probability of vocals in each frame, shape (n_frames,); 0 where they are inaudible."""
+        """Probability of vocals in each frame, shape (n_frames,). It is 0 if they are inaudible."""
         levels = _check_levels(levels)
         if _is_silent(levels):
             return np.zeros(len(levels))
         vocals, mixture = _total(levels).T
-        # Of pauses in which all is silent, nothing was learned.
+        # The regression has learned nothing about pauses in which everything is silent.
         audible = vocals > np.percentile(mixture, _LOUD_PERCENTILE) + _LOWEST_LEVEL
         return audible * expit(features(levels) @ np.array(self.weights) + self.bias)
 
@@ -211,7 +216,7 @@ class ActivityDetector:
     def learn(
         cls, levels: Sequence[npt.NDArray], labels: Sequence[npt.NDArray]
     ) -> ActivityDetector:
-        """Learn a detector from labelled songs.
+        """Learn a detector from labeled songs.
 
         The weights are those of a logistic regression; hysteresis and shortest durations are
         chosen for the F-measure of the frames.
@@ -219,9 +224,9 @@ class ActivityDetector:
         Parameters
         ----------
         levels : sequence of ndarray of shape (n_frames, 2, n_bands)
-            Of songs, see `detect`.
+            Levels of each song, see `detect`.
         labels : sequence of ndarray of shape (n_frames,)
-            Whether vocals sound in each frame.
+            Whether vocals sound in each frame of each song.
 
         Returns
         -------
@@ -230,7 +235,7 @@ class ActivityDetector:
         Raises
         ------
         ValueError
-            If levels and labels do not match, or all frames have one label.
+            If levels and labels do not match, or if all frames have the same label.
         """
         from sklearn.linear_model import LogisticRegression
         from sklearn.preprocessing import StandardScaler
@@ -242,7 +247,7 @@ class ActivityDetector:
                 "levels and labels differ in their numbers of songs or of frames; give one label "
                 "for each frame of each song."
             )
-        # Of silence there is nothing to learn: `probabilities` makes a case of it.
+        # Silent songs teach nothing, since `probabilities` treats them separately.
         songs, truths = (
             [part for part, song in zip(parts, songs, strict=True) if not _is_silent(song)]
             for parts in (songs, truths)
@@ -259,23 +264,23 @@ class ActivityDetector:
         return _choose_hysteresis(cls(tuple(weights.tolist()), bias), songs, truths)
 
     def as_dict(self) -> dict[str, Any]:
-        """The parameters as what JSON can hold; `from_dict` is the way back."""
+        """The parameters as values that JSON can store. `from_dict` is the inverse."""
         return {**asdict(self), "weights": list(self.weights)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ActivityDetector:
-        """A detector of the parameters that `as_dict` gave.
+        """A detector with the parameters that `as_dict` returned.
 
         Raises
         ------
         ValueError
-            If a parameter is missing or unknown, or out of its range.
+            If a parameter is missing, unknown or out of its range.
         """
         names = {field.name for field in fields(cls)}
         if names != set(values):
             raise ValueError(
-                f"A detector has the parameters {sorted(names)}, got {sorted(values)}: one of "
-                "another version of sksep has to be learned again."
+                f"A detector has the parameters {sorted(names)}, got {sorted(values)}. A "
+                "detector of another version of sksep has to be learned again."
             )
         return cls(**values)
 
@@ -283,25 +288,26 @@ class ActivityDetector:
 def features(levels: npt.NDArray) -> DoubleArray:
     """Features of the frames of a song.
 
-    Of all bands together (less the lowest, where basses are) and of each: the level of the vocals
-    relative to their loud frames, that of the vocals over that of the mixture, and that of the
-    mixture relative to its loud frames; in the frame, and averaged over 0.1, 0.3 and 1 s around.
+    For all bands together (except the lowest, which holds the bass) and for each band, there are
+    three levels: that of the vocals relative to their loud frames, that of the vocals over that of
+    the mixture, and that of the mixture relative to its loud frames. Each is taken in the frame,
+    and averaged over 0.1, 0.3 and 1 s around it.
 
     Parameters
     ----------
     levels : ndarray of shape (n_frames, 2, n_bands)
-        dB of vocals and mixture; at least one frame.
+        Levels of vocals and mixture in dB, of at least one frame.
 
     Returns
     -------
     ndarray of shape (n_frames, n_features)
-        In units of 10 dB.
+        Features in units of 10 dB.
     """
     levels = np.concatenate([_total(levels)[..., None], levels], axis=2)
     vocals, mixture = levels[:, 0], levels[:, 1]
     loud_vocals, loud_mixture = np.percentile(levels[:, :, 0], _LOUD_PERCENTILE, axis=0)
     loud_vocals = max(loud_vocals, loud_mixture - _SOFTEST_VOCALS)
-    # Silence over silence is no vocals.
+    # A silent mixture must not make silent vocals look loud.
     audible_mixture = np.maximum(mixture, loud_mixture + _LOWEST_LEVEL)
     now = np.concatenate(
         [
@@ -326,7 +332,7 @@ def _check_levels(levels: npt.NDArray) -> npt.NDArray:
             "them with LevelMeter."
         )
     if not np.isfinite(levels).all():
-        raise ValueError("levels has NaN or infinity; so had the waveforms it was measured on.")
+        raise ValueError("levels has NaN or infinity; check the waveforms that it was measured on.")
     return levels
 
 
@@ -340,14 +346,14 @@ def _is_silent(levels: npt.NDArray) -> bool:
     return not len(levels) or float(_total(levels)[:, 1].max()) < _SILENT_SONG
 
 
-def _ratio(levels: npt.NDArray) -> float:
+def _vocals_over_mixture(levels: npt.NDArray) -> float:
     """Level of the vocals over that of the mixture in the same frames, in dB."""
     vocals, mixture = np.power(10.0, _total(levels) / 10.0).sum(axis=0)
     return float(10.0 * np.log10(vocals / mixture))
 
 
 def _runs(probabilities: DoubleArray, detector: ActivityDetector) -> IntArray:
-    """First frame of each stretch of singing, and the first one after it, shape (n, 2)."""
+    """First frame of each interval of singing, and the first one after it, shape (n, 2)."""
     candidates, n_candidates = ndimage.label(probabilities >= detector.off)
     begins = np.zeros(n_candidates + 1, bool)
     begins[candidates[probabilities >= detector.on]] = True
@@ -361,7 +367,7 @@ def _runs(probabilities: DoubleArray, detector: ActivityDetector) -> IntArray:
 
 
 def _in_frames(seconds: float) -> float:
-    return round(seconds * FRAMES_PER_SECOND, 6)  # 0.06 s are 3 frames, not 3 and a bit
+    return round(seconds * FRAMES_PER_SECOND, 6)  # rounded, since 0.06 s are exactly 3 frames
 
 
 def _inside(runs: IntArray, n_frames: int) -> BoolArray:
@@ -372,7 +378,7 @@ def _inside(runs: IntArray, n_frames: int) -> BoolArray:
 
 
 def _seconds(runs: IntArray, n_frames: int) -> DoubleArray:
-    """Frames as seconds: each stands for the 20 ms around its centre, the outermost for more."""
+    """Frames as seconds. Each stands for the 20 ms around its center, the outermost for more."""
     seconds: DoubleArray = FRAME_HOP * (runs.astype(np.float64) + 0.5)
     seconds[runs == 0] = 0.0
     seconds[runs == n_frames] = FRAME_LENGTH + FRAME_HOP * (n_frames - 1)
@@ -382,8 +388,8 @@ def _seconds(runs: IntArray, n_frames: int) -> DoubleArray:
 def _choose_hysteresis(
     detector: ActivityDetector, songs: Sequence[npt.NDArray], truths: Sequence[BoolArray]
 ) -> ActivityDetector:
-    """The thresholds and durations of the largest F-measure; the plainest of equally good ones."""
-    # Songs in a row, so far apart that no gap between two is filled.
+    """The detector with the largest F-measure; the first one if several are equally good."""
+    # Songs in a row, so far apart that the gap between two is never filled.
     apart = np.zeros(FRAMES_PER_SECOND)
     scores = np.concatenate(
         [part for song in songs for part in (detector.probabilities(song), apart)]

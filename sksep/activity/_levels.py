@@ -11,38 +11,38 @@ from sksep.utils._validation import check_integer
 FRAMES_PER_SECOND = 50
 FRAME_HOP = 1.0 / FRAMES_PER_SECOND  # seconds; frames overlap by half
 FRAME_LENGTH = 2.0 * FRAME_HOP
-# dB of digital silence: far below what any recording holds.
+# Level of digital silence in dB, far below that of any recording.
 SILENCE = -200.0
 
-# Hz, from edge to edge one band. What a song at 16 kHz and one at 48 kHz have in common.
+# Edges of the bands in Hz. Songs at 16 kHz and at 48 kHz have all of them.
 _EDGES = (80.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
 N_BANDS = len(_EDGES) - 1
-# Frames per Fourier transform: a few megabytes at any sample rate.
+# Frames per Fourier transform, which take a few megabytes at any sample rate.
 _BATCH = 500
 
 
 class LevelMeter:
-    """Measure the levels of vocals and mixture in a song that comes in blocks.
+    """Measure the levels of vocals and mixture in a song that arrives in blocks.
 
-    Frames are 40 ms long and begin every 20 ms, the first with the song; what the end of the song
-    does not fill is left out, as in the labels of MIR-1K. The level of a frame is the mean square
-    of the mean over channels under a Hann window, in six bands between 80 and 6400 Hz, most of
-    them an octave wide.
+    Frames are 40 ms long and begin every 20 ms, the first one with the song. A frame that the end
+    of the song does not fill is left out, as in the labels of MIR-1K. The level of a frame is the
+    mean square of the mean over channels under a Hann window, in six bands between 80 and 6400 Hz,
+    most of them an octave wide.
 
     Parameters
     ----------
     sample_rate : int
-        Hz, at least 1000.
+        Sample rate in Hz, at least 1000.
 
     Raises
     ------
     ValueError
-        If `sample_rate` is lower.
+        If `sample_rate` is below 1000.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sksep.activity._levels import LevelMeter
+    >>> from sksep.activity import LevelMeter
     >>> tone = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
     >>> meter = LevelMeter(8000)
     >>> meter.add(tone[:5000], 0.1 * tone[:5000])
@@ -60,7 +60,7 @@ class LevelMeter:
         self._window = np.hanning(self._length + 1)[:-1].astype(np.float32)
         frequencies = np.fft.rfftfreq(self._length, 1.0 / sample_rate)
         in_band = np.digitize(frequencies, _EDGES)[:, None] == np.arange(1, N_BANDS + 1)
-        # By Parseval's theorem; each bin stands for its negative frequency too.
+        # By Parseval's theorem. Each bin stands for its negative frequency, too.
         scale = 2.0 / (self._length * np.square(self._window, dtype=float).sum())
         self._bands = (scale * in_band).astype(np.float32)
         # Vocals and mixture from sample `_start` of the song on.
@@ -75,8 +75,8 @@ class LevelMeter:
         Parameters
         ----------
         mixture, vocals : ndarray of shape (n_samples,) or (n_channels, n_samples)
-            Of any number of samples, none included. The result does not depend on how a song is
-            cut into blocks.
+            Any number of samples, also none. The result does not depend on how a song is cut into
+            blocks.
 
         Raises
         ------
@@ -86,13 +86,13 @@ class LevelMeter:
         mixture, vocals = np.asarray(mixture), np.asarray(vocals)
         if mixture.shape[-1] != vocals.shape[-1]:
             raise ValueError(
-                f"The block of the mixture has {mixture.shape[-1]} samples, that of the vocals "
-                f"{vocals.shape[-1]}; give both the same part of the song."
+                f"The block of the mixture has {mixture.shape[-1]} samples, but that of the vocals "
+                f"has {vocals.shape[-1]}; give both the same part of the song."
             )
         block = np.stack([_mono(vocals), _mono(mixture)])
         self._waiting = np.concatenate([self._waiting, block], axis=1)
         end = self._start + self._waiting.shape[1]
-        # At rates such as 11025 Hz, 20 ms are no whole number of samples: frames then begin at
+        # At rates such as 11025 Hz, 20 ms are not a whole number of samples. Frames then begin at
         # the last sample before.
         while True:
             frames = np.arange(self._n_frames, self._n_frames + _BATCH)
@@ -108,13 +108,13 @@ class LevelMeter:
         self._start += n_done
 
     def levels(self) -> FloatArray:
-        """Levels of all frames so far.
+        """Levels of all frames that are complete.
 
         Returns
         -------
         ndarray of shape (n_frames, 2, 6), float32
-            dB of the vocals and of the mixture in each band; a sine of full scale is at -3, silence
-            at -200.
+            Levels of the vocals and of the mixture in each band in dB. A sine of full scale is at
+            -3 dB, silence at -200 dB.
         """
         return np.concatenate(self._levels)
 

@@ -39,18 +39,18 @@ _BYTES_PER_SAMPLE = 2
 
 @dataclass(frozen=True)
 class CachedWaveform:
-    """A mono waveform in a file of a cache; slices of it are read when they are asked for.
+    """A mono waveform in a file of a cache. A slice is read when it is asked for.
 
     Attributes
     ----------
     name : str
-        How messages name the track.
+        Name of the track in messages.
     path : Path
         The file.
     n_samples : int
-        Its length.
+        Length of the waveform.
     scale : float
-        What the stored integers are multiplied by.
+        Factor from the stored integers to samples.
     """
 
     name: str
@@ -70,14 +70,14 @@ class CachedWaveform:
                 samples = file.get_slice("samples")[start:stop]
         except (OSError, safetensors.SafetensorError) as error:
             raise ValueError(
-                f"The cached waveform of {self.name} cannot be read ({error}). Fit again: what "
-                "is missing from the cache is written anew. A pipeline with memory=... remembers "
-                "its tracks: clear that, too."
+                f"The cached waveform of {self.name} cannot be read ({error}). Fit again: missing "
+                "waveforms are written again. A pipeline with memory=... remembers its tracks; "
+                "clear its memory, too."
             ) from error
         return samples * np.float32(self.scale)
 
 
-# What stands for a mono waveform: an array, or a file of a cache, with a length and slices.
+# A mono waveform: an array, or a file of a cache. Both have a length and can be sliced.
 Waveform: TypeAlias = FloatArray | CachedWaveform
 
 
@@ -92,27 +92,28 @@ class WaveformCache(Estimator):
     """A folder of mono waveforms at the rate of the model, for training on more than memory holds.
 
     Files are decoded, mixed down and resampled once, and written as 16-bit samples: 1.9 MB per
-    minute at 16 kHz. Training then reads the excerpts that it draws, and nothing else. What is
-    written belongs to the file, its size and its time of change: a file that has changed is read
-    again. Several processes can use one folder at the same time, and a preparation that was
-    interrupted goes on where it was.
+    minute at 16 kHz. Training then reads only the excerpts that it draws. A waveform belongs to the
+    path, the size and the time of change of its file, so that a file that has changed is read
+    again. Several processes can use one folder at the same time, and an interrupted preparation
+    continues where it stopped.
 
     Parameters
     ----------
     folder : str or os.PathLike, default="waveforms"
-        Where; it is made if it is not there.
+        Folder of the cache. It is created if it does not exist.
     max_gigabytes : float, default=None
-        Largest size of the folder's waveforms in 10^9 bytes, above 0. Nothing is removed to stay
-        below it: where there is no room, fitting raises. None is what the disk has room for.
+        Largest size of the waveforms in the folder in 10^9 bytes, above 0. Nothing is removed to
+        stay below it; fitting raises an error if there is no room. None means that only the disk
+        sets a limit.
     n_jobs : int, default=None
-        Files that are prepared at a time, by joblib; None is 1, unless
-        ``joblib.parallel_config`` says otherwise, and -1 all cores.
+        Number of files that joblib prepares at a time. None is 1, unless
+        ``joblib.parallel_config`` says otherwise; -1 is the number of cores.
     verbose : int, default=1
-        Whether a progress bar is shown while files are prepared, in a terminal.
+        Whether a terminal shows a progress bar while files are prepared.
 
     See Also
     --------
-    sksep.MelChunker : Takes it as `cache`.
+    sksep.MelChunker : Takes a cache as its parameter `cache`.
 
     Examples
     --------
@@ -152,8 +153,8 @@ class WaveformCache(Estimator):
     def clear(self) -> None:
         """Remove all waveforms from the folder, and nothing else.
 
-        Trainings that read them fail; fit again. A pipeline with `memory` remembers its tracks:
-        clear that, too.
+        Trainings that read them fail and have to be started again. A pipeline with `memory`
+        remembers its tracks; clear its memory, too.
         """
         for path in self._files():
             path.unlink(missing_ok=True)
@@ -164,34 +165,35 @@ class WaveformCache(Estimator):
         Raises
         ------
         TypeError
-            Where a parameter has the wrong type.
+            If a parameter has the wrong type.
         ValueError
-            Where `max_gigabytes` is out of its range, or `folder` a file.
+            If `max_gigabytes` is out of its range, or `folder` is a file.
         """
         self._check_parameters()
         self._folder()
 
     def waveforms(self, tracks: Sequence[Track], sample_rate: int) -> list[Waveform]:
-        """Mono waveforms of tracks, prepared where they are not in the folder yet.
+        """Mono waveforms of tracks. Those that are not in the folder yet are prepared.
 
         Parameters
         ----------
         tracks : sequence of Track
-            What is in memory already stays there.
+            The tracks. Arrays stay in memory.
         sample_rate : int
-            Of the waveforms in Hz.
+            Rate of the waveforms in Hz.
 
         Returns
         -------
         list of ndarray or CachedWaveform
-            Each of a length of its own.
+            Waveforms, each with its own length.
 
         Raises
         ------
         TypeError
-            Where a parameter has the wrong type.
+            If a parameter has the wrong type.
         ValueError
-            Where there is no room, or a file cannot be decoded or has changed; it is named.
+            If there is no room, or if a file cannot be decoded or has changed. The message names
+            the file.
         """
         self.validate()
         folder = self._folder()
@@ -208,7 +210,7 @@ class WaveformCache(Estimator):
             written = joblib.Parallel(
                 n_jobs=self.n_jobs, prefer="threads", return_as="generator_unordered"
             )(joblib.delayed(_write)(path, track, sample_rate) for path, track in missing.items())
-            quiet = None if self.verbose else True  # None: quiet where there is no terminal
+            quiet = None if self.verbose else True  # None: quiet without a terminal
             for _ in tqdm(written, "Preparing", len(missing), unit="file", disable=quiet):
                 pass
         return [
@@ -217,7 +219,7 @@ class WaveformCache(Estimator):
         ]
 
     def _folder(self) -> Path:
-        folder = Path(self.folder).absolute()  # whoever reads from it may be elsewhere
+        folder = Path(self.folder).absolute()  # other processes may have another working folder
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"folder: {folder} is a file; choose another name for the cache.")
         return folder
@@ -242,7 +244,7 @@ class WaveformCache(Estimator):
             raise ValueError(
                 f"The waveforms of {len(tracks)} files take {needed / 1e9:.2f} GB, and the cache "
                 f"{folder} holds {size / 1e9:.2f} GB of at most {limit:g} GB. Raise max_gigabytes, "
-                "or remove what is there with clear()."
+                "or remove the waveforms with clear()."
             )
 
 
@@ -256,28 +258,28 @@ def check_cache(name: str, value: Any) -> None:
 
 
 def as_cache(cache: Any) -> WaveformCache | None:
-    """A cache from what a user gives: a cache, a folder or None."""
+    """The cache that a user asks for by a cache, a folder or None."""
     return WaveformCache(cache) if isinstance(cache, (str, os.PathLike)) else cache
 
 
 def mono_waveforms(
     tracks: Sequence[Track], sample_rate: int, cache: WaveformCache | None
 ) -> list[Waveform]:
-    """Mono waveforms of tracks, in memory where there is no cache."""
+    """Mono waveforms of tracks, in memory if there is no cache."""
     if cache is None:
         return [track.mono(sample_rate) for track in tracks]
     return cache.waveforms(tracks, sample_rate)
 
 
 def _path(folder: Path, track: Track, sample_rate: int) -> Path | None:
-    """The file of a track; None where the track is an array."""
+    """The file of a track in the cache; None if the track is an array."""
     if not track.is_file:
         return None
     return folder / f"{_PREFIX}{joblib.hash([track.version, sample_rate])}.safetensors"
 
 
 def _open(path: Path, track: Track) -> CachedWaveform | None:
-    """What is in a file; None where there is none, or a damaged one."""
+    """The waveform in a file; None if there is no such file, or if it is damaged."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             (n_samples,) = file.get_slice("samples").get_shape()
@@ -290,9 +292,9 @@ def _opened(path: Path, track: Track) -> CachedWaveform:
     waveform = _open(path, track)
     if waveform is None:
         raise ValueError(
-            f"The cached waveform of {track.name} is gone: {path} was removed or damaged by "
-            "another process. Fit again. On several machines, all of them have to reach the folder "
-            "under the same path."
+            f"The cached waveform of {track.name} is gone: another process has removed or damaged "
+            f"{path}. Fit again. If you train on several machines, all of them must reach the "
+            "folder under the same path."
         )
     return waveform
 

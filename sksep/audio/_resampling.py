@@ -19,7 +19,7 @@ class MonoResampler:
             self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
 
     def push(self, samples: FloatArray) -> FloatArray:
-        """The next samples, as far as they are complete."""
+        """Take the next samples, and return the resampled ones that are complete."""
         self._n_taken += len(samples)
         if self._stream is not None:
             samples = self._stream.resample_chunk(samples)
@@ -27,7 +27,7 @@ class MonoResampler:
         return samples
 
     def finish(self) -> FloatArray:
-        """The rest."""
+        """Return the remaining samples."""
         if self._stream is None:
             return np.zeros(0, np.float32)
         rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)

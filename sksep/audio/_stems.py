@@ -22,7 +22,7 @@ _SUBTYPES = {
     "flac": ("PCM_S8", "PCM_16", "PCM_24"),
     "ogg": ("VORBIS",),
 }
-# Where the output format lacks the subtype of the source; lossy ones become 16 bits.
+# Subtypes to use if the output format lacks the one of the source. Lossy sources get 16 bits.
 _REPLACEMENTS = {
     "PCM_U8": "PCM_S8",
     "PCM_S8": "PCM_U8",
@@ -33,10 +33,10 @@ _REPLACEMENTS = {
     "ALAC_24": "PCM_24",
     "ALAC_32": "PCM_24",
 }
-# What libsndfile's encoders can take; the one of Vorbis crashes above its limits. FLAC wants rates
-# above 16 bits in tens of Hz.
-_MAX_CHANNELS = {"wav": 1024, "flac": 8, "ogg": 255}
-_MAX_SAMPLE_RATE = {"flac": 655350, "ogg": 200000}
+# Limits of libsndfile's encoders. The encoder of Vorbis crashes above them. FLAC stores rates above
+# 65535 Hz in multiples of 10 Hz.
+MAX_CHANNELS = {"wav": 1024, "flac": 8, "ogg": 255}
+MAX_SAMPLE_RATE = {"flac": 655350, "ogg": 200000}
 
 _BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _FLOAT_DTYPES = {"FLOAT": np.float32, "DOUBLE": np.float64, "VORBIS": np.float32}
@@ -50,16 +50,16 @@ _MAX_GAIN = 100.0  # dB; beyond any use, and NaN and infinity fail the compariso
 
 @dataclass(frozen=True)
 class StemFormat:
-    """Format of the files of the stems; `resolve_format` finds the one that fits a source.
+    """Format of the files of the stems. `resolve_format` finds the one that fits a source.
 
     Parameters
     ----------
     format : {"wav", "flac", "ogg"}
-        Also the usual extension of the file names.
+        Name of the format, which is also the usual extension of file names.
     subtype : str
-        Encoding of the samples, in the words of soundfile: "PCM_16", "FLOAT", "VORBIS".
+        Encoding of the samples, named as in soundfile: "PCM_16", "FLOAT", "VORBIS".
     is_large : bool, default=False
-        Whether a WAV file outgrows 4 GB and is written as RF64, WAV with 64-bit sizes.
+        Whether a WAV file exceeds 4 GB, so that it is written as RF64 (WAV with 64-bit sizes).
     """
 
     format: str
@@ -78,14 +78,14 @@ def resolve_format(format: str | None, subtype: str | None, source: Any) -> Stem
     Parameters
     ----------
     format : {"wav", "flac", "ogg"} or None
-        None is the format of the source where it is one of these, otherwise WAV.
+        None is the format of the source if it is one of these, otherwise WAV.
     subtype : str or None
         A name of soundfile, such as "PCM_24", in upper or lower case. None is the subtype of the
-        source where the format has it, otherwise the nearest: 24 bits for 32-bit and float sources
+        source if the format has it, otherwise the nearest one: 24 bits for 32-bit and float sources
         in FLAC, 16 bits for lossy sources, Vorbis in OGG.
     source : soundfile information
-        What ``soundfile.info(path)`` gives; `format`, `subtype`, `samplerate`, `channels` and
-        `frames` are read.
+        The result of ``soundfile.info(path)``, of which `format`, `subtype`, `samplerate`,
+        `channels` and `frames` are read.
 
     Returns
     -------
@@ -94,8 +94,8 @@ def resolve_format(format: str | None, subtype: str | None, source: Any) -> Stem
     Raises
     ------
     ValueError
-        Where there is no such format or subtype, or the format cannot hold the channels or the
-        rate of the source.
+        If there is no such format or subtype, or if the format cannot hold the channels or the
+        sample rate of the source.
 
     Examples
     --------
@@ -122,13 +122,13 @@ def resolve_format(format: str | None, subtype: str | None, source: Any) -> Stem
         raise ValueError(
             f"subtype is {subtype!r}; {format.upper()} files have {', '.join(available)}."
         )
-    if source.channels > _MAX_CHANNELS[format]:
+    if source.channels > MAX_CHANNELS[format]:
         raise ValueError(
-            f"{format.upper()} files hold at most {_MAX_CHANNELS[format]} channels, not "
+            f"{format.upper()} files hold at most {MAX_CHANNELS[format]} channels, not "
             f"{source.channels}; choose the format wav."
         )
     rate = source.samplerate
-    if rate > _MAX_SAMPLE_RATE.get(format, rate) or (
+    if rate > MAX_SAMPLE_RATE.get(format, rate) or (
         format == "flac" and rate > 65535 and rate % 10
     ):
         raise ValueError(
@@ -140,9 +140,9 @@ def resolve_format(format: str | None, subtype: str | None, source: Any) -> Stem
 
 
 def quantize(samples: npt.NDArray[Any], subtype: str) -> tuple[DoubleArray, int]:
-    """Samples as a file of this subtype holds them, and how many of them it clips.
+    """Samples as a file of this subtype stores them, and how many of them it clips.
 
-    Integer formats clip what is beyond full scale, 1.0; float formats and Vorbis hold any sample.
+    Integer formats clip samples beyond full scale, 1.0. Float formats and Vorbis store any sample.
     """
     if subtype in _FLOAT_DTYPES:
         return samples.astype(_FLOAT_DTYPES[subtype]).astype(np.float64), 0
@@ -154,15 +154,16 @@ def quantize(samples: npt.NDArray[Any], subtype: str) -> tuple[DoubleArray, int]
 def split(
     mixture: DoubleArray, vocals: npt.NDArray[Any], subtype: str
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Vocals and accompaniment as a file holds them, adding up to a quantized mixture.
+    """Vocals and accompaniment as files store them. They add up to a quantized mixture.
 
-    In integer formats the vocals are limited so that both stems are in range, and the sum is exact.
+    In integer formats the vocals are limited so that both stems are in range. The sum is exact.
 
-    In float formats it is exact wherever the mixture has at most 24 bits and the vocals are below
-    twice full scale. Otherwise it is exact where the vocals are not louder than the mixture, and
-    elsewhere (the stems cancel, and may need more digits than there are) within half a unit in the
-    last place of the vocals; summed in the precision of the file, within one such unit: 2**-24 of
-    full scale in float32 for vocals within full scale.
+    In float formats the sum is exact if the mixture has at most 24 bits and the vocals are below
+    twice full scale. Otherwise it is exact for samples at which the vocals are not louder than the
+    mixture. At other samples the stems cancel and may need more digits than there are: the sum is
+    then exact to half a unit in the last place of the vocals. If it is computed in the precision of
+    the file, it is exact to one such unit, which is 2**-24 of full scale in float32 for vocals
+    within full scale.
     """
     if subtype in _FLOAT_DTYPES:
         dtype = _FLOAT_DTYPES[subtype]
@@ -181,10 +182,10 @@ def split(
 def mix(
     vocals: DoubleArray, accompaniment: DoubleArray, factors: tuple[float, float], subtype: str
 ) -> tuple[DoubleArray, int]:
-    """Sum of the stems with a factor each, quantized, and how many of its samples are clipped.
+    """Sum of the stems, each times a factor, quantized, and how many of its samples are clipped.
 
-    For Vorbis it is clipped too, as players would do: what `quantize` spares there is the overshoot
-    of songs that were lossy before.
+    The sum is clipped in Vorbis, too, as players do. (`quantize` does not clip there, since songs
+    that were lossy before exceed full scale.)
     """
     remix = factors[0] * vocals + factors[1] * accompaniment
     if subtype == "VORBIS":
@@ -201,39 +202,39 @@ def _count_beyond_full_scale(samples: DoubleArray) -> int:
 
 
 class StemWriter:
-    """Write the stems of one song block by block; whole files or none.
+    """Write the stems of one song block by block: whole files or none.
 
-    The files are written beside their targets under hidden names, and get their names when the
-    ``with`` block ends without an exception. The sum of vocals and accompaniment is the mixture:
-    integer for integer in integer formats (a mixture of more bits is rounded first), bit for bit
-    in float formats for sources of up to 24 bits (for float sources, to the last digit that float
-    samples can have; see `split`). OGG is lossy: the sum holds before it is encoded only.
+    The files are written under hidden names in the folders of their targets. They get their names
+    when the ``with`` block ends without an exception. The sum of vocals and accompaniment is the
+    mixture. In integer formats it is exact (a mixture of more bits is rounded first). In float
+    formats it is exact for sources of up to 24 bits; for float sources see `split`. OGG is lossy,
+    so that the sum is exact only before it is encoded.
 
     Parameters
     ----------
     paths : mapping of str to path
-        Files of "vocals" and "accompaniment" and, where a gain is given, of "remix". Missing
-        folders are made.
+        Files of "vocals" and "accompaniment" and, if a gain is given, of "remix". Missing folders
+        are created.
     sample_rate : int
-        Hz.
+        Sample rate of every file in Hz.
     n_channels : int
-        Of every file.
+        Number of channels of every file.
     stem_format : StemFormat
         Format of every file.
     source : path or None
-        File of the mixture, which no target may be.
+        File of the mixture. No target may be this file.
     overwrite : bool, default=False
         Whether files that exist are replaced.
     vocals_gain, accompaniment_gain : float or None
-        dB; -inf mutes. Where either is given, the remix is the sum of the stems with these gains
-        (0 dB for one that is None).
+        Gains in dB; -inf mutes. If either is given, the remix is the sum of the stems with these
+        gains. A gain that is None is then 0 dB.
 
     Attributes
     ----------
     n_samples : int
-        Samples of each channel written so far.
+        Number of samples of each channel that were written so far.
     n_clipped_mixture, n_clipped_remix : int
-        Samples beyond full scale that were limited to it: those of integer formats, and of the
+        Number of samples beyond full scale that were limited to it, in integer formats and in a
         remix in OGG.
     energies : dict of str to float
         Sums of the squares of all samples of "mixture", "vocals" and "accompaniment" as written;
@@ -242,10 +243,10 @@ class StemWriter:
     Raises
     ------
     FileExistsError
-        Where a target exists and `overwrite` is False, before any work or, for a file that
-        appeared meanwhile, at the end.
+        If a target exists and `overwrite` is False: before any work, or at the end if the file
+        appeared meanwhile.
     ValueError
-        Where paths, gains or blocks do not fit, or vocals are not finite.
+        If paths, gains or blocks do not fit, or if vocals are not finite.
 
     Examples
     --------
@@ -281,7 +282,7 @@ class StemWriter:
         if set(paths) != stems:
             raise ValueError(
                 f"paths has the stems {sorted(paths)}, but {sorted(stems)} are written; there is "
-                "a remix where vocals_gain or accompaniment_gain is given."
+                "a remix if vocals_gain or accompaniment_gain is given."
             )
         self._paths = {stem: Path(path) for stem, path in paths.items()}
         _check_targets(list(self._paths.values()), source, overwrite)
@@ -331,20 +332,20 @@ class StemWriter:
         Parameters
         ----------
         mixture : ndarray of shape (n_channels, n)
-            As read from the source, full scale 1.0; any n, also 0. float32 holds sources of up to
-            24 bits, float64 all.
+            Samples of the source, full scale 1.0. Any n is allowed, also 0. float32 is enough for
+            sources of up to 24 bits, float64 for all.
         vocals : ndarray of shape (n_channels, n)
             Estimate of the vocals, float32.
 
         Raises
         ------
         ValueError
-            Where shapes differ, or samples are not finite: nothing of the block is written.
+            If shapes differ, or if samples are not finite. Nothing of the block is then written.
         TypeError
-            Where samples are not floating point.
+            If samples are not floating point.
         """
         if not self._files:
-            raise ValueError("StemWriter writes inside its with block only.")
+            raise ValueError("StemWriter writes only inside its with block.")
         self._check_block("mixture", mixture, "Repair the file or leave it out.")
         self._check_block("vocals", vocals, "Use another model, or the device cpu.")
         if vocals.shape != mixture.shape:
@@ -366,8 +367,8 @@ class StemWriter:
             stems["remix"], n_clipped = mix(vocals, accompaniment, self._factors, subtype)
             self.n_clipped_remix += n_clipped
         for stem, samples in stems.items():
-            # libsndfile takes the upper bits of an int32 for every integer subtype; full scale is
-            # 2**31, and samples on the grid stay exact.
+            # libsndfile takes the upper bits of an int32 for every integer subtype. Full scale is
+            # 2**31, so that quantized samples stay exact.
             if subtype in _BITS:
                 encoded: npt.NDArray[Any] = (samples * 2.0**31).astype(np.int32)
             else:
@@ -398,7 +399,7 @@ class StemWriter:
     def _check_written(self) -> None:
         if not self.n_samples:
             raise ValueError(f"Nothing was written to {self._paths['vocals']}: the song is empty.")
-        # Encoders do not report all that fails when a file is closed.
+        # Encoders do not report every failure when a file is closed.
         for stem, path in self._temporary_paths.items():
             try:
                 n_samples = soundfile.info(path).frames

@@ -1,4 +1,4 @@
-"""Tracks: what a user gives as one waveform, readable block by block."""
+"""Tracks: waveforms that a user gives as arrays or files, readable block by block."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _BLOCK_LENGTH = 1 << 19
 
 @dataclass(frozen=True)
 class AudioSource:
-    """A waveform that exists on disk as the sum of files, or as some channels of a file.
+    """A waveform on disk that is the sum of several files, or some channels of a file.
 
-    Data sets that store stems only have no file of their mixture, and MIR-1K keeps both stems in
-    the channels of one file. An `AudioSource` names such a waveform without reading it, and can
-    stand wherever a path can.
+    Some data sets store stems only and have no file of the mixture, and MIR-1K keeps both stems in
+    the channels of one file. An `AudioSource` names such a waveform without reading it. It can be
+    used in place of a path.
 
     Parameters
     ----------
     paths : tuple of str
-        Audio files of one sample rate and one length; their samples are added.
+        Audio files with one sample rate and one length. Their samples are added.
     channel_gains : tuple of tuple of float, default=None
-        Matrix of shape (n_channels, n_file_channels) applied to the samples of each file. None
-        keeps the channels as they are.
+        Matrix of shape (n_channels, n_file_channels) that is applied to the samples of each file.
+        None keeps the channels as they are.
 
     Raises
     ------
     ValueError
-        If there are no paths, or no rows of `channel_gains`.
+        If there are no paths, or if `channel_gains` has no rows.
 
     Examples
     --------
@@ -67,21 +67,21 @@ class AudioSource:
         return " + ".join(self.paths)
 
 
-Source = Any  # array, path or AudioSource: what a user may give as one track
+Source = Any  # array, path or AudioSource: everything that a user may give as one track
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """One validated track, readable as float32 samples; for files nothing is held in memory.
+    """One validated track, readable as float32 samples. Files are not held in memory.
 
     Attributes
     ----------
     name : str
-        How messages name the track: ``X[3]`` or ``X[3] (song.wav)``.
+        Name of the track in messages: ``X[3]`` or ``X[3] (song.wav)``.
     sample_rate : int
-        Hz.
+        Sample rate in Hz.
     n_channels, n_samples : int
-        Size at `sample_rate`.
+        Number of channels, and of samples at `sample_rate`.
     """
 
     name: str
@@ -91,8 +91,8 @@ class Track:
     _array: FloatArray | None = field(default=None, repr=False)
     _source: AudioSource | None = None
     _one_dimensional: bool = False
-    # Size and modification time of each file when it was validated: masks that were estimated
-    # from (or cached for) another version of the file must not be applied to it silently.
+    # Size and modification time of each file when it was validated. Masks that were estimated from
+    # another version of the file, or cached for it, must not be applied silently.
     _file_versions: tuple[tuple[int, int], ...] = field(default=(), repr=False)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -102,30 +102,30 @@ class Track:
 
     @property
     def is_file(self) -> bool:
-        """Whether the samples live on disk."""
+        """Whether the samples are on disk."""
         return self._source is not None
 
     @property
     def source(self) -> AudioSource | None:
-        """What a file was read from; None for arrays."""
+        """The source of a file; None for an array."""
         return self._source
 
     @property
     def version(self) -> tuple[Any, ...]:
-        """What tells a file from others, and from what it was before it changed."""
+        """A key that differs between files, and changes if a file changes."""
         assert self._source is not None
         paths = tuple(os.path.abspath(path) for path in self._source.paths)
         return paths, self._source.channel_gains, self._file_versions
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of what the user sees: (n_samples,) or (n_channels, n_samples)."""
+        """Shape of the track as given: (n_samples,) or (n_channels, n_samples)."""
         if self._one_dimensional:
             return (self.n_samples,)
         return (self.n_channels, self.n_samples)
 
     def check_unchanged(self) -> None:
-        """Raise ValueError where a file is not what it was when it was validated."""
+        """Raise ValueError if a file has changed since it was validated."""
         if self._source and file_versions(self._source, self.name) != self._file_versions:
             raise ValueError(
                 f"{self.name} has changed on disk since it was first read. Run the pipeline again "
@@ -143,10 +143,10 @@ class Track:
         return np.concatenate([*blocks, resampler.finish()])
 
     def blocks(self, length: int, margin: int) -> Iterator[tuple[int, FloatArray]]:
-        """Each start, with the samples from start - margin to start + length + margin.
+        """The start of each block, with the samples from start - margin to start + length + margin.
 
-        Outside the track the samples are zero. Files are read once, from front to back, since
-        seeking in compressed audio is not exact everywhere.
+        Outside the track the samples are zero. Files are read once, from front to back, because
+        seeking in compressed audio is not always exact.
         """
         width = length + 2 * margin
         window: FloatArray = np.zeros((self.n_channels, margin), np.float32)
@@ -163,7 +163,7 @@ class Track:
             window = window[:, length:]
 
     def read_blocks(self, length: int, dtype: str = "float32") -> Iterator[npt.NDArray[Any]]:
-        """The samples, `length` at a time; "float64" keeps what 32-bit files hold."""
+        """The samples, `length` at a time. "float64" keeps all bits of 32-bit files."""
         if self._array is not None:
             for start in range(0, self.n_samples, length):
                 yield self._array[:, start : start + length]

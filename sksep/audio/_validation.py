@@ -13,8 +13,8 @@ import soundfile
 from sksep.audio._track import AudioSource, Source, Track, file_versions
 from sksep.utils._arrays import FloatArray
 
-# Float waveforms are full scale at 1.0; a peak this far above it is an integer recording that
-# was cast to float without being scaled.
+# Full scale of float waveforms is 1.0. A peak this far above it shows an integer recording that was
+# converted to float without being scaled.
 _LARGEST_PLAUSIBLE_PEAK = 16.0
 
 _INTEGER_FULL_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31}
@@ -30,7 +30,7 @@ def check_tracks(X: Any, sample_rate: int, name: str = "X") -> tuple[Track, ...]
     sample_rate : int
         Rate of the arrays in Hz.
     name : str
-        What messages call the collection.
+        Name of the collection in messages.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def check_tracks(X: Any, sample_rate: int, name: str = "X") -> tuple[Track, ...]
     Raises
     ------
     TypeError, ValueError
-        Naming the track by index or path, and the remedy.
+        If a track is not valid. The message names it by index or path, and says what to do.
     """
     return tuple(
         check_track(item, sample_rate, f"{name}[{index}]")
@@ -48,7 +48,7 @@ def check_tracks(X: Any, sample_rate: int, name: str = "X") -> tuple[Track, ...]
 
 
 def check_collection(X: Any, name: str = "X") -> list[Any]:
-    """The items of a collection of tracks, unread; see `check_tracks`."""
+    """The items of a collection of tracks, which are not read. See `check_tracks`."""
     if isinstance(X, (str, os.PathLike, AudioSource)):
         raise TypeError(f"{name} is one track; pass a list of tracks, [{name}].")
     if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "fiubc" and X.size:
@@ -74,7 +74,7 @@ def check_collection(X: Any, name: str = "X") -> list[Any]:
 
 
 def check_track(source: Source, sample_rate: int, name: str = "track") -> Track:
-    """Validate one track; see `check_tracks`."""
+    """Validate one track. See `check_tracks`."""
     if isinstance(source, (str, os.PathLike)):
         source = AudioSource((os.fspath(source),))
     if isinstance(source, AudioSource):
@@ -92,21 +92,21 @@ def load_audio(
     source : array, path or AudioSource
         The track.
     sample_rate : int, default=None
-        Rate of `source` in Hz where it is an array (files know theirs).
+        Sample rate of an array in Hz. Files have their own.
     name : str
-        What messages call the track.
+        Name of the track in messages.
 
     Returns
     -------
     samples : ndarray of shape (n_samples,) or (n_channels, n_samples)
         float32, full scale 1.0.
     sample_rate : int
-        Hz; 0 for an array whose rate was not given.
+        Sample rate in Hz; 0 for an array whose rate was not given.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the track and the remedy.
+        If the track is not valid. The message names it and says what to do.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def load_audio(
 
 
 def check_same_length(tracks: Sequence[Any], others: Sequence[Any], name: str, other: str) -> None:
-    """Raise when two collections differ in their number of tracks."""
+    """Raise an error if two collections differ in their number of tracks."""
     if len(tracks) != len(others):
         raise ValueError(
             f"{name} has {len(tracks)} tracks but {other} has {len(others)}; they must correspond "
@@ -130,7 +130,7 @@ def check_same_length(tracks: Sequence[Any], others: Sequence[Any], name: str, o
 
 
 def check_pair(mixture: Track, vocals: Track) -> None:
-    """Raise when vocals do not belong to a mixture by their rate, length or channels."""
+    """Raise an error if the rate, length or channels of vocals do not fit their mixture."""
     if vocals.sample_rate != mixture.sample_rate:
         raise ValueError(
             f"{vocals.name} is at {vocals.sample_rate} Hz but its mixture {mixture.name} at "

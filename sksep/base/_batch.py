@@ -25,17 +25,17 @@ class TrackRecord(ReadOnlyArrays):
     Attributes
     ----------
     track : Track
-        The mixture as given: rate, channels, length, and where its samples are.
+        The mixture as given: its rate, channels, length and the source of its samples.
     front_end : FrontEnd
         The settings of `MelChunker`.
     samples : ndarray of shape (n_samples,) or CachedWaveform
         Mono mixture at the sample rate of the front end.
     levels : ndarray of shape (n_total_frames, n_bands) or None
-        Log power in dB; None where it is computed when it is asked for.
+        Log power in dB. If it is None, each access to `spectrogram` computes it.
     cache : WaveformCache or None
-        Where waveforms that belong to this track are kept.
+        Cache of waveforms that belong to this track.
     targets : Targets or None
-        Present while fitting only.
+        True vocals to learn from. They are attached only while fitting.
     estimate : ndarray of shape (n_total_frames, n_bands), callable or None
         Estimated mask of the vocals, in [0, 1], or a function that estimates it from the record.
     device : str
@@ -61,17 +61,17 @@ class TrackRecord(ReadOnlyArrays):
 
     @property
     def name(self) -> str:
-        """How messages name the track."""
+        """Name of the track in messages."""
         return self.track.name
 
     @property
     def waveform(self) -> FloatArray:
-        """Mono mixture, (n_samples,); read at each call where it is in a cache."""
+        """Mono mixture, (n_samples,). If it is in a cache, each access reads it."""
         return read_only(self.samples[:])
 
     @property
     def spectrogram(self) -> FloatArray:
-        """Log power in dB, (n_total_frames, n_bands); computed where it is not kept."""
+        """Log power in dB, (n_total_frames, n_bands). It is computed unless it is kept."""
         if self.levels is not None:
             return self.levels
         return read_only(self.front_end.log_power(as_tensor(self.waveform)).numpy())
@@ -83,14 +83,14 @@ class TrackRecord(ReadOnlyArrays):
 
     @property
     def mask(self) -> FloatArray | None:
-        """Mask of the vocals, (n_total_frames, n_bands); estimated where it is not kept."""
+        """Mask of the vocals, (n_total_frames, n_bands). It is estimated unless it is kept."""
         if not callable(self.estimate):
             return self.estimate
         return self.with_mask(self.estimate(self)).mask
 
     @property
     def chunks(self) -> FloatArray:
-        """Log-power chunks, (n_chunks, n_frames, n_bands), time first; a copy at each call."""
+        """Log-power chunks, (n_chunks, n_frames, n_bands), time first. Each access copies them."""
         cut = chunks.chunk(
             torch.tensor(self.spectrogram),
             self.front_end.n_frames,
@@ -102,7 +102,7 @@ class TrackRecord(ReadOnlyArrays):
     def with_mask(
         self, mask: npt.ArrayLike, device: str | torch.device | None = None
     ) -> TrackRecord:
-        """The same track with another estimated mask, checked, and the device it comes from."""
+        """Return the track with another estimated mask, which is checked, and its device."""
         mask = np.asarray(mask, dtype=np.float32)
         shape = (self.n_total_frames, self.front_end.n_bands)
         if mask.shape != shape:
@@ -127,13 +127,13 @@ class TrackRecord(ReadOnlyArrays):
 class TrackBatch(Sequence[TrackRecord]):
     """An immutable sequence of track records.
 
-    scikit-learn's own indexing turns such a container into a plain list of records; `as_batch`
-    turns that back.
+    scikit-learn's own indexing turns such a container into a plain list of records. `as_batch`
+    makes a batch of this list again.
 
     Parameters
     ----------
     records : iterable of TrackRecord
-        One for each track.
+        One record for each track.
 
     Examples
     --------
@@ -167,7 +167,7 @@ class TrackBatch(Sequence[TrackRecord]):
     def with_masks(
         self, estimates: Iterable[npt.ArrayLike], device: str | torch.device | None = None
     ) -> TrackBatch:
-        """The same tracks with estimated masks, one (n_total_frames, n_bands) array each."""
+        """Return the tracks with estimated masks, one (n_total_frames, n_bands) array each."""
         return TrackBatch(
             record.with_mask(mask, device) for record, mask in zip(self, estimates, strict=True)
         )
@@ -175,7 +175,7 @@ class TrackBatch(Sequence[TrackRecord]):
     def with_estimator(
         self, estimator: Callable[[TrackRecord], FloatArray], device: str | torch.device = "cpu"
     ) -> TrackBatch:
-        """The same tracks, whose masks are estimated when they are asked for."""
+        """Return the tracks with masks that are estimated at each access."""
         return TrackBatch(
             replace(record, estimate=estimator, device=str(device)) for record in self
         )
@@ -191,14 +191,14 @@ class TrackBatch(Sequence[TrackRecord]):
 
 
 def as_batch(X: Any, *, user: str) -> TrackBatch:
-    """Turn what a step was handed (a batch, or records picked from one) back into a batch.
+    """Make sure that the input of a step is a batch.
 
-    Every step calls it first: scikit-learn's splitters turn a batch into a list of records.
+    Every step calls it first, since scikit-learn's splitters turn a batch into a list of records.
 
     Parameters
     ----------
     X : TrackBatch, or sequence of TrackRecord
-        What the step was handed.
+        Input of the step.
     user : str
         Name of the step, for messages.
 
@@ -210,9 +210,9 @@ def as_batch(X: Any, *, user: str) -> TrackBatch:
     Raises
     ------
     TypeError
-        If `X` is something else, such as raw tracks.
+        If `X` is something else, for example raw tracks.
     ValueError
-        If `X` is empty, mixes front ends, or a file has changed since it was read.
+        If `X` is empty, its front ends differ, or a file has changed since it was read.
 
     Examples
     --------

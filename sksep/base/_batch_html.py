@@ -1,4 +1,4 @@
-"""How a batch of tracks shows itself in a notebook."""
+"""The HTML of a batch of tracks, for notebooks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sksep.nn.chunks import count_chunks
 
 _N_ROWS = 5
 _DYNAMIC_RANGE = 80.0
-# What a picture in a page can show; longer tracks are thinned out to this many frames.
+# Largest number of frames in a picture. Longer tracks are shown by every second frame, or fewer.
 _MAX_FRAMES = 2000
 _COLUMNS = ("track", "length (s)", "rate (Hz)", "channels", "chunks", "targets", "mask")
 
 
 def batch_html(batch: Sequence[Any]) -> str:
-    """A table of the first tracks, and a picture of the first one where matplotlib is installed."""
+    """A table of the first tracks, and a picture of the first one if matplotlib is installed."""
     n_tracks = f"{len(batch)} track" + ("" if len(batch) == 1 else "s")
     heading = f"<p><strong>TrackBatch</strong> of {n_tracks}</p>"
     if not len(batch):
@@ -56,7 +56,7 @@ def _picture(record: Any) -> str:
         return ""
     levels: Any = record.spectrogram[:: -(-len(record.spectrogram) // _MAX_FRAMES)].T
     highest = float(levels.max())
-    # Without axes and on no ground of its own, since text would not follow a dark theme.
+    # Without axes and background, since their colors would not follow a dark theme.
     figure = Figure(figsize=(8, 2), dpi=100)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()

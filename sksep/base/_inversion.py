@@ -1,4 +1,4 @@
-"""From estimated masks to vocal waveforms, at the rate, channels and length of the mixture."""
+"""Inversion of estimated masks to waveforms with the rate, channels and length of the mixture."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from sksep.nn.griffin_lim import griffin_lim
 from sksep.nn.spectral import istft, stft
 from sksep.utils._arrays import FloatArray, as_tensor
 
-# Audio inverted at a time, in seconds: long enough for the margins to be cheap, short enough for
-# the spectra of a block to take tens of megabytes.
+# Length of the blocks of audio in seconds. In shorter blocks the margins would cost more time. The
+# spectra of longer ones would take more than some tens of megabytes.
 _BLOCK_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
 class Inversion:
-    """How masks become waveforms.
+    """Settings of the inversion of masks to waveforms.
 
     Parameters
     ----------
     n_iter : int
-        Griffin-Lim iterations; 0 keeps the initial phase.
+        Number of Griffin-Lim iterations; 0 keeps the initial phase.
     init : {"mixture", "random"}
         Initial phase.
     momentum : float
-        Of fast Griffin-Lim (Perraudin et al. 2013); 0 is the plain algorithm.
+        Momentum of fast Griffin-Lim (Perraudin et al. 2013); 0 is the plain algorithm.
     seed : int
-        Of the random phases.
+        Seed of the random phases.
     """
 
     n_iter: int = 0
@@ -46,23 +46,23 @@ class Inversion:
 
 @dataclass(frozen=True)
 class _StftGrid:
-    """An STFT grid at the rate of the track whose frames the mask is interpolated onto."""
+    """An STFT grid at the rate of the track. The mask is interpolated onto its frames."""
 
     n_fft: int
     hop_length: int
 
 
 class BlockInverter:
-    """Inverts blocks of a track; all that reaches a block lies within its margins.
+    """Inverts blocks of a track. The margins of a block hold all samples that influence it.
 
     Parameters
     ----------
     front_end : FrontEnd
-        Of the masks.
+        Front end of the masks.
     sample_rate : int
-        Of the track, in Hz.
+        Sample rate of the track in Hz.
     inversion : Inversion
-        How masks become waveforms.
+        Settings of the inversion.
     device : torch.device or str, default="cpu"
         Device on which the masks were estimated. Masks are inverted there if it is a CUDA device,
         and on the CPU otherwise. If its memory does not suffice, the rest of the track is inverted
@@ -71,9 +71,9 @@ class BlockInverter:
     Attributes
     ----------
     length, margin : int
-        Samples of a block, and before and after it.
+        Number of samples in a block, and in each of the two margins around it.
     fade : int
-        Samples by which neighbouring blocks are faded into each other, on either side of a border.
+        Number of samples on each side of a border in which neighboring blocks are cross-faded.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class BlockInverter:
     ) -> None:
         self._grid = grid = native_grid(front_end, sample_rate)
         lift = front_end.lift_matrix(sample_rate, grid.n_fft)
-        # All bins above what the model hears have the same column.
+        # All bins above the highest band of the model have the same column.
         equal = (lift == lift[:, -1:]).all(dim=0)
         self._n_equal = int(equal.flip(0).cumprod(0).sum())
         self._device = _inversion_device(device)
@@ -99,18 +99,18 @@ class BlockInverter:
         self.length = grid.hop_length * max(
             1, round(_BLOCK_SECONDS * sample_rate / grid.hop_length), 2 * self._n_margin_frames
         )
-        # Random phases of two blocks do not agree: fade from one to the other.
+        # Random phases of two blocks do not agree, so the blocks are cross-faded.
         self.fade = (
             0 if inversion.init == "mixture" else self._n_margin_frames * grid.hop_length // 2
         )
 
     def block_length(self, n_samples: int) -> int:
-        """A short track is one block of its own length, not one of mostly silence."""
+        """Length of the blocks of a track. A short track is one block of its own length."""
         hop_length = self._grid.hop_length
         return min(self.length, hop_length * -(-n_samples // hop_length))
 
     def rows(self, start: int, length: int) -> tuple[int, int]:
-        """First and last row of the mask that a block and its margins lie between."""
+        """First and last row of the mask that a block and its margins depend on."""
         positions = self._positions(start, length + 2 * self.margin)
         return math.floor(float(positions[0])), math.ceil(float(positions[-1]))
 
@@ -124,11 +124,11 @@ class BlockInverter:
         block : ndarray of shape (n_channels, length + 2 * margin)
             Samples from ``start - margin`` on; zeros outside of the track.
         start : int
-            Of the block within the track.
+            Index of the first sample of the block within the track.
         mask : Tensor of shape (n_rows, n_bands)
-            On the CPU. Before its first row and after its last, these are held.
+            Rows of the mask, on the CPU. Beyond the ends, the first and the last are repeated.
         first_row : int
-            What row of the track's mask the first one is.
+            Index of the first of these rows within the mask of the track.
 
         Returns
         -------
@@ -148,7 +148,7 @@ class BlockInverter:
                 UserWarning,
                 stacklevel=2,
             )
-        # Not within the handler, whose traceback holds on to memory of the device.
+        # Outside of the handler, since its traceback keeps memory of the device in use.
         self._device, self._lift = torch.device("cpu"), self._lift.cpu()
         return self._inverted(block, start, bands)
 
@@ -163,10 +163,10 @@ class BlockInverter:
     def faded(
         self, estimate: FloatArray, start: int, length: int, n_samples: int | None
     ) -> tuple[int, FloatArray]:
-        """What a block adds to the track, and from which sample on.
+        """The part of an estimate to add to the track, after the index of its first sample.
 
-        Neighbours meet in linear slopes of ``2 * fade`` samples. `n_samples` is the length of the
-        track, None where the block is not the last.
+        Neighbors are cross-faded linearly over ``2 * fade`` samples. `n_samples` is the length of
+        the track, or None if the block is not the last.
         """
         fade, stop = self.fade, start + length
         low = max(0, start - fade)
@@ -194,9 +194,9 @@ def invert(record: TrackRecord, inversion: Inversion) -> FloatArray:
     """Waveform of the vocals, in the shape and at the rate of the mixture.
 
     The mask is interpolated in time onto an STFT grid of the track's own rate, lifted to its linear
-    bins (above the band that the model hears, the mean mask of the highest octave goes on), and
-    applied to every channel. The track is worked through in blocks; with the mixture's phase the
-    result is that of the whole track at once, as the margins hold all that reaches a block.
+    bins (above the highest band of the model, to the mean mask of its highest octave), and applied
+    to every channel. The track is inverted block by block. With the mixture's phase the result is
+    that of the whole track at once, since margins hold all samples that influence a block.
     """
     estimated = record.mask
     if estimated is None:
@@ -217,7 +217,7 @@ def invert(record: TrackRecord, inversion: Inversion) -> FloatArray:
 
 
 def _inversion_device(device: torch.device | str) -> torch.device:
-    """The one rule: CUDA stays CUDA; complex numbers are not complete on MPS."""
+    """The device itself if it is CUDA, else the CPU: MPS lacks operations on complex numbers."""
     is_cuda = torch.device(device).type == "cuda" and torch.cuda.is_available()
     return torch.device(device if is_cuda else "cpu")
 
@@ -234,7 +234,7 @@ def native_grid(front_end: FrontEnd, sample_rate: int) -> _StftGrid:
 
 
 def interpolate_frames(mask: Tensor, positions: Tensor) -> Tensor:
-    """Rows of (n_total_frames, n_bands) at fractional positions; the ends are held."""
+    """Rows of a mask at fractional positions. Beyond its ends, the outer rows are repeated."""
     last = mask.shape[0] - 1
     positions = positions.clamp(0, last)
     lower = positions.floor().long()
@@ -259,7 +259,7 @@ def _invert_block(
             )
         if inversion.init == "mixture":
             phase = spectra
-        else:  # one for all channels, so that the vocals keep their place between them
+        else:  # one phase for all channels, so that the vocals keep their stereo position
             turns = torch.rand(spectra.shape[-2:], generator=generator, device=spectra.device)
             phase = torch.polar(torch.ones_like(turns), 2.0 * torch.pi * turns)
         return griffin_lim(

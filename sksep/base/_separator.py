@@ -21,7 +21,7 @@ from sksep.utils._parameters import Estimator
 
 
 class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
-    """Base of all separators: a step that estimates masks of the vocals, last or in the middle.
+    """Base of all separators: a step, the last one or not, that estimates masks of the vocals.
 
     Subclasses implement `_estimate_mask`, and `fit` if they learn something. Parameters are
     keyword-only fields of a dataclass, or arguments of a constructor that stores them.
@@ -74,7 +74,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         Raises
         ------
         TypeError
-            If a parameter has the wrong type, or `X` is no output of `MelChunker`.
+            If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
             If a parameter is out of its range.
         """
@@ -87,10 +87,10 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         """Mask of one track, (n_total_frames, n_bands), in [0, 1]."""
 
     def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
-        """Fit, and estimate the masks of the training tracks when they are asked for.
+        """Fit, and attach masks of the training tracks that are estimated only at each access.
 
         A pipeline calls this method in its `fit` if an inverter follows. The inverter learns
-        nothing from the masks, which would take time, and on large sets more memory than there is.
+        nothing from the masks. To estimate them here would take time, and often too much memory.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         Returns
         -------
         TrackBatch
-            The tracks with masks as of `transform`, estimated at each access.
+            The tracks with the masks of `transform`, which each access estimates.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         )
 
     def transform(self, X: Any) -> TrackBatch:
-        """Estimate masks.
+        """Estimate masks and attach them to the tracks.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         NotFittedError
             If the separator is not fitted.
         TypeError
-            If `X` is no output of `MelChunker`.
+            If `X` is not an output of `MelChunker`.
         ValueError
             If a track was chunked with other settings than those of `fit`, or its file has
             changed since it was read.
@@ -142,7 +142,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         return batch.with_masks(masks, self._device())
 
     def predict_mask(self, X: Any) -> npt.NDArray[np.object_]:
-        """Estimate masks.
+        """Estimate masks and return them as arrays.
 
         Parameters
         ----------
@@ -156,13 +156,8 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
         Raises
         ------
-        NotFittedError
-            If the separator is not fitted.
-        TypeError
-            If `X` is no output of `MelChunker`.
-        ValueError
-            If a track was chunked with other settings than those of `fit`, or its file has
-            changed since it was read.
+        NotFittedError, TypeError, ValueError
+            If `transform` raises them.
         """
         return object_array([record.mask for record in self.transform(X)])
 
@@ -181,13 +176,8 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
         Raises
         ------
-        NotFittedError
-            If the separator is not fitted.
-        TypeError
-            If `X` is no output of `MelChunker`.
-        ValueError
-            If a track was chunked with other settings than those of `fit`, or its file has
-            changed since it was read.
+        NotFittedError, TypeError, ValueError
+            If `transform` raises them.
         """
         batch, device = self._check_batch(X), self._device()
         return object_array(
@@ -212,23 +202,21 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         Returns
         -------
         float
-            NaN if every reference is silent.
+            Mean SDR in dB. It is NaN if every reference is silent.
 
         Raises
         ------
-        NotFittedError
-            If the separator is not fitted.
-        TypeError
-            If `X` is no output of `MelChunker`.
+        NotFittedError, TypeError
+            If `transform` raises them.
         ValueError
-            If `y` does not fit `X` in its number of tracks, or in the rate, length or channels
-            of one, which is named; or as in `predict`.
+            If `X` and `y` differ in their number of tracks, or in the rate, length or channels of
+            one, which the error names. Also if `transform` raises it.
         """
         batch = self._check_batch(X)
         return score_estimates(batch, self.predict(batch), y, sample_weight)
 
     def _separates_chunks(self) -> bool:
-        """Whether the mask of a chunk depends on that chunk alone, as blocks of a stream need."""
+        """Whether the mask of a chunk depends on that chunk alone. Streams require this."""
         return False
 
     def _device(self) -> torch.device:
@@ -236,7 +224,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         return torch.device("cpu")
 
     def _checked_mask(self, record: TrackRecord) -> FloatArray:
-        if hasattr(self, "front_end_"):  # a stranger's fit may keep nothing of the front end
+        if hasattr(self, "front_end_"):  # the fit of a subclass need not set it
             self._check_front_end(record.front_end, record.name)
         return self._estimate_mask(record)
 
@@ -259,9 +247,9 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
 
 def training_batch(X: Any, user: str) -> TrackBatch:
-    """A batch whose tracks all have targets, with at least one chunk to train on.
+    """Make sure that the input of `fit` is a batch with targets and a chunk to train on.
 
-    A separator that learns from the truth calls it first in `fit`.
+    A separator that learns from the true vocals calls it first in `fit`.
 
     Parameters
     ----------
@@ -278,10 +266,10 @@ def training_batch(X: Any, user: str) -> TrackBatch:
     Raises
     ------
     TypeError
-        If `X` is no batch of tracks.
+        If `X` is not a batch of tracks.
     ValueError
-        If tracks have no targets, which asks for a `MaskBuilder` before this step, or if all tracks
-        are silent.
+        If a track has no targets, since there is no `MaskBuilder` before this step, or if all
+        tracks are silent.
 
     Examples
     --------

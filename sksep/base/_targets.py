@@ -18,18 +18,18 @@ from sksep.utils._arrays import FloatArray, ReadOnlyArrays, read_only
 
 @dataclass(frozen=True, eq=False)
 class Targets(ReadOnlyArrays):
-    """What a separator learns from in one track; attached by `MaskBuilder` while fitting.
+    """The truth that a separator learns from in one track. `MaskBuilder` attaches it in fit.
 
     Attributes
     ----------
     track : Track
         The vocals as given.
     vocal_samples, mixture_samples : ndarray of shape (n_samples,) or CachedWaveform
-        Mono vocals at the sample rate of the front end, and the mono mixture they belong to.
+        Mono vocals at the sample rate of the front end, and their mono mixture.
     chunk_sings : ndarray of bool, shape (n_chunks,)
         Chunks in which the vocals sound.
     chunk_is_kept : ndarray of bool, shape (n_chunks,)
-        Chunks to train on: silence is excised, a share of the vocal-free chunks is kept.
+        Chunks to train on: silent ones are left out, and a share of the vocal-free ones is kept.
     front_end : FrontEnd
         The settings of `MelChunker`.
     ratio, weighting : str
@@ -57,28 +57,28 @@ class Targets(ReadOnlyArrays):
 
     @property
     def vocals(self) -> FloatArray:
-        """Mono vocals, (n_samples,); read at each call where they are in a cache."""
+        """Mono vocals, (n_samples,). If they are in a cache, each access reads them."""
         return read_only(self.vocal_samples[:])
 
     @property
     def mixture(self) -> FloatArray:
-        """Mono mixture, (n_samples,); read at each call where it is in a cache."""
+        """Mono mixture, (n_samples,). If it is in a cache, each access reads it."""
         return read_only(self.mixture_samples[:])
 
     @property
     def proportion_mask(self) -> FloatArray:
-        """Share of the vocals per bin, (n_total_frames, n_bands), computed at each call."""
+        """Share of the vocals per bin, (n_total_frames, n_bands). Each access computes it."""
         vocals, accompaniment = self._powers()
         return masks.proportion_mask(vocals, accompaniment, self.ratio).numpy()
 
     @property
     def binary_mask(self) -> FloatArray:
-        """1 where the vocals are louder, (n_total_frames, n_bands), computed at each call."""
+        """1 where the vocals are louder, (n_total_frames, n_bands). Each access computes it."""
         return masks.binary_mask(*self._powers()).numpy()
 
     @property
     def weights(self) -> FloatArray:
-        """Weight of each bin, mean 1, (n_total_frames, n_bands), computed at each call."""
+        """Weights of the bins, of mean 1, (n_total_frames, n_bands). Each access computes them."""
         return masks.bin_weights(self._power(self.mixture), self.weighting).numpy()
 
     def _powers(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,7 +86,7 @@ class Targets(ReadOnlyArrays):
 
     def _power(self, waveform: FloatArray) -> torch.Tensor:
         level = self.front_end.log_power(torch.tensor(waveform))
-        # The floor of the log-power is not a level: silence has no power at all.
+        # Bins at the floor of the log power are silent: they have no power at all.
         return torch.where(level > FLOOR_DECIBELS, 10.0 ** (level / 10.0), 0.0)
 
 
@@ -95,7 +95,7 @@ def chunk_power(waveform: FloatArray, front_end: FrontEnd) -> npt.NDArray[np.flo
     step, hop_length = front_end.chunk_step, front_end.hop_length
     n_samples = len(waveform)
     n_chunks = count_chunks(front_end.count_frames(n_samples), front_end.n_frames, step)
-    # Chunks are made of hops; the last hop of a waveform may be a part of one.
+    # Chunks consist of whole hops. The last hop of a waveform may be shorter.
     n_hops = -(-n_samples // hop_length)
     hops = np.pad(waveform, (0, n_hops * hop_length - n_samples)).reshape(n_hops, hop_length)
     energy = np.zeros(n_hops + 1)
@@ -111,12 +111,12 @@ def keep_share(
     sings: tuple[npt.NDArray[np.bool_], ...],
     vocal_free_share: float,
 ) -> list[npt.NDArray[np.bool_]]:
-    """Chunks to train on: all with vocals, and of the others an evenly spread share of the whole.
+    """Choose the chunks to train on: all with vocals, and some evenly spaced ones without.
 
     Parameters
     ----------
     sounds, sings : tuple of ndarray of bool, shape (n_chunks,)
-        Per track: chunks that are not silent, and those in which the vocals sound.
+        Chunks of each track that are not silent, and those in which the vocals sound.
     vocal_free_share : float
         Largest share of chunks without vocals among the chunks kept.
     """

@@ -1,4 +1,4 @@
-"""The command `sksep`: what the library does, without Python.
+"""The command `sksep`, by which the library is used without Python.
 
 Nothing heavy is imported before a command runs, so that its help comes at once.
 """
@@ -19,7 +19,7 @@ _EXAMPLES = """\
 sksep demo                              # see it work, in seconds and offline
 sksep separate song.mp3 -o out          # out/song/vocals.wav and accompaniment.wav
 sksep separate album -o out --format flac
-sksep models                            # what ships, and how good it is
+sksep models                            # models that ship, and how good they are
 sksep train my-songs -o mine.safetensors
 sksep evaluate uhnet mine.safetensors other-songs
 """
@@ -32,8 +32,8 @@ sksep evaluate uhnet mine.safetensors other-songs
 def main() -> None:
     """Extract the vocals from recorded music.
 
-    Give it a song, and it writes the vocals and the accompaniment, with a model that ships or one
-    that you train on recordings of your own. Nothing is downloaded or sent anywhere.
+    It separates a song into vocals and accompaniment, with a model that ships or with one that you
+    train on your own recordings. Nothing is downloaded or sent anywhere.
     """
 
 

@@ -1,4 +1,4 @@
-"""What all commands have in common: examples in the help, errors in one line, options."""
+"""Parts that all commands share: examples in the help, errors in one line, options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 DEFAULT_MODEL = "uhnet"
 
-# The exit code of a shell for what Ctrl-C ended.
+# The exit code of a shell for a command that Ctrl-C has ended.
 _INTERRUPTED = 130
 
 device_option = click.option(
@@ -19,28 +19,28 @@ device_option = click.option(
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     default="auto",
     show_default=True,
-    help="Where to compute; auto takes a GPU where there is one.",
+    help="Device to compute on; auto takes a GPU if there is one.",
 )
 n_iter_option = click.option(
     "--n-iter",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Griffin-Lim iterations, which refine the phase; 0 is fastest. Default: the model's own.",
+    help="Griffin-Lim iterations, which refine the phase; 0 is fastest. Default: set by the model.",
 )
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace files that exist; else they are left alone."
+    "--overwrite", is_flag=True, help="Replace files that exist. Without it, they are kept."
 )
 
 
 class _WithExamples(click.Command):
-    """Shows examples below the text of the help."""
+    """Command that shows examples below the text of its help."""
 
     def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The text, and the examples as they stand."""
+        """Write the text, and the examples as they are."""
         super().format_help_text(ctx, formatter)
         with formatter.section("Examples"):
             for line in self.examples.splitlines():
@@ -48,7 +48,7 @@ class _WithExamples(click.Command):
 
 
 class Group(_WithExamples, click.Group):
-    """The command that holds the others, in the order in which they were added."""
+    """The command that has the others as subcommands, in the order in which they were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands."""
@@ -56,7 +56,7 @@ class Group(_WithExamples, click.Group):
 
 
 class Command(_WithExamples):
-    """A command that reports what the library refuses in one line, as it does warnings."""
+    """A command that reports each error and each warning of the library in one line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,7 +66,7 @@ class Command(_WithExamples):
                 is_flag=True,
                 envvar="SKSEP_TRACEBACK",
                 show_envvar=True,
-                help="Show where in the code an error came from.",
+                help="Show the place in the code that an error came from.",
             )
         )
 
@@ -87,7 +87,7 @@ class Command(_WithExamples):
 
 
 def describe(error: Exception) -> str:
-    """An error in one line; its traceback is printed where the user asked for it."""
+    """An error in one line. Its traceback is printed if the user asked for it."""
     if click.get_current_context().meta[__name__]:
         traceback.print_exception(error)
     return " ".join(str(error).split()) or type(error).__name__

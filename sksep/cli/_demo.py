@@ -1,4 +1,4 @@
-"""`sksep demo`: a song made on the spot, and what a model extracts from it."""
+"""`sksep demo`: a synthetic song, and the vocals that a model extracts from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from sksep.cli._command import DEFAULT_MODEL, Command, device_option
 from sksep.utils._choices import STEMS
 
-# The file by which the folder of an earlier demo is known.
+# File that marks the folder of an earlier demo.
 _MARK = "sksep-demo.txt"
 _SECONDS = 12.0
 _RATE = 16000
@@ -28,7 +28,7 @@ sksep demo -o somewhere-else --model small
     default="sksep-demo",
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder to write to: a new or empty one, or that of an earlier demo.",
+    help="Folder to write to. It must be new, empty or that of an earlier demo.",
 )
 @click.option(
     "--model",
@@ -39,14 +39,15 @@ sksep demo -o somewhere-else --model small
 )
 @device_option
 def demo(output: Path, model: str, device: str) -> None:
-    """Make a song, separate it, and say how well that went.
+    """Make a song, separate it, and report how well that worked.
 
     The song is synthetic, so that its vocals are known and nothing has to be downloaded. It is
-    simpler than recorded music: the SDR says that all works, not how well your songs will do.
+    simpler than recorded music. The SDR shows that everything works, but not how good the results
+    for your songs will be.
     """
     if output.is_dir() and any(output.iterdir()) and not (output / _MARK).is_file():
         raise FileExistsError(
-            f"{output} is not empty and not of an earlier demo; choose another --output."
+            f"{output} is not empty and not the folder of an earlier demo; choose another --output."
         )
     import soundfile
 
@@ -59,7 +60,7 @@ def demo(output: Path, model: str, device: str) -> None:
     pipeline = load_model(model, device=device)
     songs = make_songs(1, _SECONDS, sample_rate=_RATE, random_state=0)
     output.mkdir(parents=True, exist_ok=True)
-    # First, so that the folder of a demo that was interrupted is known as one.
+    # Written first, so that the folder of an interrupted demo is known as one, too.
     (output / _MARK).write_text("Written by sksep demo, which may replace it.\n", encoding="utf-8")
     song = output / "mixture.wav"
     soundfile.write(song, songs.mixtures[0], _RATE, subtype="PCM_16")

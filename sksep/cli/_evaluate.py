@@ -19,10 +19,10 @@ from sksep.cli._command import Command, device_option, n_iter_option, overwrite_
 from sksep.cli._files import distinct_names, refuse_existing, write_table
 from sksep.utils._choices import STEMS
 
-# What models are compared with: the mixture, taken for the stem.
+# Models are compared with the mixture, taken for the stem.
 MIXTURE = "mixture"
 
-# In means, estimates without any error, or of nothing else, count as this many dB.
+# Scores are limited to this many dB: an estimate without any error has an infinite one.
 _LIMIT = 100.0
 
 _EXAMPLES = """\
@@ -44,14 +44,14 @@ _Scores = dict[tuple[str, str], float]
     metavar="HZ",
     default=16000,
     show_default=True,
-    help="Rate at which songs are separated and scored.",
+    help="Sample rate at which songs are separated and scored.",
 )
 @click.option(
     "--channels",
     type=click.Choice(["mono", "all"]),
     default="mono",
     show_default=True,
-    help="Separate the mean over channels, or all of them; the mean over channels is scored.",
+    help="Separate the mean over channels, or all channels. The mean over channels is scored.",
 )
 @click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--csv", "csv_file", metavar="FILE", type=click.Path(path_type=Path))
@@ -71,13 +71,13 @@ def evaluate(
 ) -> None:
     """Measure how well models separate songs.
 
-    MODEL is one of `sksep models` or a file of `sksep train`, and DATA holds a folder per song,
-    with vocals.wav and accompaniment.wav (or mixture.wav) in it. Only songs of artists that a
-    model was not trained on say how good it is.
+    MODEL is one of `sksep models` or a file of `sksep train`. DATA holds a folder per song, with
+    vocals.wav and accompaniment.wav (or mixture.wav) in it. Only songs of artists that a model was
+    not trained on show how good it is.
 
-    Scores are SDR in dB by BSSEval version 3 over whole tracks, beside those of the mixture itself:
-    what a model gains is the difference. With the defaults they are measured as in the project's
-    benchmarks.
+    Scores are SDR in dB by BSSEval version 3 over whole tracks. The scores of the mixture itself
+    stand beside them; the gain of a model is the difference. With the defaults, scores are measured
+    as in the project's benchmarks.
     """
     files = [file for file in (json_file, csv_file) if file is not None]
     for file in files:
@@ -94,7 +94,7 @@ def evaluate(
     protocol = (
         f"SDR by BSSEval v3 (512 taps) over whole tracks at {sample_rate} Hz, "
         + ("mono" if channels == "mono" else "all channels separated, their mean scored")
-        + "; the accompaniment is what the vocals leave of the mixture. Griffin-Lim iterations: "
+        + "; the accompaniment is the mixture minus the vocals. Griffin-Lim iterations: "
         + ", ".join(f"{n} ({name})" for name, n in iterations.items())
         + "."
     )
@@ -114,7 +114,7 @@ def evaluate(
 
 
 def _names(models: Sequence[str]) -> list[str]:
-    """What tables call the models, none like another or like the mixture."""
+    """Names of the models in tables. They differ from each other and from that of the mixture."""
     if len(set(models)) < len(models):
         raise click.UsageError("A model is given twice.")
     names = distinct_names([Path(model) for model in models])
@@ -122,7 +122,7 @@ def _names(models: Sequence[str]) -> list[str]:
 
 
 def _waveforms(songs: Any, sample_rate: int, *, mono: bool) -> Iterator[tuple[str, Any, Any]]:
-    """Name, mixture and vocals of each song, read when its turn comes."""
+    """Name, mixture and vocals of each song, which are read one song at a time."""
     from tqdm import tqdm
 
     from sksep.audio._resampling import resample, to_mono
@@ -142,7 +142,7 @@ def _waveforms(songs: Any, sample_rate: int, *, mono: bool) -> Iterator[tuple[st
 
 
 def _score(mixture: Any, vocals: Any, sample_rate: int, pipelines: dict[str, Any]) -> _Scores:
-    """SDR in dB, NaN where the stem or its estimate is silent."""
+    """SDR in dB; NaN if the stem or its estimate is silent."""
     from sksep.inference._separate import separate
     from sksep.metrics import sdr
 
@@ -152,7 +152,7 @@ def _score(mixture: Any, vocals: Any, sample_rate: int, pipelines: dict[str, Any
     }
     scores: _Scores = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # silence is said below the table
+        warnings.simplefilter("ignore", UserWarning)  # silent stems are reported below the table
         for stem in STEMS:
             reference = _stem(stem, mixture, vocals)
             scores[stem, MIXTURE] = sdr(reference, mixture)
@@ -183,7 +183,7 @@ def _summaries() -> dict[str, Callable[..., Any]]:
 
 
 def _table(tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
-    """A row per track, the mean and the median; a column per stem and system."""
+    """A table with a row per track, rows of mean and median, and a column per stem and system."""
     keys = [(stem, system) for stem in STEMS for system in systems]
     blank = [""] * (len(systems) - 1)
     rows = [
@@ -211,9 +211,9 @@ def _decibels(value: float) -> str:
 
 
 def _notes(tracks: dict[str, _Scores], systems: Sequence[str]) -> Iterator[str]:
-    """What has no score, and so no part in means and medians."""
+    """Tracks without a score. They are left out of means and medians."""
     for stem in STEMS:
-        # Of an audible track and stem, the mixture always has one.
+        # The mixture always has a score unless the stem is silent.
         silent = [name for name, scores in tracks.items() if math.isnan(scores[stem, MIXTURE])]
         if silent:
             yield f"Left out, since their {stem} are silent: {', '.join(silent)}."
@@ -225,13 +225,13 @@ def _notes(tracks: dict[str, _Scores], systems: Sequence[str]) -> Iterator[str]:
             ]
             if failed:
                 yield (
-                    f"Left out for {system}, whose {stem} are silent although they should not "
-                    f"be: {', '.join(failed)}."
+                    f"Left out for {system}, whose {stem} are silent but should not be: "
+                    f"{', '.join(failed)}."
                 )
 
 
 def _as_json(protocol: str, tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
-    """The protocol, the scores of each track and their summary; null where there is no score."""
+    """The protocol, the scores of each track and their summary. A missing score is null."""
 
     def nested(scores: Callable[[tuple[str, str]], float]) -> dict[str, Any]:
         return {
@@ -262,5 +262,5 @@ def _as_csv(tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
 
 
 def _rounded(value: float) -> float | None:
-    """JSON and CSV have neither NaN nor infinity."""
+    """A score for JSON and CSV, which have neither NaN nor infinity."""
     return None if math.isnan(value) else round(min(max(value, -_LIMIT), _LIMIT), 3)

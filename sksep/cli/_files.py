@@ -1,4 +1,4 @@
-"""Files that commands read and write: songs, names of stems, tables."""
+"""Files that commands read and write: songs, stems and tables."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
     Parameters
     ----------
     paths : sequence of Path
-        Files are taken whatever their names, of folders the audio files inside.
+        Files of any name, and folders, of which the audio files inside are taken.
     recursive : bool
-        Whether folders are searched with the folders inside.
+        Whether the folders inside of folders are searched, too.
     output : Path
-        Where results go. Searching a folder around it, they are no songs.
+        Folder of the results. Files in it are not songs, unless it is searched itself.
 
     Raises
     ------
     click.UsageError
-        If a folder holds no audio files.
+        If a folder has no audio files.
     """
     from sksep.datasets import load_files
     from sksep.datasets._bunch import AUDIO_SUFFIXES
@@ -46,7 +46,7 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
             if results != path.resolve():
                 found = [file for file in found if results not in file.resolve().parents]
             if not found:
-                hint = "" if recursive else " --recursive searches the folders inside it, too."
+                hint = "" if recursive else " --recursive also searches the folders inside it."
                 kinds = ", ".join(sorted(AUDIO_SUFFIXES))
                 raise click.UsageError(
                     f"The folder {path} holds no audio files of a kind that can be read ({kinds})."
@@ -58,7 +58,7 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
 
 
 def check_template(template: str, extension: str) -> str:
-    """A template of the names of stems that has all that it needs, or a `click.BadParameter`."""
+    """A valid template for the names of stems, or a `click.BadParameter`."""
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
@@ -71,7 +71,7 @@ def check_template(template: str, extension: str) -> str:
         raise click.BadParameter(f"{template!r} has {what}; it may have {listed}.")
     if "stem" not in fields:
         raise click.BadParameter(
-            f"{template!r} gives all stems of a song one name; it needs {{stem}}."
+            f"{template!r} gives all stems of a song the same name; it needs {{stem}}."
         )
     example = template.format(track="track", stem="stem", ext=extension, folder="folder")
     _check_inside(example, template)
@@ -83,12 +83,12 @@ def check_template(template: str, extension: str) -> str:
 def plan_outputs(
     songs: Sequence[Path], stems: Sequence[str], output: Path, template: str, extension: str
 ) -> dict[Path, dict[str, Path]]:
-    """Where the stems of each song go.
+    """Files of the stems of each song.
 
     Raises
     ------
     click.UsageError
-        If two songs would go to one place, or one to the place of a song.
+        If the stems of two songs would have the same file, or if a stem would replace a song.
     """
     plan: dict[Path, dict[str, Path]] = {}
     takers: dict[str, Path] = {}
@@ -118,7 +118,7 @@ def plan_outputs(
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise FileExistsError where a file is there and must not be replaced."""
+    """Raise FileExistsError if a file exists and must not be replaced."""
     if path.is_dir():
         raise FileExistsError(f"{path} is a folder; name a file.")
     if path.exists() and not overwrite:
@@ -133,7 +133,7 @@ def write_table(path: Path, text: str, *, overwrite: bool) -> None:
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """File names without suffix, or whole paths where two files share one."""
+    """File names without suffix, or whole paths if two files have the same name."""
     names = [path.stem for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
@@ -147,5 +147,5 @@ def _check_inside(name: str, template: str) -> None:
 
 
 def _key(path: Path) -> str:
-    """What two paths of one file share, also where upper and lower case are not told apart."""
+    """A key that is equal for two paths of one file, also on disks that ignore case."""
     return str(path.resolve()).casefold()

@@ -16,7 +16,7 @@ sksep separate song.wav -o out --model small
 """
 _TERMS = (
     "The weights are for research and non-commercial use, because the recordings that they were "
-    "trained on are; the code of sksep is under the BSD-3-Clause licence."
+    "trained on are; the code of sksep is under the BSD-3-Clause license."
 )
 
 
@@ -25,8 +25,8 @@ _TERMS = (
 def models(name: str | None) -> None:
     """List the models that ship, or show the card of one.
 
-    The list says what each was trained on and how well it separates songs that it was not trained
-    on; the card of a model also says how that was measured, and where its limits are.
+    The list shows what each model was trained on, and how well it separates songs that it was not
+    trained on. The card of a model also shows how that was measured, and the limits of the model.
     """
     from sksep.pretrained import list_pretrained
 
@@ -46,7 +46,7 @@ def models(name: str | None) -> None:
 
 
 def _facts(card: Any) -> dict[str, str]:
-    """What the list says of a model."""
+    """Facts about a model in the list."""
     return {
         "trained on": card.training_data,
         "figures": "; ".join(f"{what}: {value}" for what, value in card.figures.items()),
@@ -55,7 +55,7 @@ def _facts(card: Any) -> dict[str, str]:
 
 
 def _details(card: Any) -> dict[str, str]:
-    """What its card says further."""
+    """Further facts about a model on its card."""
     return {"how they were measured": card.protocol, "limits": card.limits}
 
 
@@ -68,5 +68,5 @@ def _write(card: Any, facts: dict[str, str]) -> None:
 
 
 def _width() -> int:
-    """That of the terminal, where lines are not too long to read."""
+    """Width of the terminal, limited so that lines are easy to read."""
     return min(shutil.get_terminal_size().columns, 100)

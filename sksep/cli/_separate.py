@@ -36,7 +36,7 @@ sksep separate song.mp3 -o out
 sksep separate *.wav album -o out --format flac --filename "{track} ({stem}).{ext}"
 sksep separate song.wav -o out --vocals-gain -60      # out/song/remix.wav, for karaoke
 sksep separate song.wav -o out --model mine.safetensors --overwrite
-sksep separate album -o out --activity singing.csv    # where is the singing?
+sksep separate album -o out --activity singing.csv    # intervals of singing
 """
 
 
@@ -58,9 +58,9 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
     metavar="DIR",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder to write to; it is made where it is missing.",
+    help="Folder to write to. It is created if it does not exist.",
 )
-@click.option("-r", "--recursive", is_flag=True, help="Search folders with the folders inside.")
+@click.option("-r", "--recursive", is_flag=True, help="Also search the folders inside of folders.")
 @click.option(
     "--model",
     metavar="NAME|PATH",
@@ -79,8 +79,8 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
 )
 @click.option(
     "--subtype",
-    help="Encoding within the format, such as PCM_24 or FLOAT. Default: as near to the song's as "
-    "the format has.",
+    help="Encoding within the format, such as PCM_24 or FLOAT. Default: that of the song, or the "
+    "nearest one that the format has.",
 )
 @click.option(
     "--filename",
@@ -88,25 +88,25 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
     default="{track}/{stem}.{ext}",
     show_default=True,
     callback=_check_filename,
-    help="Names below DIR; {folder} is the name of the folder that a song lies in.",
+    help="Names of the files in DIR; {folder} is the name of the folder that holds the song.",
 )
 @click.option(
     "--vocals-gain",
     type=float,
     metavar="DB",
-    help="Write a third file, remix, with the vocals this much louder (or softer, if negative).",
+    help="Write a third file, remix, with vocals that are this much louder (softer, if negative).",
 )
 @click.option(
     "--accompaniment-gain",
     type=float,
     metavar="DB",
-    help="The same for the accompaniment; both can be given.",
+    help="The same for the accompaniment. Both can be given.",
 )
 @click.option(
     "--activity",
     metavar="FILE.csv",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write where there is singing in all songs: track, label, start and end in seconds.",
+    help="Write the intervals of singing in all songs: track, label, start and end in seconds.",
 )
 @n_iter_option
 @device_option
@@ -130,14 +130,15 @@ def separate(
 ) -> None:
     """Split songs into vocals and accompaniment.
 
-    SONG is an audio file (WAV, FLAC, OGG, MP3, ...) or a folder of them. Each song becomes two
-    files at its own sample rate, channels and length, which add up to the song. Songs of any
-    length need little memory.
+    SONG is an audio file (WAV, FLAC, OGG, MP3, ...) or a folder of such files. The result is two
+    files per song, with the sample rate, channels and length of the song. They add up to the song.
+    Songs of any length need little memory.
 
-    The table of --activity has a row per stretch of singing. Its label is that of the whole track,
-    vocal or instrumental; a track without singing has one row without start and end.
+    The table of --activity has a row per interval of singing. Its label, vocal or instrumental, is
+    that of the whole track. A track without singing has one row without start and end.
 
-    A song that fails is reported and the others go on; the exit code is then 1.
+    If a song fails, this is reported, and the other songs are still separated. The exit code is
+    then 1.
     """
     if subtype is not None:
         _check_subtype(format_name, subtype)
@@ -179,20 +180,20 @@ def separate(
     if reports and not quiet:
         click.echo(_summary(list(reports.values()), seconds_taken, output))
         if activity is not None:
-            click.echo(f"Where there is singing: {activity}")
+            click.echo(f"Intervals of singing: {activity}")
     if len(reports) < len(songs):
         click.echo(f"Failed: {len(songs) - len(reports)} of {len(songs)} songs.", err=True)
         raise click.exceptions.Exit(1)
 
 
 def _separate_one(song: Path, outputs: dict[str, Path], quiet: bool, **settings: Any) -> Any:
-    """Separate a song and return its report; or say why it failed, and return None."""
+    """Separate a song and return its report, or say why it failed and return None."""
     from sksep.inference._files import separate_file
 
     try:
         with _progress(song.name, quiet) as progress:
             report = separate_file(song, outputs, progress=progress, **settings)
-    # What one song can be wrong about, a full disk and too little memory included.
+    # Errors that concern one song, also a full disk and too little memory.
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
         click.echo(_about(song, describe(error)), err=True)
         return None
@@ -202,7 +203,7 @@ def _separate_one(song: Path, outputs: dict[str, Path], quiet: bool, **settings:
 
 
 def _check_subtype(format_name: str, subtype: str) -> None:
-    """Raise where no file of the format has the subtype, before any song is read."""
+    """Raise an error if the format does not have the subtype, before any song is read."""
     from types import SimpleNamespace
 
     from sksep.audio._stems import resolve_format
@@ -215,7 +216,7 @@ def _check_subtype(format_name: str, subtype: str) -> None:
 
 
 def _report_existing(song: Path, outputs: dict[str, Path]) -> bool:
-    """Whether a result is there; the error is printed."""
+    """Whether a result exists. The error is then printed."""
     existing = next((path for path in outputs.values() if path.exists()), None)
     if existing is not None:
         message = f"{existing} exists; add --overwrite to replace it."
@@ -225,7 +226,7 @@ def _report_existing(song: Path, outputs: dict[str, Path]) -> bool:
 
 @contextmanager
 def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """What is called with samples done and in all; a bar, where there is a terminal."""
+    """A function that takes the samples done and the number of all, and shows a progress bar."""
     from tqdm import tqdm
 
     bar: Any
@@ -265,5 +266,5 @@ def _summary(reports: Sequence[Any], seconds_taken: float, output: Path) -> str:
 
 
 def _about(song: Path, message: str) -> str:
-    """A message that names the song once."""
+    """A message that names the song exactly once."""
     return message if str(song) in message else f"{song}: {message}"

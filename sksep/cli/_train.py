@@ -25,11 +25,11 @@ sksep train my-songs -o fast.safetensors --model unet --epochs 20 --steps-per-ep
 sksep train my-songs -o mine.safetensors --singing a-cappella --instrumental backing-tracks
 sksep separate song.wav -o out --model mine.safetensors
 """
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("train", cls=Command, examples=_EXAMPLES)
-@click.argument("data", type=_FOLDER)
+@click.argument("data", type=_EXISTING_FOLDER)
 @click.option(
     "-o",
     "--output",
@@ -43,47 +43,47 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.Choice(list(MODELS)),
     default="uhnet",
     show_default=True,
-    help="What to train; unet takes less time.",
+    help="Network to train; unet takes less time.",
 )
 @click.option(
     "--preset",
     type=click.Choice(PRESETS),
     default="recommended",
     show_default=True,
-    help="Front end and way of training: those of the source report, or better ones.",
+    help="Front end and training: those of the source report, or better ones.",
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=30, show_default=True)
 @click.option(
     "--steps-per-epoch",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Default: as many as it takes to hear as much as there is.",
+    help="Training steps per epoch. Default: enough to draw as much audio as there is.",
 )
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Excerpts in a step. Default: the preset's.",
+    help="Excerpts in a step. Default: that of the preset.",
 )
 @click.option(
     "--validation-fraction",
     type=click.FloatRange(0.0, 1.0, max_open=True),
     default=0.1,
     show_default=True,
-    help="Share of the songs held back, to tell the best epoch; 0 keeps the last one.",
+    help="Share of the songs that is held back to find the best epoch; 0 keeps the last epoch.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--singing",
     metavar="FOLDER",
-    type=_FOLDER,
-    help="Further singing without accompaniment, to be mixed with any.",
+    type=_EXISTING_FOLDER,
+    help="Further singing without accompaniment, which is mixed with any accompaniment.",
 )
 @click.option(
     "--instrumental",
     metavar="FOLDER",
-    type=_FOLDER,
-    help="Further music without vocals, to be mixed with any.",
+    type=_EXISTING_FOLDER,
+    help="Further music without vocals, which is mixed with any vocals.",
 )
 @device_option
 @overwrite_option
@@ -104,15 +104,15 @@ def train(
 ) -> None:
     """Train a model on songs whose vocals are known.
 
-    DATA holds a folder per song, with vocals.wav and accompaniment.wav (or mixture.wav) in it;
-    FLAC, OGG and MP3 work too. All songs in it are trained on: keep those that the model will be
-    tested on in another folder.
+    DATA holds a folder per song, with vocals.wav and accompaniment.wav (or mixture.wav) in it.
+    FLAC, OGG and MP3 files work, too. The model is trained on all of these songs, so keep songs for
+    a test of the model in another folder.
 
-    Ctrl-C ends the training early: the best weights so far are written.
+    Ctrl-C ends the training early. The best weights so far are then written.
     """
     refuse_existing(output, overwrite=overwrite)
     if not output.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {output.parent} to write to; make it first.")
+        raise FileNotFoundError(f"There is no folder {output.parent} to write to; create it first.")
     from sksep.datasets import load_folder
     from sksep.persistence import save
 
@@ -138,7 +138,7 @@ def train(
     if separator.n_epochs_ == 0:
         raise KeyboardInterrupt
     minutes = (time.perf_counter() - started) / 60.0
-    # The file would name folders of this machine, and print where others predict.
+    # The file must not name folders of this machine, or print when others predict.
     separator.set_params(verbose=0)
     if singing is not None or instrumental is not None:
         separator.set_params(augmentation__vocals_pool=None, augmentation__accompaniment_pool=None)
@@ -153,7 +153,7 @@ def train(
 
 
 def _pools(singing: Path | None, instrumental: Path | None) -> dict[str, list[str]]:
-    """Parameters of an `Augmentation`: recordings in folders, and in those inside them."""
+    """Parameters of an `Augmentation`: recordings in folders, also in folders inside of them."""
     from sksep.datasets import load_files
 
     pools = {"vocals_pool": singing, "accompaniment_pool": instrumental}
@@ -165,7 +165,7 @@ def _pools(singing: Path | None, instrumental: Path | None) -> dict[str, list[st
 
 
 def _pipeline(model: str, preset: str, pools: dict[str, list[str]]) -> Any:
-    """A pipeline to fit, with recordings that its training mixes in."""
+    """A pipeline to fit, with further recordings for its training."""
     from sksep import presets
     from sksep.training import Augmentation
 

@@ -1,4 +1,4 @@
-"""Inference: a song in, its vocals out, as arrays, files and streams."""
+"""Inference: the vocals of a song, as arrays, files and streams."""
 
 from sksep.inference._separate import Separation, separate, vocal_activity
 from sksep.inference._streaming import StreamingSeparator

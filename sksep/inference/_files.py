@@ -1,4 +1,4 @@
-"""From files to files, in bounded memory however long the song is."""
+"""Separation of files into files, in memory that does not grow with the length of the song."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sksep.audio._validation import check_track
 from sksep.inference._separate import separated_blocks
 from sksep.utils._arrays import FloatArray
 
-# Subtypes whose samples do not fit into float32.
+# Subtypes with samples that need more bits than float32 has.
 _WIDE_SUBTYPES = ("PCM_32", "DOUBLE", "ALAC_32")
 
-# Shares of the energy of the mixture below which a stem counts as empty: -60 dB, and -40 dB for
-# what is left when the vocals are the mixture.
+# Shares of the energy of the mixture below which a stem counts as empty: -60 dB for the vocals, and
+# -40 dB for the accompaniment, which keeps a rest if a model takes everything for vocals.
 _SILENT_VOCALS = 1e-6
 
 _SILENT_ACCOMPANIMENT = 1e-4
@@ -33,22 +33,22 @@ _SILENT_ACCOMPANIMENT = 1e-4
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of a file.
+    """Report on a file that was separated.
 
     Attributes
     ----------
     path : Path
-        The song.
+        File of the song.
     outputs : dict of str to Path
         File of each stem.
     seconds : float
         Length of the song.
     sample_rate, n_channels : int
-        Of the song and the stems.
+        Sample rate in Hz and number of channels of the song and the stems.
     warnings : tuple of str
-        What a listener should know: empty stems, clipped samples.
+        Sentences about empty stems and clipped samples.
     activity : VocalActivity or None
-        Where vocals sound, if that was asked for.
+        Intervals in which vocals sound, if a detector was given.
     """
 
     path: Path
@@ -73,27 +73,27 @@ def separate_file(
     detector: ActivityDetector | None = None,
     progress: Callable[[int, int], None] = lambda n_done, n_samples: None,
 ) -> FileReport:
-    """Separate an audio file into files, in bounded memory however long it is.
+    """Separate an audio file into files, in memory that does not grow with its length.
 
     Parameters
     ----------
     path : path
-        The song.
+        File of the song.
     outputs : mapping of str to path
-        Files of "vocals" and "accompaniment", and of "remix" where a gain is given.
+        Files of "vocals" and "accompaniment", and of "remix" if a gain is given.
     pipeline : Pipeline
-        See `load_model`.
+        A fitted pipeline, see `load_model`.
     format, subtype : str, default=None
-        Of the files, see `sksep.audio._stems.resolve_format`; None is that of the song where
-        possible.
+        Format and subtype of the files, see `sksep.audio._stems.resolve_format`. None takes that of
+        the song if possible.
     overwrite : bool, default=False
         Whether files that exist are replaced.
     vocals_gain, accompaniment_gain : float, default=None
-        dB in the remix.
+        Gains in the remix in dB.
     detector : ActivityDetector, default=None
-        Also finds where vocals sound.
+        Detector that also finds the intervals in which vocals sound.
     progress : callable, default=nothing
-        Called with the samples that are done and the number of all.
+        Function that is called with the number of samples that are done and the number of all.
 
     Returns
     -------
@@ -102,7 +102,8 @@ def separate_file(
     Raises
     ------
     ValueError, FileExistsError
-        Naming the file and the remedy; then no file was written or replaced.
+        If the song cannot be separated. The message names the file and says what to do. No file is
+        then written or replaced.
     """
     path = Path(path)
     track = check_track(path, 0, "the song")
@@ -154,9 +155,9 @@ def _warnings(writer: StemWriter) -> Iterator[str]:
     if energies["mixture"] == 0.0:
         yield "the song is silent"
     elif energies["vocals"] <= _SILENT_VOCALS * energies["mixture"]:
-        yield "the vocals are silent: the model heard no singing"
+        yield "the vocals are silent: the model found no singing"
     elif energies["accompaniment"] <= _SILENT_ACCOMPANIMENT * energies["mixture"]:
-        yield "the vocals equal the song: the model heard nothing but singing"
+        yield "the vocals equal the song: the model found nothing but singing"
     if writer.n_clipped_mixture:
         yield (
             f"{writer.n_clipped_mixture} samples of the song are beyond full scale and were "

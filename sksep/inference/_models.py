@@ -1,4 +1,4 @@
-"""Models by their name or file, and the detectors that go with them."""
+"""Models by name or file, and the detectors that belong to them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sksep.utils._validation import check_integer
 
 
 def load_model(model: Any, *, n_iter: int | None = None, device: str = "auto") -> Pipeline:
-    """A fitted pipeline by its name or file; pipelines pass through.
+    """A fitted pipeline by its name or file. A pipeline is returned as it is.
 
     Parameters
     ----------
     model : str, path or Pipeline
-        Name of a model that ships, or file that `sksep.save` wrote.
+        Name of a model that ships, file that `sksep.save` wrote, or fitted pipeline.
     n_iter : int, default=None
-        Griffin-Lim iterations of a model that is loaded; None is its own choice.
+        Griffin-Lim iterations of a model that is loaded. None keeps its own number.
     device : str, default="auto"
-        Of a model that is loaded.
+        Device of a model that is loaded.
 
     Returns
     -------
@@ -34,7 +34,8 @@ def load_model(model: Any, *, n_iter: int | None = None, device: str = "auto") -
     Raises
     ------
     ValueError, TypeError
-        Saying which models there are.
+        If there is no such model, or if the pipeline is not a model. The message says which models
+        there are.
     """
     if isinstance(model, (str, os.PathLike)):
         names = [card.name for card in list_pretrained()]
@@ -65,7 +66,7 @@ def load_model(model: Any, *, n_iter: int | None = None, device: str = "auto") -
 
 
 def detector_of(model: Any) -> ActivityDetector:
-    """The detector of vocal activity that goes with a model."""
+    """The detector of vocal activity that belongs to a model."""
     names = [card.name for card in list_pretrained()]
     return load_detector(model if isinstance(model, str) and model in names else "uhnet")
 

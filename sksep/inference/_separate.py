@@ -1,4 +1,4 @@
-"""A song in, its vocals out."""
+"""Separation of a song into vocals and accompaniment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sksep.inference._streaming import StreamingSeparator, can_stream
 from sksep.utils._arrays import FloatArray
 from sksep.utils._validation import check_integer
 
-# Audio read at a time, in seconds: enough chunks for whole batches of the network.
+# Audio read at a time in seconds, enough for whole batches of chunks.
 _BLOCK_SECONDS = 20.0
 
 # Audio of each stem in a notebook, in seconds.
@@ -26,14 +26,14 @@ _NOTEBOOK_SECONDS = 20.0
 
 
 class Separation(NamedTuple):
-    """What `separate` returns.
+    """Result of `separate`.
 
     Attributes
     ----------
     vocals, accompaniment : ndarray of shape (n_samples,) or (n_channels, n_samples)
-        float32, in the shape of the song; they add up to it.
+        float32, in the shape of the song. They add up to it.
     sample_rate : int
-        Hz, that of the song.
+        Sample rate of the song in Hz.
     """
 
     vocals: FloatArray
@@ -41,7 +41,7 @@ class Separation(NamedTuple):
     sample_rate: int
 
     def _repr_html_(self) -> str:
-        """Players of the beginning, for notebooks, which keep what they show."""
+        """Players of the beginning, for notebooks. Those store everything that they show."""
         from sksep.plotting._audio import AudioDisplay
 
         stems = {"Vocals": self.vocals, "Accompaniment": self.accompaniment}
@@ -67,12 +67,12 @@ def separate(
         Name of a model that ships (see `sksep.pretrained.list_pretrained`), file that `sksep.save`
         wrote, or fitted pipeline.
     sample_rate : int, default=None
-        Of an array in Hz; None is the rate of the model (16 kHz for those that ship). Files know
-        theirs.
+        Sample rate of an array in Hz. None is the rate of the model (16 kHz for those that ship).
+        Files have their own.
     n_iter : int, default=None
-        Griffin-Lim iterations; None is the model's own choice.
+        Griffin-Lim iterations. None keeps the number of the model.
     device : str, default="auto"
-        "cpu", "cuda" or "mps" for a model that is loaded; "auto" takes the fastest there is.
+        "cpu", "cuda" or "mps" for a model that is loaded. "auto" takes the fastest one available.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def separate(
     Raises
     ------
     TypeError, ValueError
-        Naming the song and the remedy.
+        If the song cannot be read or the model does not exist. The message says what to do.
 
     See Also
     --------
@@ -113,17 +113,17 @@ def vocal_activity(
     sample_rate: int | None = None,
     device: str = "auto",
 ) -> VocalActivity:
-    """Find where vocals sound in a song.
+    """Find the intervals of a song in which vocals sound.
 
-    The song is separated, and the levels of vocals and mixture in frames of 20 ms go through a
-    detector with hysteresis, whose few numbers were learned from labelled recordings.
+    The song is separated. A detector with hysteresis, which was learned from labeled recordings,
+    then decides by the levels of vocals and mixture in frames that begin every 20 ms.
 
     Parameters
     ----------
     source : path, array or AudioSource
         As in `separate`.
     model : str, path or Pipeline, default="uhnet"
-        As in `separate`. Models of your own go with the detector of "uhnet".
+        As in `separate`. Models of your own use the detector of "uhnet".
     sample_rate : int, default=None
         As in `separate`.
     device : str, default="auto"
@@ -137,7 +137,7 @@ def vocal_activity(
     Raises
     ------
     TypeError, ValueError
-        As in `separate`, naming the song or the model.
+        As in `separate`.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def separated_blocks(
 ) -> Generator[tuple[npt.NDArray[Any], FloatArray], None, None]:
     """Mixture and vocals, each (n_channels, n), block by block from the beginning to the end.
 
-    Models that need the whole track, such as those that cluster it, have it in memory.
+    Models that need the whole track, such as those that cluster it, hold it in memory.
     """
     length = round(_BLOCK_SECONDS * track.sample_rate)
     if not can_stream(pipeline):

@@ -1,4 +1,4 @@
-"""StreamingSeparator: vocals of audio that arrives block by block."""
+"""Separation of audio that arrives block by block."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
 from sksep.utils._arrays import FloatArray
 from sksep.utils._validation import check_integer
 
-# What the resampler may hold back, in seconds; tests hold it to that between 8 and 192 kHz.
+# The resampler holds back less than this many seconds, as tests show between 8 and 192 kHz.
 _RESAMPLING_SECONDS = 0.25
 
 
 class SeparatedBlock(NamedTuple):
-    """What `StreamingSeparator` gives.
+    """Block of vocals and accompaniment that `StreamingSeparator` returns.
 
     Attributes
     ----------
     vocals, accompaniment : ndarray of shape (n_samples,) or (n_channels, n_samples)
-        float32; they go on where the last block ended, and add up to the mixture.
+        float32. They continue where the last block ended, and add up to the mixture.
     """
 
     vocals: FloatArray
@@ -40,29 +40,31 @@ class SeparatedBlock(NamedTuple):
 class StreamingSeparator:
     """Separate audio that arrives in blocks of any size, with the result of the whole track.
 
-    Memory does not grow with the length of the track. What comes out is joined to what the
-    pipeline predicts for the whole track, to rounding errors, but later than it goes in: chunks,
-    blocks of four seconds for the inversion, and their margins have to be complete.
+    Memory does not grow with the length of the track. The blocks of vocals in a row equal the
+    prediction of the pipeline for the whole track, except for rounding errors. They come out with a
+    delay, since chunks, blocks of four seconds for the inversion, and their margins have to be
+    complete.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Fitted: a `MelChunker`, a trained separator whose masks are made chunk by chunk (U-Net,
-        UH-Net, or the mask head of hybrid clustering), and possibly a `GriffinLimInverter`.
+        Fitted pipeline of a `MelChunker`, a trained separator that makes its masks chunk by chunk
+        (U-Net, UH-Net, or the mask head of hybrid clustering), and possibly a
+        `GriffinLimInverter`.
     sample_rate : int, default=None
-        Of the blocks, in Hz; None is that of the `MelChunker`.
+        Sample rate of the blocks in Hz. None is that of the `MelChunker`.
     n_channels : int, default=1
-        Of the blocks.
+        Number of channels of the blocks.
 
     Attributes
     ----------
     latency : int
-        Samples. After `n` samples went in, at least ``n - latency`` came out.
+        Delay in samples. After `n` samples went in, at least ``n - latency`` have come out.
 
     Raises
     ------
     TypeError
-        Where the pipeline is no such pipeline, as with clusters of a whole track.
+        If the pipeline has other steps, or a separator that clusters the whole track.
 
     Examples
     --------
@@ -105,22 +107,24 @@ class StreamingSeparator:
         self._begin()
 
     def process(self, block: Any) -> SeparatedBlock:
-        """Take the next samples of the mixture, and give what is complete of the vocals.
+        """Take the next samples of the mixture, and return the vocals that are complete.
 
         Parameters
         ----------
         block : ndarray of shape (n_samples,) or (n_channels, n_samples)
-            Real samples at the sample rate, any number of them, full scale 1.0.
+            Floating point samples at the sample rate, any number of them, full scale 1.0.
 
         Returns
         -------
         SeparatedBlock
-            Any number of samples, zero included, with the dimensions of `block`.
+            Any number of samples, also none, with the dimensions of `block`.
 
         Raises
         ------
         ValueError
-            Where the shape does not fit, or samples are not finite.
+            If the shape does not fit, or if samples are not finite.
+        TypeError
+            If samples are not floating point.
         """
         samples = self._checked(block)
         self._n_samples += samples.shape[1]
@@ -131,12 +135,12 @@ class StreamingSeparator:
         return self._take(self._start - self._inverter.fade)
 
     def finish(self) -> SeparatedBlock:
-        """End the track: give the rest of the vocals, and be ready for another track.
+        """End the track: return the rest of the vocals, and be ready for another track.
 
         Returns
         -------
         SeparatedBlock
-            The samples that are left, possibly none.
+            The remaining samples, possibly none.
         """
         if self._n_samples:
             self._masks.finish(self._to_model.finish())
@@ -154,13 +158,13 @@ class StreamingSeparator:
         self._one_dimensional: bool | None = None
         self._n_samples = 0
         self._start = 0  # of the next block to invert
-        self._first = -self._inverter.margin  # where the samples that are kept begin
+        self._first = -self._inverter.margin  # of the samples that are kept
         self._mixture = np.zeros((self.n_channels, self._inverter.margin), np.float32)
-        self._taken = 0  # samples that were given
+        self._taken = 0  # samples that were returned
         self._vocals = np.zeros((self.n_channels, 0), np.float32)  # from `_taken` on
 
     def _is_ready(self) -> bool:
-        """Whether all that reaches the next block is there."""
+        """Whether everything that the next block depends on is there."""
         length, margin = self._inverter.length, self._inverter.margin
         if self._n_samples < self._start + length + margin:
             return False
@@ -184,7 +188,7 @@ class StreamingSeparator:
         self._start += length
 
     def _take(self, stop: int) -> SeparatedBlock:
-        """What is complete up to a sample, and not given yet."""
+        """Samples that are complete up to `stop` and were not returned yet."""
         n_taken = max(0, stop - self._taken)
         vocals, self._vocals = np.split(self._vocals, [n_taken], axis=1)
         low = self._taken - self._first
@@ -234,20 +238,20 @@ def can_stream(pipeline: Any) -> bool:
 
 
 def _steps(pipeline: Any) -> tuple[MelChunker, NetSeparator, Inversion]:
-    """The steps of a pipeline that streams, or a TypeError that says what to do."""
+    """The steps of a pipeline that can stream, or a TypeError that says what to do."""
     steps = [step for _, step in getattr(pipeline, "steps", [])]
     steps = [step for step in steps if not isinstance(step, (MaskBuilder, str, type(None)))]
     inverter = steps.pop() if steps and isinstance(steps[-1], GriffinLimInverter) else None
     if len(steps) != 2 or not isinstance(steps[0], MelChunker):
         raise TypeError(
             "Blocks are separated by a Pipeline of MelChunker, a separator and possibly "
-            f"GriffinLimInverter; got {pipeline!r:.200}. Use its predict on the whole track."
+            f"GriffinLimInverter; got {pipeline!r:.200}. Use its predict for the whole track."
         )
     chunker, separator = steps
     if not isinstance(separator, NetSeparator) or not separator._separates_chunks():
         raise TypeError(
-            f"The masks of {type(separator).__name__} depend on the whole track: use the predict "
-            "of the pipeline, since blocks cannot be separated by themselves."
+            f"The masks of {type(separator).__name__} depend on the whole track, so that single "
+            "blocks cannot be separated. Use the predict of the pipeline."
         )
     check_is_fitted(separator)
     return chunker, separator, Inversion() if inverter is None else inverter._inversion()
@@ -258,7 +262,7 @@ class _MaskStream:
 
     def __init__(self, separator: NetSeparator, front_end: FrontEnd) -> None:
         self._separator, self._front_end = separator, front_end
-        # A frame stands at the middle of its window: half a window of zeros comes first.
+        # A frame is centered in its window, so that half a window of zeros comes first.
         self._samples = np.zeros(front_end.n_fft // 2, np.float32)
         self._frames = torch.zeros(0, front_end.n_bands)  # from the start of the next chunk on
         self._cross_fader = CrossFader(front_end.chunk_step)
@@ -267,7 +271,7 @@ class _MaskStream:
 
     @property
     def n_rows(self) -> int:
-        """Rows that are complete."""
+        """Number of rows that are complete."""
         return self._first_row + len(self._rows)
 
     def push(self, samples: FloatArray) -> None:
@@ -280,7 +284,7 @@ class _MaskStream:
     def finish(self, samples: FloatArray) -> None:
         """Take the last samples, and complete all rows."""
         front_end = self._front_end
-        # Half a window of zeros comes last, too.
+        # Half a window of zeros also comes last.
         self.push(np.concatenate([samples, np.zeros(front_end.n_fft // 2, np.float32)]))
         n_rows = self.n_rows + len(self._frames)
         if len(self._frames) > self._cross_fader.n_waiting:  # not all frames are part of a chunk
@@ -290,7 +294,7 @@ class _MaskStream:
         self._rows = torch.cat([self._rows, rest])[: n_rows - self._first_row]
 
     def rows_from(self, first: int) -> tuple[Tensor, int]:
-        """Complete rows from one on, and the number of that; others are dropped."""
+        """Complete rows from `first` on, and the index of the first. Earlier rows are dropped."""
         first = min(first, self.n_rows - 1)
         self._rows = self._rows[first - self._first_row :]
         self._first_row = first
@@ -313,7 +317,7 @@ class _MaskStream:
         self._samples = self._samples[len(spectrogram) * front_end.hop_length :]
 
     def _estimate(self, chunks: Tensor) -> None:
-        """Masks of the next chunks; rows that no further chunk overlaps are complete."""
+        """Estimate the next chunks. Rows that no further chunk overlaps are then complete."""
         for masks in self._separator._estimate_chunks(chunks):
             self._rows = torch.cat([self._rows, self._cross_fader.push(masks)])
         self._frames = self._frames[len(chunks) * self._front_end.chunk_step :]

@@ -26,7 +26,7 @@ from sksep.metrics._validation import (
 from sksep.utils._arrays import BoolArray, DoubleArray, IntArray
 from sksep.utils._validation import check_integer
 
-# An energy counts as known once its rounding error is below this share of it (4e-5 dB).
+# An energy is known if its rounding error is below this share of it (4e-5 dB).
 _PRECISION = 1e-5
 
 
@@ -58,17 +58,17 @@ def bss_eval(
 
     The measures are those of [1]_. Each estimate is split into a part that a filter of
     `filter_length` taps makes of its own reference (the target), a part that such filters make of
-    the other references (interference), and the rest (artifacts). So the scores forgive any short
-    filter, and with it gain and delay.
+    the other references (interference), and the rest (artifacts). Therefore the scores do not
+    penalize short filters, gains and delays.
 
     Parameters
     ----------
     references : array-like of shape (n_sources, n_samples)
-        The true sources. Any scale: the scores do not depend on it.
+        The true sources, in any scale: the scores do not depend on it.
     estimates : array-like of shape (n_sources, n_samples)
         The estimated sources.
     filter_length : int, default=512
-        Taps of the allowed distortion; 512 is the convention at every sample rate.
+        Taps of the filters. 512 is the convention at every sample rate.
     compute_permutation : bool, default=False
         Whether to assign estimates to references by the highest mean SIR. Otherwise
         ``estimates[i]`` belongs to ``references[i]``.
@@ -76,9 +76,9 @@ def bss_eval(
     Returns
     -------
     BSSEvalScores
-        ``(sdr, sir, sar, permutation)``, each of shape (n_sources,); ratios in dB. With one
-        source there is no interference and SIR is infinite. A silent reference or estimate has
-        NaN in all three.
+        ``(sdr, sir, sar, permutation)``, each of shape (n_sources,), the ratios in dB. With one
+        source there is no interference, and SIR is infinite. All three ratios of a silent reference
+        or estimate are NaN.
 
     Raises
     ------
@@ -91,8 +91,8 @@ def bss_eval(
     Warns
     -----
     UserWarning
-        Naming the references and estimates that are silent. A silent reference is left out of
-        the interference of the other sources.
+        If references or estimates are silent. They are named. A silent reference is left out of the
+        interference of the other sources.
 
     See Also
     --------
@@ -151,7 +151,7 @@ def bss_eval(
         )
     permutation = np.arange(n_sources)
     if compute_permutation:
-        # Rows and columns of silent waveforms are constant: they decide nothing.
+        # Rows and columns of silent waveforms are constant, so that they decide nothing.
         sir = np.nan_to_num(scores[1], nan=0.0, posinf=1e3, neginf=-1e3)
         _, permutation = scipy.optimize.linear_sum_assignment(sir, maximize=True)
     sdr, sir, sar = scores[:, np.arange(n_sources), permutation]
@@ -161,7 +161,7 @@ def bss_eval(
 def own_source_sdr(
     reference: DoubleArray, estimates: DoubleArray, filter_length: int
 ) -> DoubleArray:
-    """Version 3 SDR of estimates of one audible source, which needs no other sources.
+    """Version 3 SDR of estimates of one audible source. It does not depend on other sources.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def own_source_sdr(
     Returns
     -------
     ndarray of shape (n_estimates,)
-        dB; NaN for a silent estimate.
+        SDR in dB; NaN for a silent estimate.
     """
     sdr = np.full(len(estimates), np.nan)
     audible = np.flatnonzero(~is_silent(estimates))
@@ -192,7 +192,7 @@ def _scores_of_pairs(
     pairs: BoolArray,
     filter_length: int,
 ) -> DoubleArray:
-    """SDR, SIR and SAR, shape (3, n_references, n_estimates), NaN where `pairs` is False.
+    """SDR, SIR and SAR, shape (3, n_references, n_estimates); NaN if `pairs` is False.
 
     All waveforms are audible. With A the delayed references and e an estimate, the filters c
     solve ``A'A c = A'e``, and all energies are quadratic forms of A'A, A'e and e'e.
@@ -216,7 +216,7 @@ def _scores_of_pairs(
         for j in np.flatnonzero(pairs[i]):
             own_filters = np.zeros_like(filters[j])
             own_filters[own] = own_solver.solve(products[j, own])
-            if n_references == 1:  # nothing interferes; rounding must not say otherwise
+            if n_references == 1:  # there is no interference, not even by rounding errors
                 own_filters = filters[j]
             energies = _correlated_energies(
                 gram, products[j], estimated[j] @ estimated[j], own_filters, filters[j]
@@ -235,8 +235,8 @@ def _scores_of_pairs(
 class _Energies(NamedTuple):
     """Energies of the parts of an estimate."""
 
-    target: float  # what filters make of the own reference
-    total: float  # what filters make of all references
+    target: float  # own reference, filtered
+    total: float  # all references, filtered
     distortion: float  # estimate - target
     interference: float  # total - target
     artifacts: float  # estimate - total
@@ -249,7 +249,7 @@ def _correlated_energies(
     own_filters: DoubleArray,
     all_filters: DoubleArray,
 ) -> _Energies | None:
-    """Energies from correlations alone; None where differences cancel too much to be known."""
+    """Energies from correlations alone; None if rounding errors are too large."""
     difference = all_filters - own_filters
     own_image, difference_image = (gram @ np.stack([own_filters, difference], axis=1)).T
     target = own_filters @ own_image
@@ -278,7 +278,7 @@ def _correlated_energies(
 
 
 class _FilteredEnergies:
-    """The same energies from filtered waveforms: slower, for where correlations cancel."""
+    """The same energies from filtered waveforms, which is slower and always precise."""
 
     def __init__(self, references: DoubleArray, filter_length: int) -> None:
         self._spectra = Spectra(references.shape[-1], filter_length)

@@ -31,7 +31,7 @@ class BSSEvalFrameScores(NamedTuple):
     ----------
     sdr, isr, sir, sar : ndarray of shape (n_sources, n_frames)
         Source to distortion, image to spatial distortion, source to interference and source to
-        artifacts ratios in dB; NaN in frames where a reference or an estimate is silent.
+        artifacts ratios in dB; NaN in frames in which a reference or an estimate is silent.
     """
 
     sdr: DoubleArray
@@ -40,7 +40,7 @@ class BSSEvalFrameScores(NamedTuple):
     sar: DoubleArray
 
     def median(self) -> BSSEvalFrameScores:
-        """Median over the frames that have a score, shape (n_sources,); NaN where none has."""
+        """Median over the frames that have a score, shape (n_sources,); NaN if none has."""
         with warnings.catch_warnings():
             # A source without any score has been reported when the frames were computed.
             warnings.filterwarnings("ignore", "All-NaN slice encountered", RuntimeWarning)
@@ -70,7 +70,7 @@ def bss_eval_frames(
     window, hop : int
         Length of a frame and distance between the starts of frames, in samples. The SiSEC
         campaigns used one second for both, that is the sample rate. Frames that do not fit into
-        the track are left out; a track shorter than `window` is one frame.
+        the track are left out; a track that is shorter than `window` is one frame.
     filter_length : int, default=512
         Taps of the distortion filters.
 
@@ -78,8 +78,8 @@ def bss_eval_frames(
     -------
     BSSEvalFrameScores
         ``(sdr, isr, sir, sar)``, each of shape (n_sources, n_frames), in dB. A frame in which a
-        reference or an estimate is silent is NaN for all sources. ``scores.median()``
-        aggregates over frames, as the campaigns did.
+        reference or an estimate is silent is NaN for all sources. ``scores.median()`` is the median
+        over frames, as in the campaigns.
 
     Raises
     ------
@@ -87,18 +87,19 @@ def bss_eval_frames(
         If the shapes are wrong or differ, a waveform is empty or holds NaN or infinity, or
         `window`, `hop` or `filter_length` is below 1.
     TypeError
-        If the dtype is not real, or a length no integer.
+        If the dtype is not real, or if a length is no integer.
 
     Warns
     -----
     UserWarning
-        Naming the references and estimates that are silent throughout: no frame has a score.
+        If references or estimates are silent throughout, so that no frame has a score. They are
+        named.
 
     Notes
     -----
-    The scores agree with those of `museval` within 1e-3 dB where the samples determine them. ISR,
-    SIR and SAR are ill-determined where an estimate has energy in a band in which the references
-    have next to none, since then filters of any gain fit it; SDR never is.
+    The scores agree with those of `museval` within 1e-3 dB if the samples determine them. ISR, SIR
+    and SAR are poorly determined if an estimate has energy in a band in which the references have
+    almost none, since filters of any gain then fit it. SDR is always well determined.
 
     References
     ----------

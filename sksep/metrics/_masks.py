@@ -25,9 +25,9 @@ def iou(
 ) -> float:
     """Intersection over union of binary masks.
 
-    A bin belongs to the vocals where the mask exceeds `threshold`, and to the accompaniment
-    elsewhere. The IoU of a class is the number of bins that both masks give to it, divided by the
-    number of bins that at least one of them does.
+    A bin belongs to the vocals if the mask exceeds `threshold`, otherwise to the accompaniment. The
+    IoU of a class is the number of bins that both masks assign to it, divided by the number of bins
+    that at least one of them assigns to it.
 
     Parameters
     ----------
@@ -39,14 +39,14 @@ def iou(
         Whether to count over the bins of all chunks at once, or to take the mean of the IoU of
         each chunk.
     threshold : float, default=0.5
-        In [0, 1). Masks of True and False, or 0 and 1, need no other.
+        Threshold in [0, 1). The default fits masks of True and False, or of 0 and 1.
 
     Returns
     -------
     float
-        Between 0 and 1; times 100 it is a percentage. A class that occurs in neither mask has no
-        IoU: with "both" the other class alone counts, and with "vocals" chunks without vocals in
-        either mask are left out of the mean over chunks; NaN if nothing is left.
+        IoU in [0, 1]. A class that occurs in neither mask has no IoU: with "both", the other class
+        alone counts; with "vocals", chunks without vocals in either mask are left out of the mean
+        over chunks. NaN if nothing is left.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def iou(
         both = (true_vocals & estimated_vocals).sum(axis=(1, 2))
         either = (true_vocals | estimated_vocals).sum(axis=(1, 2))
         n_bins = true[0].size
-        # The intersection of the accompaniments is what neither gives to the vocals.
+        # The accompaniments intersect in the bins that neither mask assigns to the vocals.
         counts.append(np.stack([both, either, n_bins - either, n_bins - both], axis=1))
     table = np.concatenate(counts).astype(np.float64)
     if pooling == "bins":
@@ -125,8 +125,8 @@ def psnr(
     Returns
     -------
     float
-        dB; infinite if all masks agree exactly. With "chunks", chunks that agree exactly (silent
-        ones may) would make every mean infinite, so they are left out unless all agree.
+        PSNR in dB; infinite if all masks agree exactly. With "chunks", chunks that agree exactly
+        (as silent ones may) are left out of the mean unless all chunks agree.
 
     Raises
     ------

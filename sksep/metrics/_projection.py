@@ -15,8 +15,8 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from sksep.utils._arrays import DoubleArray
 
-# Only lags shorter than the filter are needed, so that sums of short FFTs, which stay in the
-# cache, replace one long FFT per waveform and lag product.
+# Only lags below the length of the filter are needed. Therefore sums of short FFTs, which fit into
+# the cache of the processor, replace one long FFT per waveform.
 _SHORT_FFT_LENGTH = 4096
 _BLOCKS_AT_ONCE = 16
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -30,8 +30,8 @@ SpectrumArray = npt.NDArray[np.complex128]
 def with_one_blas_thread(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function so that its linear algebra uses one thread.
 
-    On matrices of a thousand rows further threads gain next to nothing, and where other work
-    keeps the processors busy, waiting for each other makes them many times as slow.
+    For matrices of a thousand rows, further threads hardly help. If other work keeps the processors
+    busy, the threads wait for each other and are many times as slow.
     """
 
     @wraps(function)
@@ -110,9 +110,9 @@ def gram_matrix(correlations: DoubleArray) -> DoubleArray:
 class GramSolver:
     """Solves for filters given a Gram matrix, which may be singular to working precision.
 
-    Band-limited recordings and references that are filtered copies of each other make it so.
-    Then the diagonal is increased by as little as makes a Cholesky factorization possible,
-    relative to each reference, so that quiet ones count.
+    Band-limited recordings, and references that are filtered copies of each other, make it
+    singular. The diagonal is then increased just enough for a Cholesky factorization, relative to
+    each reference, so that quiet references count as well.
 
     Parameters
     ----------
@@ -120,12 +120,12 @@ class GramSolver:
     """
 
     def __init__(self, gram: DoubleArray) -> None:
-        # A silent channel has no direction; any diagonal gives it filters of zero.
+        # A silent channel gets filters of zero with any diagonal.
         diagonal = np.where(gram.diagonal() > 0, gram.diagonal(), 1.0)
-        # The transpose equals the matrix and lies in memory as LAPACK reads it.
+        # The transpose equals the matrix and has the memory layout of LAPACK.
         raised = gram.T
         increase = 0.0
-        while True:  # ends at the latest when the diagonal dominates
+        while True:  # ends at the latest when the diagonal dominates the matrix
             try:
                 self._factor, _ = scipy.linalg.cho_factor(raised, lower=True, check_finite=False)
                 break
@@ -135,13 +135,13 @@ class GramSolver:
                 np.fill_diagonal(raised, (1 + increase) * diagonal)
 
     def leading(self, size: int) -> GramSolver:
-        """Solver of the first `size` rows and columns, whose factor is known already."""
+        """Solver for the first `size` rows and columns, whose factor is already known."""
         solver = copy(self)
         solver._factor = self._factor[:size, :size]
         return solver
 
     def solve(self, right: DoubleArray) -> DoubleArray:
-        """Filters that give the inner products `right`, of the same shape (size, n)."""
+        """Filters with the inner products `right`, of the same shape (size, n)."""
         filters: DoubleArray = scipy.linalg.cho_solve(
             (self._factor, True), right, check_finite=False
         )
@@ -151,7 +151,7 @@ class GramSolver:
 def rounding_error(filters: DoubleArray, reference_energy: float) -> float:
     """Estimated error of the energy of filtered references as computed from correlations.
 
-    Correlations are exact to a few units of rounding relative to the energies of both waveforms.
+    Correlations have errors of a few units of rounding relative to the energies of both waveforms.
     """
     magnitude = np.abs(filters).sum() * np.sqrt(filters @ filters)
     return float(16 * _EPSILON * magnitude * reference_energy)
@@ -160,8 +160,8 @@ def rounding_error(filters: DoubleArray, reference_energy: float) -> float:
 class Spectra:
     """Zero-padded spectra in which filtering is a product and energies are exact.
 
-    Unlike differences of correlations, the energy of a residual spectrum keeps its relative
-    precision however small the residual is.
+    Unlike a difference of correlations, the energy of a residual spectrum keeps its relative
+    precision even if the residual is very small.
     """
 
     def __init__(self, n_samples: int, filter_length: int) -> None:
@@ -175,7 +175,7 @@ class Spectra:
     def energy(self, spectra: SpectrumArray) -> DoubleArray:
         """Energy of the waveforms over the last axis (Parseval)."""
         power = spectra.real**2 + spectra.imag**2
-        # All bins but the first and, for an even length, the last stand for two.
+        # All bins stand for two, except for the first and, if the length is even, the last.
         single = power[..., 0] + (power[..., -1] if self.n_fft % 2 == 0 else 0.0)
         energy: DoubleArray = (2 * power.sum(axis=-1) - single) / self.n_fft
         return energy

@@ -14,8 +14,8 @@ from sksep.metrics._scores import nsdr_score, sdr_score, si_sdr_score
 sdr_scorer = make_scorer(sdr_score)
 sdr_scorer.__doc__ = """Scorer of the mean SDR of the vocals in dB; higher is better.
 
-It is `sdr_score` (BSSEval v3 of the whole track), as scikit-learn's searches and validations take
-it.
+It is `sdr_score` (BSSEval v3 of the whole track) in the form that searches and cross-validation of
+scikit-learn take.
 
 Examples
 --------
@@ -31,7 +31,7 @@ True
 si_sdr_scorer = make_scorer(si_sdr_score)
 si_sdr_scorer.__doc__ = """Scorer of the mean scale-invariant SDR in dB; higher is better.
 
-It is `si_sdr_score` as scikit-learn's searches and validations take it.
+It is `si_sdr_score` in the form that searches and cross-validation of scikit-learn take.
 
 Examples
 --------
@@ -46,8 +46,8 @@ True
 """
 
 
-# scikit-learn's make_scorer hands y_true and y_pred to a metric, but not the mixtures. The base
-# class gives what a scorer needs besides being called: clone, repr and metadata routing.
+# make_scorer of scikit-learn passes y_true and y_pred to a metric, but not the mixtures. The base
+# class provides the other abilities of a scorer: clone, repr and metadata routing.
 class NSDRScorer(BaseEstimator):  # type: ignore[misc]
     """Scorer of the mean gain in SDR over the mixtures, in dB; higher is better.
 
@@ -72,7 +72,7 @@ class NSDRScorer(BaseEstimator):  # type: ignore[misc]
     0.0
     """
 
-    # The separator is no metadata, although it is an argument.
+    # The separator is an argument, but not metadata.
     __metadata_request__score: ClassVar[dict[str, str]] = {"estimator": UNUSED}
 
     def __init__(self, protocol: str = "bss_eval_v3") -> None:
@@ -81,13 +81,13 @@ class NSDRScorer(BaseEstimator):  # type: ignore[misc]
     def __call__(
         self, estimator: Any, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
     ) -> float:
-        """Same as `score`, as model selection calls it."""
+        """Same as `score`, in the form that model selection calls."""
         return self.score(estimator, X, y, sample_weight=sample_weight)
 
     def score(
         self, estimator: Any, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
     ) -> float:
-        """Mean NSDR of what a separator predicts.
+        """Mean NSDR of the predictions of a separator.
 
         Parameters
         ----------
@@ -103,12 +103,12 @@ class NSDRScorer(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         float
-            dB; NaN as in `sdr_score`.
+            NSDR in dB; NaN as in `sdr_score`.
 
         Raises
         ------
         TypeError, ValueError
-            As in `sdr_score`, or where the protocol is unknown.
+            As in `sdr_score`, or if the protocol is unknown.
         """
         return nsdr_score(
             y, estimator.predict(X), X, protocol=self.protocol, sample_weight=sample_weight

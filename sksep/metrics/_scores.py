@@ -31,8 +31,8 @@ def sdr_score(
     Parameters
     ----------
     y_true, y_pred : sequence of arrays, paths or AudioSource
-        True and estimated sources, one per track. Tracks may differ in length, the two versions
-        of one track may not. The mean over channels (the mono downmix) is scored.
+        True and estimated sources, one per track. Tracks may differ in length, but not the two
+        versions of one track. The mean over channels (the mono downmix) is scored.
     protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
         As in `sdr`.
     sample_weight : array-like of shape (n_tracks,), default=None
@@ -41,20 +41,20 @@ def sdr_score(
     Returns
     -------
     float
-        dB. Tracks with a silent reference are left out; NaN if none is left. A silent estimate of
-        an audible reference has no SDR by "bss_eval_v3", and makes the mean NaN rather than
-        better: a separator must not gain by giving up on a track.
+        SDR in dB. Tracks with a silent reference are left out; NaN if none is left. A silent
+        estimate of an audible reference has no SDR by "bss_eval_v3" and makes the mean NaN, so that
+        a separator cannot improve its score by giving up on a track.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the track: if it cannot be read or holds NaN or infinity, if the numbers or lengths
-        of tracks or the rates of files differ, or if a weight is negative or not finite.
+        If a track cannot be read or has NaN or infinity, if the numbers or lengths of tracks or the
+        rates of files differ, or if a weight is negative or not finite. The track is named.
 
     Warns
     -----
     UserWarning
-        Once, naming the tracks without an SDR.
+        If tracks have no SDR. One warning names all of them.
 
     See Also
     --------
@@ -90,8 +90,8 @@ def si_sdr_score(y_true: Any, y_pred: Any, *, sample_weight: npt.ArrayLike | Non
     Returns
     -------
     float
-        dB. Tracks with a silent reference are left out; NaN if none is left, or if the estimate
-        of an audible reference is silent.
+        SI-SDR in dB. Tracks with a silent reference are left out; NaN if none is left, or if the
+        estimate of an audible reference is silent.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def si_sdr_score(y_true: Any, y_pred: Any, *, sample_weight: npt.ArrayLike | Non
     Warns
     -----
     UserWarning
-        Once, naming the tracks without an SI-SDR.
+        If tracks have no SI-SDR. One warning names all of them.
 
     See Also
     --------
@@ -135,7 +135,7 @@ def nsdr_score(
     y_true, y_pred : sequence of arrays, paths or AudioSource
         True and estimated sources, as in `sdr_score`; the mono downmix is scored.
     mixtures : sequence of arrays, paths or AudioSource
-        What the estimates were separated from.
+        Mixtures that the estimates were separated from.
     protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
         As in `sdr`.
     sample_weight : array-like of shape (n_tracks,), default=None
@@ -154,7 +154,7 @@ def nsdr_score(
     Warns
     -----
     UserWarning
-        Once, naming the tracks without an NSDR.
+        If tracks have no NSDR. One warning names all of them.
 
     See Also
     --------
@@ -225,7 +225,7 @@ def _check_weights(sample_weight: npt.ArrayLike | None, n_tracks: int) -> Double
 
 
 def _check_versions(versions: tuple[Track, ...]) -> None:
-    """Raise when the versions of one track differ in length or sample rate."""
+    """Raise an error if the versions of one track differ in length or sample rate."""
     first, *others = versions
     for other in others:
         if first.is_file and other.is_file and first.sample_rate != other.sample_rate:
@@ -258,5 +258,5 @@ def _warn_of_undefined(
             f"without {ratio_name}, which makes the mean NaN, since a waveform is silent: {names}"
         )
     if messages:
-        # Up through _weighted_mean and the public function to its caller.
+        # The caller of the public function is above _weighted_mean and that function.
         warnings.warn("Tracks " + "; tracks ".join(messages) + ".", UserWarning, stacklevel=4)

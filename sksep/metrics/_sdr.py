@@ -33,18 +33,18 @@ def sdr(
     estimate : array-like of shape (n_samples,) or (n_channels, n_samples)
         The estimated source, at the same sample rate.
     protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
-        What counts as distortion; figures of different protocols must not be compared.
+        Definition of distortion. Figures of different protocols must not be compared.
 
-        - "bss_eval_v3": what no filter of 512 taps makes of the reference, on the mean over
-          channels (the mono downmix). Equals the SDR of `bss_eval` [1]_, whatever the other
+        - "bss_eval_v3": the part that no filter of 512 taps makes of the reference, in the mean
+          over channels (the mono downmix). The SDR equals that of `bss_eval` [1]_ with any other
           sources.
-        - "snr": the plain difference to the reference, its energy summed over channels. Forgives
-          neither gain nor delay.
+        - "snr": the difference to the reference, with its energy summed over channels. It penalizes
+          gain and delay, too.
 
     Returns
     -------
     float
-        dB; NaN for a silent reference and, with "bss_eval_v3", for a silent estimate.
+        SDR in dB; NaN for a silent reference and, with "bss_eval_v3", for a silent estimate.
 
     Raises
     ------
@@ -84,8 +84,8 @@ def sdr(
 def si_sdr(reference: npt.ArrayLike, estimate: npt.ArrayLike) -> float:
     """Scale-invariant signal to distortion ratio of one track, in dB.
 
-    The reference is scaled by the one gain, common to all channels, that brings it nearest to the
-    estimate; what then differs is distortion [1]_. No mean is subtracted.
+    The reference is scaled by the gain, the same for all channels, that brings it nearest to the
+    estimate. The difference is the distortion [1]_. No mean is subtracted.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def si_sdr(reference: npt.ArrayLike, estimate: npt.ArrayLike) -> float:
     Returns
     -------
     float
-        dB; NaN if the reference or the estimate is silent.
+        SI-SDR in dB; NaN if the reference or the estimate is silent.
 
     Raises
     ------
@@ -148,14 +148,14 @@ def nsdr(
     estimate : array-like of shape (n_samples,) or (n_channels, n_samples)
         The estimated source.
     mixture : array-like of shape (n_samples,) or (n_channels, n_samples)
-        What the estimate was separated from.
+        Mixture that the estimate was separated from.
     protocol : {"bss_eval_v3", "snr"}, default="bss_eval_v3"
         As in `sdr`.
 
     Returns
     -------
     float
-        ``sdr(reference, estimate) - sdr(reference, mixture)``, NaN where one of them is.
+        ``sdr(reference, estimate) - sdr(reference, mixture)``; NaN if one of them is NaN.
 
     Raises
     ------

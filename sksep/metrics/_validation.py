@@ -1,4 +1,4 @@
-"""Validating waveforms handed to a metric."""
+"""Validation of the waveforms that a metric is given."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sksep.utils._arrays import BoolArray, DoubleArray
 def check_sources(
     references: Any, estimates: Any, *, with_channels: bool = False
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Two equally shaped stacks of waveforms as float64; they may be those given, uncopied.
+    """Two stacks of waveforms of equal shapes as float64, which may share memory with the input.
 
-    The shape is (n_sources, n_samples), or (n_sources, n_channels, n_samples) where
-    `with_channels` allows it (a missing channel axis is then inserted).
+    The shape is (n_sources, n_samples), or (n_sources, n_channels, n_samples) if `with_channels` is
+    true. A missing axis of channels is then inserted.
     """
     checked = []
     for name, sources in (("references", references), ("estimates", estimates)):
@@ -51,7 +51,7 @@ def check_sources(
 def check_waveform(waveform: Any, name: str) -> DoubleArray:
     """One track, (n_samples,) or (n_channels, n_samples), as float64 (n_channels, n_samples).
 
-    It may share the memory of the one given.
+    It may share memory with the input.
     """
     array = _to_float64(waveform, name)
     if array.ndim not in (1, 2):
@@ -73,7 +73,7 @@ def check_waveform(waveform: Any, name: str) -> DoubleArray:
 def check_same_samples(
     waveform: DoubleArray, other: DoubleArray, name: str, other_name: str
 ) -> None:
-    """Raise when two waveforms differ in their number of samples."""
+    """Raise an error if two waveforms differ in their number of samples."""
     if waveform.shape[-1] != other.shape[-1]:
         raise ValueError(
             f"{name} has {waveform.shape[-1]} samples but {other_name} has {other.shape[-1]}; "
@@ -84,7 +84,7 @@ def check_same_samples(
 def check_same_channels(
     waveform: DoubleArray, other: DoubleArray, name: str, other_name: str
 ) -> None:
-    """Raise when two waveforms differ in their number of channels."""
+    """Raise an error if two waveforms differ in their number of channels."""
     if waveform.shape[0] != other.shape[0]:
         raise ValueError(
             f"{name} has {waveform.shape[0]} channels but {other_name} has {other.shape[0]}; "
@@ -93,12 +93,12 @@ def check_same_channels(
 
 
 def is_silent(waveforms: DoubleArray) -> BoolArray:
-    """Whether each entry of the first axis holds zeros only."""
+    """Whether each entry of the first axis has zeros only."""
     return ~np.asarray(waveforms.reshape(len(waveforms), -1).any(axis=1))
 
 
 def decibel_ratio(numerator: float, denominator: float) -> float:
-    """10 log10(numerator / denominator); infinite where one is zero, NaN where both are."""
+    """10 log10(numerator / denominator); infinite if one of them is zero, NaN if both are."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(10 * np.log10(np.float64(numerator) / np.float64(denominator)))
 
@@ -116,7 +116,7 @@ def _to_float64(waveform: Any, name: str) -> DoubleArray:
 
 
 def _check_finite(array: DoubleArray, name: str) -> None:
-    # The sum of finite float64 samples can only overflow beyond any waveform, and costs no flags.
+    # The sum is finite for all waveforms of finite samples. It needs no array of flags.
     if not np.isfinite(array.sum()):
         raise ValueError(
             f"{name} contains NaN or infinity; replace them (for example with numpy.nan_to_num) "

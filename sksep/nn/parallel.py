@@ -61,7 +61,7 @@ def _call(function: Callable[[Any], Any], item: Any) -> Any:
         return function(item)
 
 
-# The threads are kept, since the first transforms of new ones take as long as much work.
+# The threads are kept, since the first transforms of new threads are slow.
 @lru_cache(maxsize=1)
 def _pool(n_workers: int) -> ThreadPoolExecutor:
     pool = ThreadPoolExecutor(n_workers, thread_name_prefix="sksep")

@@ -379,7 +379,7 @@ def overlap_add(frames: Tensor, taper: Tensor, hop_length: int) -> Tensor:
     Returns
     -------
     Tensor of shape (..., n_hops * hop_length)
-        With ``n_hops = n_frames + ceil(n_fft / hop_length) - 1``; zeros fill up the last hop.
+        Sums, ``n_hops = n_frames + ceil(n_fft / hop_length) - 1``; zeros fill up the last hop.
     """
     *batch_shape, n_frames, n_fft = frames.shape
     n_parts = -(-n_fft // hop_length)  # hops in a frame

@@ -1,4 +1,4 @@
-"""Pictures and players: Display objects in the manner of scikit-learn."""
+"""Pictures and players, as Display objects like those of scikit-learn."""
 
 from sksep.plotting._audio import AudioDisplay
 from sksep.plotting._embeddings import EmbeddingDisplay

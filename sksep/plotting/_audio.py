@@ -12,19 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from sksep.audio._stems import MAX_CHANNELS, MAX_SAMPLE_RATE
 from sksep.audio._validation import check_track
 from sksep.plotting._models import by_name, by_title, named_estimates, named_estimators, pick_track
 from sksep.utils._arrays import FloatArray
 from sksep.utils._validation import check_integer, check_number
 
-# Full scale of signed 16-bit samples, and the most channels and Hz that FLAC has.
+# Full scale of signed 16-bit samples.
 _FULL_SCALE = 32768
-_MAX_CHANNELS = 8
-_MAX_RATE = 655350
-# Quiet recordings are played up to 20 dB louder; beyond that their noise would be what one hears.
+# Quiet recordings are played up to 20 dB louder. With more gain one would mainly hear their noise.
 _LARGEST_FACTOR = 10.0
 
-# No colours and no widths but shares of the page: players follow its theme, and stack on phones.
+# No colors, and widths only as shares of the page: players follow its theme and stack on phones.
 _PAGE = (
     '<div style="display: grid; gap: 0.75em 1.5em; margin: 0.5em 0; '
     'grid-template-columns: repeat(auto-fill, minmax(min(100%, 16em), 1fr))">{}</div>'
@@ -38,39 +37,39 @@ _PLAYER = (
 
 
 class AudioDisplay:
-    """Players side by side: a mixture, its true vocals, and what models make of it.
+    """Players side by side: a mixture, its true vocals, and the estimates of models.
 
-    In a notebook, and at the end of a block of an example in the gallery, the object shows itself:
-    it needs neither matplotlib nor files, since the sound is part of the page (16-bit FLAC).
+    In a notebook, and at the end of a block of an example in the gallery, the object shows itself.
+    It needs neither matplotlib nor files, since the sound is part of the page (16-bit FLAC).
 
-    All players share one gain, so that their levels compare: the loudest sample of all reaches full
-    scale, unless that takes more than 20 dB.
+    All players share one gain, so that their levels can be compared: the loudest sample of all
+    reaches full scale, unless that takes more than 20 dB.
 
     Parameters
     ----------
     waveforms : dict of str to array, path or AudioSource
-        What is played, by the names in the captions: (n_samples,) or (n_channels, n_samples), full
-        scale 1.0.
+        Waveforms to play, by the names in the captions: (n_samples,) or (n_channels, n_samples),
+        full scale 1.0.
     sample_rate : int, default=16000
-        Of arrays, in Hz. Files know theirs.
+        Sample rate of arrays in Hz. Files have their own.
     max_duration : float or None, default=30.0
-        Seconds that are played, from the beginning; the caption says so where there is more. None
-        plays everything. A minute of mono audio at 16 kHz adds up to 2.6 MB to the page.
+        Time in seconds that is played, from the beginning; the caption says so if there is more.
+        None plays everything. A minute of mono audio at 16 kHz adds up to 2.6 MB to the page.
 
     Attributes
     ----------
     waveforms_ : dict of str to ndarray of shape (n_samples,) or (n_channels, n_samples)
-        float32; what is played, shortened, before the gain.
+        The waveforms that are played, in float32, shortened, before the gain.
     sample_rates_ : dict of str to int
-        Hz.
+        Sample rates in Hz.
     gain_ : float
-        The common factor, in (0, 10].
+        Gain of all players, a factor in (0, 10].
 
     Raises
     ------
     TypeError, ValueError
-        Naming the waveform: if it cannot be read, holds NaN or infinity, is empty, has more than
-        eight channels or more than 655350 Hz; or if there is none.
+        If there is no waveform, or if one cannot be read, holds NaN or infinity, is empty, or has
+        more than eight channels or 655350 Hz. The message names it.
 
     Examples
     --------
@@ -103,20 +102,20 @@ class AudioDisplay:
         self._durations: dict[str, float] = {}
         for name, source in by_name(waveforms).items():
             track = check_track(source, sample_rate, f"the waveform {name!r}")
-            if track.n_channels > _MAX_CHANNELS:
+            if track.n_channels > MAX_CHANNELS["flac"]:
                 raise ValueError(
-                    f"{track.name} has {track.n_channels} channels; FLAC holds {_MAX_CHANNELS} at "
-                    "most. Mix them down first."
+                    f"{track.name} has {track.n_channels} channels; FLAC holds "
+                    f"{MAX_CHANNELS['flac']} at most. Mix them down first."
                 )
-            if track.sample_rate > _MAX_RATE:
+            if track.sample_rate > MAX_SAMPLE_RATE["flac"]:
                 raise ValueError(
                     f"{track.name} has a sample rate of {track.sample_rate} Hz; FLAC has "
-                    f"{_MAX_RATE} at most. Resample it first."
+                    f"{MAX_SAMPLE_RATE['flac']} at most. Resample it first."
                 )
             n_samples = track.n_samples
             if max_duration is not None:
                 n_samples = min(n_samples, max(1, round(max_duration * track.sample_rate)))
-            # Of a long file only the beginning is read.
+            # Only the beginning of a long file is read.
             samples = next(iter(track.read_blocks(n_samples)))[:, :n_samples].astype(np.float32)
             self.waveforms_[name] = samples[0] if len(track.shape) == 1 else samples
             self.sample_rates_[name] = track.sample_rate
@@ -136,7 +135,7 @@ class AudioDisplay:
         max_duration: float | None = 30.0,
         name: str | None = None,
     ) -> AudioDisplay:
-        """Players of a mixture, its true vocals where they are known, and estimated vocals.
+        """Players of a mixture, its true vocals if they are given, and estimated vocals.
 
         Parameters
         ----------
@@ -149,7 +148,7 @@ class AudioDisplay:
         track : int, default=0
             Index of the track that is separated and played; the others are not read.
         max_duration : float or None, default=30.0
-            Seconds that are played. The whole track is separated.
+            Time in seconds that is played. The whole track is separated.
         name : str, default=None
             Caption of the estimate of a single model; None is the class of its separator.
 
@@ -189,7 +188,7 @@ class AudioDisplay:
         max_duration: float | None = 30.0,
         name: str | None = None,
     ) -> AudioDisplay:
-        """Players of waveforms that are there already.
+        """Players of given waveforms.
 
         Parameters
         ----------
@@ -198,11 +197,11 @@ class AudioDisplay:
         y_pred : array, path or AudioSource, or a dict of str to these
             Estimated vocals, of one model or of several by name.
         mixture : array, path or AudioSource, default=None
-            What they were separated from.
+            Mixture that they were separated from.
         sample_rate : int, default=16000
-            Of arrays, in Hz.
+            Sample rate of arrays in Hz.
         max_duration : float or None, default=30.0
-            Seconds that are played.
+            Time in seconds that is played.
         name : str, default=None
             Caption of a single estimate; None is "Estimate".
 

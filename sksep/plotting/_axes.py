@@ -1,4 +1,4 @@
-"""What the displays share: panels, axes in Hz and seconds, colour bars."""
+"""Parts that the displays share: panels, axes in Hz and seconds, color bars."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy.typing as npt
 from sksep.nn.front_end import FrontEnd
 from sksep.utils._arrays import DoubleArray
 
-Axes = Any  # of matplotlib, which is optional
+Axes = Any  # Axes of matplotlib, which is optional
 
 # Octaves that are marked on mel axes in Hz, and how close two marks may be, in points.
 _OCTAVES = 1000.0 * 2.0 ** np.arange(-4, 6)
 _LEAST_DISTANCE = 8.0
 # An image has more columns than a page has pixels; those of long tracks would take minutes to draw.
 _MAX_COLUMNS = 4000
-# Attribute of Axes that were divided: the panels in their place, so that they can be drawn again.
+# Attribute of Axes that were divided. It holds the panels in their place, to draw them again.
 _PANELS = "_sksep_panels"
 
 
@@ -29,18 +29,18 @@ def make_panels(
     panel_size: tuple[float, float] = (6.4, 1.8),
     side_by_side: bool = False,
 ) -> tuple[Any, npt.NDArray[np.object_]]:
-    """Axes to draw on, emptied.
+    """Make or empty the axes to draw on.
 
     Parameters
     ----------
     ax : None, Axes or array of Axes
-        None makes a figure. The place of one Axes is divided where more panels are needed.
+        Where to draw. None makes a figure. One Axes is divided if more panels are needed.
     n_panels : int
-        Panels that are needed.
+        Number of panels.
     panel_size : (float, float)
         Width and height of a panel of a new figure in inches.
     side_by_side : bool
-        Whether panels stand in a row, where there is room, rather than in a column.
+        Whether panels stand in a row, if there is room, and not in a column.
 
     Returns
     -------
@@ -50,9 +50,9 @@ def make_panels(
     Raises
     ------
     ImportError
-        Where matplotlib is not installed.
+        If matplotlib is not installed.
     TypeError, ValueError
-        Where `ax` is something else, or an array of another number of Axes.
+        If `ax` is of another type, or an array with another number of Axes.
     """
     try:
         from matplotlib import pyplot
@@ -89,7 +89,7 @@ def make_panels(
 
 
 def check_image(image: npt.ArrayLike, front_end: FrontEnd, name: str) -> npt.NDArray[Any]:
-    """A spectrogram or mask as an array, if it is one of this front end."""
+    """Return a spectrogram or mask as an array, if it belongs to this front end."""
     array = np.asarray(image)
     if array.ndim != 2 or not len(array) or array.shape[1] != front_end.n_bands:
         raise ValueError(
@@ -106,8 +106,8 @@ def draw_bands(
 ) -> Any:
     """Draw (n_frames, n_bands) over seconds and Hz; return the mesh.
 
-    Bands are equally high: the axis follows the mel scale, or is linear where the bands are bins.
-    Of long tracks, neighbouring frames are drawn as one, their mean.
+    Bands have the same height: the axis follows the mel scale, or is linear if the bands are bins.
+    Neighboring frames of long tracks are drawn as one, their mean.
     """
     from librosa import hz_to_mel, mel_to_hz
 
@@ -121,7 +121,7 @@ def draw_bands(
         axes.set_yscale("function", functions=(hz_to_mel, mel_to_hz))
         height = axes.get_window_extent().height * 72.0 / axes.figure.dpi
         octaves = _octaves(hertz[0], hertz[-1], _LEAST_DISTANCE / height)
-        if len(octaves) > 1:  # else the band is so narrow that matplotlib's own ticks are better
+        if len(octaves) > 1:  # otherwise matplotlib's own ticks suit the narrow range better
             axes.set_yticks(octaves)
             axes.minorticks_off()
     axes.yaxis.set_major_formatter(_format_hertz)
@@ -137,23 +137,23 @@ def draw_bands(
 
 
 def _frame_edges(n_frames: int, front_end: FrontEnd) -> DoubleArray:
-    """Times in s, (n_frames + 1,), between which the centred frames are drawn."""
+    """Times in s, (n_frames + 1,), between which the centered frames are drawn."""
     edges = (np.arange(n_frames + 1) - 0.5) * front_end.hop_length / front_end.sample_rate
     return np.maximum(edges, 0.0)
 
 
 def _format_hertz(hertz: float, _: int) -> str:
-    """125, 1k, 2.5k: short enough for the ticks of an axis."""
+    """Text for a tick, such as 125, 1k or 2.5k, which is short enough for an axis."""
     return f"{hertz / 1000:g}k" if hertz >= 1000 else f"{hertz:g}"
 
 
-def add_colour_bar(panels: npt.NDArray[np.object_], mesh: Any, label: str) -> Any:
-    """One colour bar beside all panels that share its scale."""
+def add_color_bar(panels: npt.NDArray[np.object_], mesh: Any, label: str) -> Any:
+    """Add one color bar beside all panels that share its scale."""
     return panels[0].figure.colorbar(mesh, ax=list(panels), label=label, aspect=30, pad=0.01)
 
 
 def label_outer(panels: npt.NDArray[np.object_]) -> None:
-    """Label the time of the lowest panel only, where panels fill a column of their own."""
+    """Label the time of the lowest panel only, if the panels fill a column of their own."""
     grids = {panel.get_gridspec() for panel in panels}
     grid = grids.pop()
     if not grids and grid is not None and (grid.nrows, grid.ncols) == (len(panels), 1):
@@ -162,7 +162,7 @@ def label_outer(panels: npt.NDArray[np.object_]) -> None:
 
 
 def _octaves(low: float, high: float, least: float) -> list[float]:
-    """Octaves within a mel axis, down to where they come closer than `least`, a share of it."""
+    """Octaves within a mel axis, from the top until they are closer than `least`, a share of it."""
     from librosa import hz_to_mel
 
     marks: list[float] = []
@@ -194,13 +194,13 @@ def _divide(axes: Axes, shape: tuple[int, int]) -> npt.NDArray[np.object_]:
 
 
 def _clear(panels: Iterable[Axes]) -> None:
-    """Remove what an earlier drawing left, its colour bar included."""
+    """Remove an earlier drawing with its color bar."""
     drawn = [part for axes in panels for part in (*axes.collections, *axes.images)]
-    colour_bars = [part.colorbar for part in drawn if part.colorbar is not None]
-    for colour_bar in colour_bars:
-        colour_bar.remove()
+    color_bars = [part.colorbar for part in drawn if part.colorbar is not None]
+    for color_bar in color_bars:
+        color_bar.remove()
     for axes in panels:
         axes.clear()
-        # Where no layout does, the place that the colour bar took is given back here.
-        if colour_bars and axes.get_subplotspec() is not None:
+        # Without a layout engine, the panels get back the place of the color bar here.
+        if color_bars and axes.get_subplotspec() is not None:
             axes.set_subplotspec(axes.get_subplotspec())

@@ -1,4 +1,4 @@
-"""EmbeddingDisplay: the space in which deep clustering parts the bins, seen in two dimensions."""
+"""EmbeddingDisplay: the space in which deep clustering separates bins, in two dimensions."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _ROLES = np.array(["accompaniment", "vocals"])
 class EmbeddingDisplay:
     """Embeddings of time-frequency bins by their first two principal components.
 
-    Each point is a bin. One panel colours them by the cluster they were given to, the other, where
-    the truth is known, by the source that is louder. Colours that agree are bins put right; sources
-    that lie apart in the truth, but not in the clusters, are the clusterer's mistake, and sources
-    that are mixed the network's. Two components of many hide some of the distances; the axes say
-    how much of the variance they show.
+    Each point is a bin. One panel colors the bins by cluster. If the truth is known, the other one
+    colors them by the louder source. Equal colors mean correct bins. If sources lie apart in the
+    truth, but not in the clusters, the clusterer is wrong; if they are mixed in the truth, the
+    network is wrong. Two components of many hide some of the distances; the axes say how much of
+    the variance they show.
 
-    Build it with `from_estimator` or `from_predictions`.
+    Make one with `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ class EmbeddingDisplay:
     points_ : ndarray of shape (n_samples, 2)
         Principal components.
     clusters_, truth_ : ndarray of shape (n_samples,)
-        By what the points are coloured; `truth_` may be None.
+        Labels that color the points; `truth_` may be None.
     explained_variance_ratio_ : tuple of float or None
         Share of the variance along either axis, in [0, 1].
     ax_ : ndarray of Axes, shape (n_panels,)
-        Clusters, and the truth beside them.
+        Panels of the clusters and, beside it, of the truth.
     figure_ : Figure
         The figure of the panels.
 
@@ -106,19 +106,19 @@ class EmbeddingDisplay:
         Parameters
         ----------
         estimator : Pipeline
-            Fitted, with a `DeepClusteringSeparator` or `HybridClusteringSeparator`.
+            Fitted pipeline with a `DeepClusteringSeparator` or `HybridClusteringSeparator`.
         X : sequence of tracks
-            Mixtures: arrays or paths.
+            Mixtures, as arrays or paths.
         y : sequence of tracks, default=None
             True vocals.
         track : int, default=0
-            Which track is drawn; no other is read.
+            Index of the track that is drawn; the others are not read.
         max_samples : int, default=2000
-            Bins drawn at most, picked at random.
+            Largest number of bins to draw. They are picked at random.
         random_state : int, RandomState instance or None, default=None
-            Of the pick.
+            Seed of the random pick.
         ax : Axes or array of Axes, default=None
-            Where to draw, in place of what is there; None makes a figure, one Axes is divided.
+            Axes to empty and draw on; None makes a figure, a single Axes is divided.
 
         Returns
         -------
@@ -127,7 +127,7 @@ class EmbeddingDisplay:
         Raises
         ------
         TypeError, ValueError, NotFittedError
-            Naming the model or the track, and the remedy.
+            If the model or the track does not fit. The message names it, and the remedy.
         """
         models = named_estimators(estimator)
         model = next(iter(models.values()))
@@ -169,14 +169,14 @@ class EmbeddingDisplay:
         random_state: Any = None,
         ax: Any = None,
     ) -> EmbeddingDisplay:
-        """Draw embeddings that are there already.
+        """Draw given embeddings.
 
         Parameters
         ----------
         embeddings : array of shape (..., embedding_dim)
-            Such as one of `DeepClusteringSeparator.embed`.
+            Embeddings, such as one of `DeepClusteringSeparator.embed`.
         clusters : array of shape (...)
-            Cluster of each bin, by number or name; of booleans, True is the vocals.
+            Cluster of each bin, by number or name; if they are booleans, True is the vocals.
         truth : array of shape (...), default=None
             True source of each bin, in the same terms.
         max_samples, random_state, ax
@@ -189,7 +189,7 @@ class EmbeddingDisplay:
         Raises
         ------
         ValueError
-            Where shapes do not agree, or embeddings hold NaN or infinity.
+            If shapes do not agree, or embeddings hold NaN or infinity.
         """
         vectors = np.asarray(embeddings)
         if vectors.ndim < 2 or vectors.shape[-1] < 2 or not vectors.size:
@@ -214,12 +214,12 @@ class EmbeddingDisplay:
         Parameters
         ----------
         ax : Axes or array of Axes, default=None
-            Where to draw, in place of what is there; None makes a figure, one Axes is divided.
+            Axes to empty and draw on; None makes a figure, a single Axes is divided.
 
         Returns
         -------
         EmbeddingDisplay
-            Itself.
+            The display itself.
         """
         panels = [("Clusters", self.clusters_.astype(str))]
         if self.truth_ is not None:
@@ -258,7 +258,7 @@ def _labels(labels: npt.ArrayLike, shape: tuple[int, ...], name: str) -> npt.NDA
 def _principal_components(
     vectors: DoubleArray,
 ) -> tuple[DoubleArray, tuple[float, float]]:
-    """The first two, and their shares of the variance: none where all vectors are one."""
+    """First two components, and their shares of the variance: 0 if all vectors are equal."""
     if not np.isfinite(vectors).all():
         raise ValueError("embeddings contains NaN or infinity.")
     if not np.ptp(vectors, axis=0).any():

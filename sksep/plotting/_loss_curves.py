@@ -1,4 +1,4 @@
-"""Losses of a training, epoch by epoch."""
+"""LossCurveDisplay: losses of a training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sksep.utils._arrays import DoubleArray
 
 
 class LossCurveDisplay:
-    """Loss against epoch: training drawn solid, validation dashed, one colour for each model.
+    """Loss against epoch: solid for training, dashed for validation, one color for each model.
 
-    Losses compare between models that were trained with the same loss on the same tracks only.
+    Losses can be compared only between models that were trained with one loss on the same tracks.
     Make one with `from_estimator` or `from_curves`.
 
     Parameters
     ----------
     training, validation : dict of str to array of shape (n_epochs,)
-        Losses by the name of the model; NaN where an epoch had none.
+        Losses by the name of the model; NaN if an epoch had none.
 
     Attributes
     ----------
     training_, validation_ : dict of str to ndarray of shape (n_epochs,)
-        What is drawn; models without validation are missing in the latter.
+        Losses that are drawn; models without validation are missing in the latter.
     ax_ : Axes
-        Where it was drawn.
+        Axes of the drawing.
     figure_ : Figure
         The figure around it.
 
@@ -50,7 +50,7 @@ class LossCurveDisplay:
         unknown = [name for name in curves if name not in self.training_]
         if unknown:
             raise ValueError(
-                f"validation has curves that training has not: {unknown}; give both by the same "
+                f"validation has curves that training lacks: {unknown}; give both by the same "
                 "names."
             )
         self.validation_ = {
@@ -70,9 +70,9 @@ class LossCurveDisplay:
         estimator : Pipeline, or dict of str to Pipeline
             Fitted model with a network, or several by name.
         ax : Axes, default=None
-            Where to draw, in place of what is there; None makes a figure.
+            Axes to empty and draw on; None makes a figure.
         name : str, default=None
-            Of a single model, in the legend; None is the class of its separator.
+            Name of a single model in the legend; None is the class of its separator.
 
         Returns
         -------
@@ -81,7 +81,7 @@ class LossCurveDisplay:
         Raises
         ------
         TypeError, NotFittedError
-            Where a model has no network, or is not fitted.
+            If a model has no network, or is not fitted.
 
         Examples
         --------
@@ -112,7 +112,7 @@ class LossCurveDisplay:
     def from_curves(
         cls, training: Any, validation: Any = None, *, ax: Any = None, name: str | None = None
     ) -> LossCurveDisplay:
-        """Draw losses that are there already.
+        """Draw given losses.
 
         Parameters
         ----------
@@ -121,9 +121,9 @@ class LossCurveDisplay:
         validation : dict of str to sequence of float, or one sequence, default=None
             Validation losses; models without any may be missing.
         ax : Axes, default=None
-            Where to draw, in place of what is there; None makes a figure.
+            Axes to empty and draw on; None makes a figure.
         name : str, default=None
-            Of a single sequence, in the legend; None is "Model".
+            Name of a single sequence in the legend; None is "Model".
 
         Returns
         -------
@@ -151,15 +151,15 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : Axes, default=None
-            Where to draw, in place of what is there; None makes a figure.
+            Axes to empty and draw on; None makes a figure.
 
         Returns
         -------
         LossCurveDisplay
-            Itself.
+            The display itself.
         """
         self.figure_, (self.ax_,) = make_panels(ax, 1, panel_size=(6.0, 4.0))
-        from matplotlib.ticker import MaxNLocator  # after make_panels said what to install
+        from matplotlib.ticker import MaxNLocator  # after make_panels, which says what to install
 
         for index, (name, curve) in enumerate(self.training_.items()):
             style = {"color": f"C{index}", "marker": "."}
@@ -176,7 +176,7 @@ class LossCurveDisplay:
 
 
 def _column(history: Any, key: str) -> DoubleArray:
-    """One value for each epoch; NaN for the epochs of `partial_fit`, which validates none."""
+    """One value for each epoch; NaN for the epochs of `partial_fit`, which has no validation."""
     return np.array([row.get(key, np.nan) for row in history], np.float64)
 
 

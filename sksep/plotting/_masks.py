@@ -1,4 +1,4 @@
-"""MaskDisplay: what a separator takes to be vocals, beside the truth."""
+"""MaskDisplay: the masks that a separator estimates, beside the true ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sksep.nn.front_end import FrontEnd
 from sksep.plotting._axes import (
-    add_colour_bar,
+    add_color_bar,
     check_image,
     draw_bands,
     label_outer,
@@ -28,14 +28,14 @@ from sksep.transformers import MelChunker
 
 # Share of the vocals above which they are the louder part of a bin.
 _HALF = 0.5
-# By which rounding may take a mask below 0 or above 1.
+# Rounding may take a mask this far below 0 or above 1.
 _TOLERANCE = 1e-3
 
 
 class MaskDisplay:
-    """True masks of the vocals, binary and proportional, and each estimate, from 0 to 1.
+    """True binary and proportion masks of the vocals, and each estimate, from 0 to 1.
 
-    Of tracks of more than 4000 frames, neighbouring ones are drawn as their mean. Build it with
+    In tracks with more than 4000 frames, neighboring frames are drawn as their mean. Make one with
     `from_estimator` or `from_predictions`.
 
     Parameters
@@ -48,19 +48,19 @@ class MaskDisplay:
     Attributes
     ----------
     masks_ : dict of str to ndarray of shape (n_total_frames, n_bands)
-        As they were given.
+        The given masks.
     front_ends_ : dict of str to FrontEnd
-        From which the axis of each mask follows, in Hz and s.
+        Front ends that set the axes of each mask, in Hz and s.
     ax_ : ndarray of Axes, shape (n_masks,)
-        One panel for each mask, from above.
+        One panel for each mask, from top to bottom.
     figure_ : Figure
         The figure of the panels.
     colorbar_ : Colorbar
-        Share of the vocals, from 0 to 1.
+        Color bar of the share of the vocals, from 0 to 1.
 
     See Also
     --------
-    SpectrogramDisplay : What the masks are applied to, and what comes out.
+    SpectrogramDisplay : Spectrograms of the mixture and of the estimates.
 
     Examples
     --------
@@ -116,20 +116,20 @@ class MaskDisplay:
         Parameters
         ----------
         estimator : Pipeline or dict of str to Pipeline
-            Fitted. The true masks are those of the first, whose `MaskBuilder` says whether they
-            are shares of the power or of the magnitude.
+            Fitted model, or several by name. The `MaskBuilder` of the first says whether true
+            masks are shares of the power or of the magnitude.
         X : sequence of tracks
-            Mixtures: arrays or paths.
+            Mixtures, as arrays or paths.
         y : sequence of tracks, default=None
             True vocals; None draws the estimates alone.
         track : int, default=0
-            Which track is drawn; no other is read.
+            Index of the track that is drawn; the others are not read.
         ax : Axes or array of Axes, default=None
-            Where to draw, in place of what is there; None makes a figure, one Axes is divided.
+            Axes to empty and draw on; None makes a figure, a single Axes is divided.
         name : str, default=None
             Title of the mask of a single pipeline; None is the class of its separator.
         cmap : str or Colormap, default="gray"
-            Colours of 0 to 1.
+            Colors of the range from 0 to 1.
 
         Returns
         -------
@@ -138,7 +138,7 @@ class MaskDisplay:
         Raises
         ------
         TypeError, ValueError, NotFittedError
-            Naming the model or the track, and the remedy.
+            If a model or the track does not fit. The message names it, and the remedy.
         """
         models = named_estimators(estimator, name)
         picked = pick_track(models, X, y, track)
@@ -174,16 +174,16 @@ class MaskDisplay:
         Parameters
         ----------
         y_true : ndarray of shape (n_total_frames, n_bands) or None
-            True proportion mask, such as ``targets.proportion_mask``; the binary one is where it
-            is above a half.
+            True proportion mask, such as ``targets.proportion_mask``; the binary one is 1 where
+            this is above a half.
         y_pred : ndarray of shape (n_total_frames, n_bands) or dict of such
             Estimated mask, such as one of ``predict_mask``, or several by name.
         ax, name, cmap
             As in `from_estimator`.
         **front_end
             Parameters of the `MelChunker` that the masks belong to (`sample_rate`, `n_fft`,
-            `hop_length`, `f_min`, `f_max`); with ``n_mels=None`` their bands are linear, else as
-            many mel bands as the masks have.
+            `hop_length`, `f_min`, `f_max`); with ``n_mels=None`` their bands are linear;
+            otherwise they are as many mel bands as the masks have.
 
         Returns
         -------
@@ -192,7 +192,7 @@ class MaskDisplay:
         Raises
         ------
         ValueError
-            Where masks differ in shape or do not belong to the front end.
+            If masks differ in shape or do not belong to the front end.
 
         Examples
         --------
@@ -230,7 +230,7 @@ class MaskDisplay:
         Returns
         -------
         MaskDisplay
-            Itself.
+            The display itself.
         """
         self.figure_, self.ax_ = make_panels(ax, len(self.masks_))
         for panel, (title, mask) in zip(self.ax_, self.masks_.items(), strict=True):
@@ -244,5 +244,5 @@ class MaskDisplay:
                 cmap=cmap,
             )
         label_outer(self.ax_)
-        self.colorbar_ = add_colour_bar(self.ax_, mesh, "Share of the vocals")
+        self.colorbar_ = add_color_bar(self.ax_, mesh, "Share of the vocals")
         return self

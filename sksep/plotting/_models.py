@@ -1,4 +1,4 @@
-"""What the displays are given: models by name, and one track of a collection."""
+"""Input of the displays: models by name, and one track of a collection."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Panel = TypeVar("Panel")
 
 
 def named_estimators(estimator: Any, name: str | None = None) -> dict[str, Pipeline]:
-    """Fitted pipelines by name; the name of a single one is that of its separator's class.
+    """Fitted pipelines by name; a single one is named like the class of its separator.
 
-    A fitted search stands for its best pipeline.
+    A fitted search is replaced by its best pipeline.
 
     Raises
     ------
     TypeError, ValueError, NotFittedError
-        Naming the model and the remedy.
+        If a model does not fit. The message names it, and the remedy.
     """
     if isinstance(estimator, Mapping):
         if not estimator:
@@ -52,12 +52,12 @@ def separator_of(pipeline: Any) -> BaseSeparator:
 
 
 def mask_steps(pipeline: Pipeline) -> Pipeline:
-    """The pipeline without what follows the separator: `transform` estimates masks."""
+    """The pipeline up to its separator, whose `transform` estimates masks."""
     return pipeline[: _separator_index(pipeline) + 1]
 
 
 def front_end_of(pipeline: Pipeline) -> FrontEnd:
-    """The settings by which a pipeline hears its tracks."""
+    """Settings of the spectrograms of a pipeline."""
     for _, step in pipeline.steps:
         if isinstance(step, MelChunker):
             return clone(step).fit(None).front_end_
@@ -71,7 +71,7 @@ class PickedTrack:
     Attributes
     ----------
     X, y : list of one track
-        What pipelines take; `y` is None where the truth is not known.
+        Input of pipelines; `y` is None if the truth is not known.
     mixture, vocals : Track
         The same, checked, at the rate of their files or of the first pipeline.
     """
@@ -111,17 +111,17 @@ def pick_track(pipelines: Mapping[str, Pipeline], X: Any, y: Any, track: int) ->
 
 
 def by_title(pairs: Iterable[tuple[str, Panel]]) -> dict[str, Panel]:
-    """Panels or models by title; a ValueError where two share one."""
+    """Panels or models by title; two of one title raise a ValueError."""
     panels: dict[str, Panel] = {}
     for title, panel in pairs:
         if title in panels:
-            raise ValueError(f"Two are called {title!r}; give the models other names.")
+            raise ValueError(f"Two panels are called {title!r}; give the models other names.")
         panels[title] = panel
     return panels
 
 
 def by_name(named: Mapping[Any, Panel]) -> dict[str, Panel]:
-    """The same with names that are text; a ValueError where 1 and "1" become one."""
+    """The same with names turned into text; the names 1 and "1" together raise a ValueError."""
     return by_title((str(name), value) for name, value in named.items())
 
 

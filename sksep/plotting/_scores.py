@@ -1,4 +1,4 @@
-"""Scores of each track, model beside model."""
+"""ScoreDisplay: scores of each track, model beside model."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from sksep.utils._validation import check_choice
 
 _KINDS = ("box", "paired")
 _NAMES = {"sdr": "SDR", "si_sdr": "SI-SDR", "nsdr": "NSDR"}
-# Points stand beside each other by multiples of the golden ratio: evenly, the same each time.
+# Points are spread by multiples of the golden ratio: evenly, and in the same way each time.
 _GOLDEN = (5**0.5 - 1) / 2
 _SPREAD = 0.3
-# Characters of a name that stand in a line below its box.
+# Largest number of characters in a line of a name below its box.
 _MAX_LINE = 16
 
 
@@ -33,29 +33,29 @@ class ScoreDisplay:
     r"""Distribution over tracks of the scores of one or more models.
 
     ``kind="box"`` draws the quartiles of each model, with a point for each track. ``kind="paired"``
-    draws a line for each track from model to model, which shows whether a model is better on most
-    tracks or much better on a few, and the medians over the tracks.
+    draws the medians, and a line for each track from model to model, which shows whether a model is
+    better on most tracks or much better on a few.
 
-    Scores that are not finite are left out: a track whose true vocals are silent has no SDR, nor
-    has a silent estimate. Below each name stands how many tracks are drawn of how many; paired
-    lines are of the tracks that all models have a score of. Medians of different tracks must not
-    be compared. Make one with `from_estimator`, `from_predictions` or `from_scores`.
+    Scores that are not finite are left out: there is no SDR if the true vocals or the estimate are
+    silent. Below each name is the number of tracks that are drawn, and of all tracks. Paired lines
+    show the tracks that have a score by all models. Do not compare medians of different tracks.
+    Make one with `from_estimator`, `from_predictions` or `from_scores`.
 
     Parameters
     ----------
     scores : dict of str to array of shape (n_tracks,)
         Scores by the name of the model.
     label : str, default="Score"
-        Of the axis.
+        Label of the axis.
     unit : str or None, default="dB"
-        Of the scores.
+        Unit of the scores.
 
     Attributes
     ----------
     scores_ : dict of str to ndarray of shape (n_tracks,)
-        NaN where a track has none.
+        Scores; NaN if a track has none.
     ax_ : Axes
-        Where it was drawn.
+        Axes of the drawing.
     figure_ : Figure
         The figure around it.
 
@@ -115,15 +115,15 @@ class ScoreDisplay:
             True vocals.
         score : callable, default=sksep.metrics.sdr
             ``score(reference, estimate)`` of one track, or with a third argument ``mixture`` like
-            `sksep.metrics.nsdr`. It is given mono downmixes.
+            `sksep.metrics.nsdr`. It receives mono downmixes.
         kind : {"box", "paired"}, default="box"
-            What to draw.
+            Kind of the drawing.
         score_mixture : bool, default=False
-            Also score the mixture itself: the floor, which a model must beat.
+            Whether to score the mixture itself too. A model must be better than this floor.
         ax : Axes, default=None
-            Where to draw, in place of what is there; None makes a figure.
+            Axes to empty and draw on; None makes a figure.
         name : str, default=None
-            Of a single model; None is the class of its separator.
+            Name of a single model; None is the class of its separator.
 
         Returns
         -------
@@ -132,7 +132,7 @@ class ScoreDisplay:
         Raises
         ------
         TypeError, ValueError
-            Naming the track or the model.
+            If a track or a model does not fit. The message names it.
 
         Examples
         --------
@@ -175,7 +175,7 @@ class ScoreDisplay:
         ax: Any = None,
         name: str | None = None,
     ) -> ScoreDisplay:
-        """Draw the scores of estimates that are there already.
+        """Draw the scores of given estimates.
 
         Parameters
         ----------
@@ -184,15 +184,15 @@ class ScoreDisplay:
         y_pred : sequence of arrays, paths or AudioSource, or a dict of str to these
             Estimated vocals, of one model or of several by name.
         mixtures : sequence of arrays, paths or AudioSource, default=None
-            What they were separated from; scored as well, as the floor.
+            Mixtures that they were separated from. They are scored too, as the floor.
         score : callable, default=sksep.metrics.sdr
-            As in `from_estimator`.
+            Score of one track, as in `from_estimator`.
         kind : {"box", "paired"}, default="box"
-            What to draw.
+            Kind of the drawing.
         ax : Axes, default=None
-            Where to draw, in place of what is there; None makes a figure.
+            Axes to empty and draw on; None makes a figure.
         name : str, default=None
-            Of a single model; None is "Estimate".
+            Name of a single model; None is "Estimate".
 
         Returns
         -------
@@ -238,15 +238,15 @@ class ScoreDisplay:
         Parameters
         ----------
         scores : dict of str to array of shape (n_tracks,)
-            Scores by the name of the model; NaN where a track has none.
+            Scores by the name of the model; NaN if a track has none.
         label : str, default="Score"
-            Of the axis.
+            Label of the axis.
         unit : str or None, default="dB"
-            Of the scores.
+            Unit of the scores.
         kind : {"box", "paired"}, default="box"
-            What to draw; "paired" takes the scores of all models in the same order of tracks.
+            Kind of the drawing. "paired" needs the scores of all models in one order of tracks.
         ax : Axes, default=None
-            Where to draw, in place of what is there; None makes a figure.
+            Axes to empty and draw on; None makes a figure.
 
         Returns
         -------
@@ -268,14 +268,14 @@ class ScoreDisplay:
         Parameters
         ----------
         ax : Axes, default=None
-            Where to draw, in place of what is there; None makes a figure.
+            Axes to empty and draw on; None makes a figure.
         kind : {"box", "paired"}, default="box"
-            What to draw.
+            Kind of the drawing.
 
         Returns
         -------
         ScoreDisplay
-            Itself.
+            The display itself.
         """
         _check_kind(kind)
         if kind == "paired":
@@ -307,7 +307,7 @@ class ScoreDisplay:
 
     def _draw_boxes(self, drawn: list[DoubleArray]) -> None:
         for index, values in enumerate(drawn):
-            colour = f"C{index}"
+            color = f"C{index}"
             if not len(values):
                 continue
             boxes = self.ax_.boxplot(
@@ -318,11 +318,11 @@ class ScoreDisplay:
                 patch_artist=True,
                 manage_ticks=False,
             )
-            boxes["boxes"][0].set(facecolor=colour, alpha=0.3)
+            boxes["boxes"][0].set(facecolor=color, alpha=0.3)
             boxes["medians"][0].set(color="black", linewidth=2)
             steps = (np.arange(1, len(values) + 1) * _GOLDEN) % 1.0 - 0.5
             self.ax_.scatter(
-                index + _SPREAD * steps, values, s=16, color=colour, alpha=0.8, zorder=3
+                index + _SPREAD * steps, values, s=16, color=color, alpha=0.8, zorder=3
             )
 
     def _draw_pairs(self, drawn: list[DoubleArray]) -> None:
@@ -353,7 +353,7 @@ def _score(
     estimates: tuple[Track, ...],
     mixtures: tuple[Track, ...] | None,
 ) -> DoubleArray:
-    """Score of each track, of mono downmixes as in the scorers."""
+    """Score of each track from mono downmixes, as in the scorers."""
     needs_mixture = "mixture" in inspect.signature(score).parameters
     if needs_mixture and mixtures is None:
         raise ValueError("This score compares with the mixture; give the mixtures.")
@@ -368,7 +368,7 @@ def _score(
         if needs_mixture and mixtures is not None:
             further["mixture"] = to_mono(mixtures[index].read())
         with warnings.catch_warnings():
-            # That a score is NaN is said in the picture.
+            # The picture shows which scores are NaN.
             warnings.filterwarnings("ignore", ".* is undefined", UserWarning)
             values[index] = score(to_mono(true.read()), to_mono(estimate.read()), **further)
     return values
@@ -391,7 +391,7 @@ def _check_kind(kind: Any) -> None:
 
 
 def _label(score: Callable[..., float]) -> dict[str, Any]:
-    """Label and unit of the axis; a score of other names may have any unit."""
+    """Label and unit of the axis; scores with other names may have any unit."""
     inner: Any = score.func if isinstance(score, functools.partial) else score
     name = getattr(inner, "__name__", "Score")
     if name in _NAMES:

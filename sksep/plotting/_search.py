@@ -1,4 +1,4 @@
-"""Scores of a search for hyper-parameters."""
+"""SearchDisplay: scores of a search for hyper-parameters."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from sklearn.utils.validation import check_is_fitted
 from sksep.plotting._axes import make_panels
 from sksep.utils._arrays import DoubleArray
 
-# Values that still fit as rows or columns of a heat map with numbers, and as ticks of an axis.
+# Largest numbers of rows or columns of a heat map with numbers, and of ticks of an axis.
 _MAX_CELLS = 16
 _MAX_TICKS = 8
-# Characters of a value that stand in a line beside its tick.
+# Largest number of characters in a line of a value beside its tick.
 _MAX_LINE = 24
 
 
 class SearchDisplay:
     """Cross-validated scores against the hyper-parameters that were searched.
 
-    One parameter: the mean over the folds, with bars of one standard deviation. Its axis is
-    logarithmic where all values are positive numbers that span a factor of ten or more, and has
-    categories where not all values are numbers. Two parameters: a heat map of the means, with
-    gaps where no candidate was fitted, or where a fit failed; candidates whose numbers were drawn
-    at random, which fill no rows and columns, are coloured points instead.
+    One parameter is drawn as the mean over the folds, with bars of one standard deviation. Its axis
+    is logarithmic if all values are positive numbers that span a factor of ten or more, and has
+    categories if not all values are numbers. Two parameters are drawn as a heat map of the means,
+    with gaps where no candidate was fitted or a fit failed. Candidates whose numbers were drawn at
+    random do not fill rows and columns; they are colored points instead.
 
-    Where other parameters vary too, name the one or two to draw: the scores of the candidates that
-    share their values are then averaged, fold by fold; failed ones are left out. Of a successive
-    halving each candidate counts once, with the most resources that it was given; scores with few
+    If other parameters vary too, name the one or two to draw: the scores of the candidates that
+    share their values are then averaged, fold by fold; failed ones are left out. In a successive
+    halving each candidate counts once, with the most resources that it received; scores with few
     resources are not those of a full training. Make one with `from_estimator` or `from_results`.
 
     Parameters
@@ -43,20 +43,20 @@ class SearchDisplay:
     values : sequence of lists
         Values of each parameter, in the order of the axis.
     fold_scores : array of shape (n_values, [n_values of the second,] n_folds)
-        Scores; NaN where there are none.
+        Scores; NaN if there are none.
     label : str, default="Score"
-        Of the scores.
+        Label of the scores.
 
     Attributes
     ----------
     params_ : tuple of str
         Names of the parameters that are drawn.
     values_ : tuple of lists
-        Values of each.
+        Values of each parameter.
     mean_, std_ : ndarray of shape (n_values,) or (n_values, n_values of the second)
         Mean and standard deviation over the folds.
     ax_ : Axes
-        Where it was drawn.
+        Axes of the drawing.
     figure_ : Figure
         The figure around it.
 
@@ -111,14 +111,14 @@ class SearchDisplay:
         Parameters
         ----------
         search : GridSearchCV, RandomizedSearchCV or HalvingGridSearchCV
-            Fitted.
+            Fitted search.
         params : str or sequence of str, default=None
             One or two parameters to draw, such as ``"separate__lr"``; None draws all that vary.
             The first is along the horizontal axis.
         metric : str, default=None
-            Which of several metrics; None is the only one, or the one that the search refits by.
+            Name of one of several metrics; None is the only one, or the one that `refit` names.
         ax : Axes, default=None
-            Where to draw, in place of what is there; None makes a figure.
+            Axes to empty and draw on; None makes a figure.
 
         Returns
         -------
@@ -127,8 +127,8 @@ class SearchDisplay:
         Raises
         ------
         ValueError, TypeError, NotFittedError
-            Where more than two parameters vary, where none does, where a name is unknown, or where
-            the search is not fitted.
+            If more than two parameters vary, if none varies, if a name is unknown, or if the search
+            is not fitted.
 
         Examples
         --------
@@ -169,13 +169,13 @@ class SearchDisplay:
         Parameters
         ----------
         cv_results : dict of str to array
-            With the columns ``params`` and ``split0_test_score`` (or another metric), and so on.
+            Results with the columns ``params``, ``split0_test_score`` (or another metric), etc.
         params : str or sequence of str, default=None
-            As in `from_estimator`.
+            Parameters to draw, as in `from_estimator`.
         metric : str, default=None
-            Which of several metrics; None is the only one.
+            Name of one of several metrics; None is the only one.
         ax : Axes, default=None
-            Where to draw, in place of what is there; None makes a figure.
+            Axes to empty and draw on; None makes a figure.
 
         Returns
         -------
@@ -208,12 +208,12 @@ class SearchDisplay:
         Parameters
         ----------
         ax : Axes, default=None
-            Where to draw, in place of what is there; None makes a figure.
+            Axes to empty and draw on; None makes a figure.
 
         Returns
         -------
         SearchDisplay
-            Itself.
+            The display itself.
         """
         self.figure_, (self.ax_,) = make_panels(ax, 1, panel_size=(6.0, 4.0))
         if len(self.params_) == 1:
@@ -286,7 +286,7 @@ class SearchDisplay:
 def _candidates(
     cv_results: Any, metric: str | None
 ) -> tuple[list[Mapping[str, Any]], DoubleArray, str]:
-    """Candidates, their scores (n_candidates, n_folds), and the metric these are of."""
+    """Candidates, their scores (n_candidates, n_folds), and the metric of these scores."""
     if not isinstance(cv_results, Mapping):
         raise TypeError(f"cv_results must be a dict, got {type(cv_results).__name__}.")
     prefix = "split0_test_"
@@ -319,7 +319,7 @@ def _candidates(
 
 
 def _resource(candidates: list[Mapping[str, Any]], cv_results: Mapping[str, Any]) -> str | None:
-    """The parameter by which a successive halving hands out its resources, if it is one."""
+    """The parameter that is the resource of a successive halving, if there is one."""
     given = list(cv_results.get("n_resources", ()))
     for name in candidates[0]:
         if given and [candidate.get(name) for candidate in candidates] == given:
@@ -360,7 +360,7 @@ def _choose(candidates: list[Mapping[str, Any]], params: Any, resource: str | No
 
 
 def _distinct(candidates: list[Mapping[str, Any]], name: str) -> list[Any]:
-    """Values of a parameter: numbers in ascending order, others as they come."""
+    """Values of a parameter: numbers in ascending order, others in their given order."""
     values = list(
         {repr(candidate.get(name)): candidate.get(name) for candidate in candidates}.values()
     )
@@ -386,7 +386,7 @@ def _set_scale(ax: Any, axis: str, values: DoubleArray) -> None:
 
 
 def _texts(values: Sequence[Any]) -> list[str]:
-    """Values as ticks: long ones, such as estimators, by class where that tells them apart."""
+    """Texts of ticks. Long values, such as estimators, are named by class if the classes differ."""
     texts = [
         f"{value:g}" if isinstance(value, Real) and not isinstance(value, bool) else str(value)
         for value in values

@@ -1,4 +1,4 @@
-"""SpectrogramDisplay: what goes into a separator and what comes out."""
+"""SpectrogramDisplay: the input of a separator and its output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sksep.audio._track import Track
 from sksep.audio._validation import check_track
 from sksep.nn.front_end import FrontEnd
 from sksep.plotting._axes import (
-    add_colour_bar,
+    add_color_bar,
     check_image,
     draw_bands,
     label_outer,
@@ -29,14 +29,14 @@ from sksep.transformers import MelChunker
 from sksep.utils._arrays import FloatArray
 from sksep.utils._validation import check_integer, check_number
 
-# Window of the default front end in s, as that of MelChunker at its default sample rate.
+# Window of the default front end in s, like that of MelChunker at its default sample rate.
 _WINDOW = 0.064
 
 
 class SpectrogramDisplay:
-    """Spectrograms of the mixture, the true vocals and each estimate, on one colour scale.
+    """Spectrograms of the mixture, the true vocals and each estimate, on one color scale.
 
-    Of tracks of more than 4000 frames, neighbouring ones are drawn as their mean. Build it with
+    In tracks with more than 4000 frames, neighboring frames are drawn as their mean. Make one with
     `from_estimator` or `from_predictions`.
 
     Parameters
@@ -44,20 +44,20 @@ class SpectrogramDisplay:
     spectrograms : dict of str to ndarray of shape (n_total_frames, n_bands)
         Log power in dB by title.
     front_end : FrontEnd
-        ``front_end_`` of the `MelChunker` that made them; the axes follow from it.
+        ``front_end_`` of the `MelChunker` that made them. It sets the axes.
 
     Attributes
     ----------
     spectrograms_ : dict of str to ndarray of shape (n_total_frames, n_bands)
-        Log power in dB, as it was given.
+        The given log power in dB.
     front_end_ : FrontEnd
-        Sample rate and hop of the frames, range of the bands.
+        The given front end.
     ax_ : ndarray of Axes, shape (n_spectrograms,)
-        One panel for each spectrogram, from above.
+        One panel for each spectrogram, from top to bottom.
     figure_ : Figure
         The figure of the panels.
     colorbar_ : Colorbar
-        Its label names the unit.
+        Color bar whose label names the unit.
 
     See Also
     --------
@@ -103,21 +103,21 @@ class SpectrogramDisplay:
         Parameters
         ----------
         estimator : Pipeline or dict of str to Pipeline
-            Fitted. All waveforms are drawn through the `MelChunker` of the first.
+            Fitted model, or several by name. The `MelChunker` of the first draws all waveforms.
         X : sequence of tracks
-            Mixtures: arrays or paths.
+            Mixtures, as arrays or paths.
         y : sequence of tracks, default=None
             True vocals.
         track : int, default=0
-            Which track is drawn; no other is read.
+            Index of the track that is drawn; the others are not read.
         ax : Axes or array of Axes, default=None
-            Where to draw, in place of what is there; None makes a figure, one Axes is divided.
+            Axes to empty and draw on; None makes a figure, a single Axes is divided.
         name : str, default=None
             Title of the estimate of a single pipeline; None is the class of its separator.
         dynamic_range : float, default=80.0
-            What is this far below the loudest bin of all panels, in dB, is as dark as silence.
+            Range of the colors in dB, down from the loudest bin of all panels.
         cmap : str or Colormap, default="magma"
-            Colours.
+            Color map.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class SpectrogramDisplay:
         Raises
         ------
         TypeError, ValueError, NotFittedError
-            Naming the model or the track, and the remedy.
+            If a model or the track does not fit. The message names it, and the remedy.
         """
         pipelines = named_estimators(estimator, name)
         front_end = front_end_of(next(iter(pipelines.values())))
@@ -162,12 +162,12 @@ class SpectrogramDisplay:
         mixture : array of shape (n_samples,) or (n_channels, n_samples) or path, default=None
             Mixture.
         sample_rate : int, default=16000
-            Rate of the arrays in Hz, at which all is drawn.
+            Rate of the arrays in Hz, at which everything is drawn.
         ax, name, dynamic_range, cmap
             As in `from_estimator`.
         **front_end
             Further parameters of `MelChunker`, such as ``n_mels=None`` for linear bins. The
-            windows are of about 64 ms by default.
+            windows have about 64 ms by default.
 
         Returns
         -------
@@ -176,7 +176,7 @@ class SpectrogramDisplay:
         Raises
         ------
         TypeError, ValueError
-            Where waveforms are invalid or differ in length.
+            If waveforms are invalid or differ in length.
 
         Examples
         --------
@@ -212,7 +212,7 @@ class SpectrogramDisplay:
         Returns
         -------
         SpectrogramDisplay
-            Itself.
+            The display itself.
         """
         dynamic_range = check_number("dynamic_range", dynamic_range, 0.0, include_low=False)
         self.figure_, self.ax_ = make_panels(ax, len(self.spectrograms_))
@@ -229,7 +229,7 @@ class SpectrogramDisplay:
                 cmap=cmap,
             )
         label_outer(self.ax_)
-        self.colorbar_ = add_colour_bar(self.ax_, mesh, "Power (dB)")
+        self.colorbar_ = add_color_bar(self.ax_, mesh, "Power (dB)")
         return self
 
 

@@ -20,26 +20,26 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model that ships is, what it was trained on, and how far to trust it.
+    """Description of a model that ships: its purpose, its training and its limits.
 
     Attributes
     ----------
     name : str
-        What `load_pretrained` takes.
+        Name that `load_pretrained` takes.
     summary : str
-        What it is for, in a sentence.
+        Purpose of the model, in one sentence.
     architecture : str
         Network, front end and size.
     training_data : str
-        What it was trained on, and for how long.
+        Recordings of the training, and its duration.
     terms : str
-        What the weights may be used for.
+        Permitted use of the weights.
     protocol : str
-        How the figures were measured.
+        Conditions under which the figures were measured.
     figures : dict of str to str
-        What was measured.
+        Measured figures.
     limits : str
-        What it cannot do.
+        Limits of the model.
     size_mb : float
         Size of the file, in megabytes.
 
@@ -86,20 +86,20 @@ def load_pretrained(name: str = "uhnet", *, device: str = "auto") -> Pipeline:
     Parameters
     ----------
     name : str, default="uhnet"
-        See `list_pretrained`.
+        Name of the model, see `list_pretrained`.
     device : str, default="auto"
-        "cpu", "cuda" or "mps"; "auto" takes the fastest there is.
+        Device to compute on: "cpu", "cuda" or "mps"; "auto" takes the fastest one.
 
     Returns
     -------
     Pipeline
-        Fitted, with the steps ``chunk``, ``mask``, ``separate`` and ``invert``. Its weights come
-        from recordings for research and non-commercial use, see the `ModelCard`.
+        Fitted pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``. Its weights
+        come from recordings for research and non-commercial use, see the `ModelCard`.
 
     Raises
     ------
     ValueError
-        Where there is no such model; names those that there are.
+        If there is no such model. The message names all models.
 
     Examples
     --------
@@ -119,17 +119,17 @@ def load_detector(name: str = "uhnet") -> ActivityDetector:
     Parameters
     ----------
     name : str, default="uhnet"
-        See `list_pretrained`.
+        Name of the model, see `list_pretrained`.
 
     Returns
     -------
     ActivityDetector
-        What `sksep.vocal_activity` finds vocals with.
+        Detector that `sksep.vocal_activity` uses.
 
     Raises
     ------
     ValueError
-        Where there is no such model.
+        If there is no such model.
 
     Examples
     --------

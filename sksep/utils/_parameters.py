@@ -35,9 +35,9 @@ def parameter(
         Type and description for the docstrings of classes that share the parameter, see
         `document_shared`. Other classes describe their parameters in their docstrings.
     is_saved : bool, default=True
-        Whether files of `sksep.save` hold the parameter. Code, recordings and folders stay out.
+        Whether `sksep.save` stores the parameter. Code, recordings and folders are not stored.
     alters_training : bool, default=True
-        Whether another value leads to other weights. If not, a checkpoint resumes all the same.
+        Whether another value leads to other weights. If not, a checkpoint resumes with any value.
 
     Returns
     -------
@@ -60,7 +60,7 @@ class Estimator(BaseEstimator):
     _doc_link_module = "sksep"
 
     def _check_parameters(self) -> None:
-        """Check all parameters by their constraints; subclasses add what concerns several."""
+        """Check each parameter by its constraint; subclasses add checks of several at once."""
         for field in declared_parameters(type(self)):
             if "constraint" in field.metadata:
                 field.metadata["constraint"](field.name, getattr(self, field.name))
@@ -80,7 +80,7 @@ def parameters_without(estimator_class: type, flag: str) -> frozenset[str]:
 
 
 def document_shared(base: type, placeholder: str) -> Any:
-    """Decorator: describe what a base class declares in the docstring of a subclass.
+    """Return a decorator that describes the parameters of a base class in docstrings of subclasses.
 
     The line that holds the placeholder is replaced. In the signature, the parameters of the
     subclass come first, as in the docstring.

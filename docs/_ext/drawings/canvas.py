@@ -11,7 +11,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 # A point is 4/3 pixels: 360 points are 480 pixels, still legible at 370 (a phone).
 WIDTH = 360.0
-INK, GREY, EDGE = "#1f2933", "#52606d", "#616e7c"
+INK, GRAY, EDGE = "#1f2933", "#52606d", "#616e7c"
 INPUT, LAYER, OUTPUT, LOSS = "#e4e7eb", "#d0e4f7", "#d5efd9", "#fdebc8"
 
 Point = tuple[float, float]
@@ -36,7 +36,7 @@ class Drawing:
         text: str,
         width: float = 120,
         height: float = 30,
-        colour: str = LAYER,
+        color: str = LAYER,
         *,
         size: float = 10,
     ) -> None:
@@ -46,9 +46,9 @@ class Drawing:
             width,
             height,
             boxstyle="round,pad=0,rounding_size=4",
-            facecolor=colour,
+            facecolor=color,
             edgecolor=EDGE,
-            linestyle="--" if colour == LOSS else "-",
+            linestyle="--" if color == LOSS else "-",
             linewidth=0.9,
         )
         self.axes.add_patch(shape)
@@ -60,17 +60,17 @@ class Drawing:
         self.axes.text(x, y, text, **{**defaults, **style})
 
     def note(self, x: float, y: float, text: str, **style: Any) -> None:
-        """Smaller, grey text."""
-        self.text(x, y, text, size=9, color=GREY, **style)
+        """Smaller, gray text."""
+        self.text(x, y, text, size=9, color=GRAY, **style)
 
-    def arrow(self, start: Point, end: Point, *, colour: str = INK, dashed: bool = False) -> None:
+    def arrow(self, start: Point, end: Point, *, color: str = INK, dashed: bool = False) -> None:
         """A straight arrow."""
         arrow = FancyArrowPatch(
             start,
             end,
             arrowstyle="-|>",
             mutation_scale=9,
-            color=colour,
+            color=color,
             linewidth=1.1,
             linestyle="--" if dashed else "-",
             shrinkA=0,

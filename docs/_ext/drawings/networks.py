@@ -15,7 +15,7 @@ from sksep import (
     UNetSeparator,
 )
 
-from .canvas import GREY, INPUT, LOSS, OUTPUT, WIDTH, Drawing
+from .canvas import GRAY, INPUT, LOSS, OUTPUT, WIDTH, Drawing
 
 _LEFT, _MIDDLE, _RIGHT = 92.0, WIDTH / 2, 268.0
 
@@ -60,13 +60,13 @@ def draw_unet() -> Drawing:
     row, top, left, right = 66.0, 88.0, 88.0, 272.0
     bottom = top + row * n_levels
     drawing = Drawing(bottom + 118)
-    drawing.box(left, 26, f"log-mel chunk\n{_times(chunk.shape[1:])}", 128, colour=INPUT)
+    drawing.box(left, 26, f"log-mel chunk\n{_times(chunk.shape[1:])}", 128, color=INPUT)
     drawing.arrow((left, 41), (left, top - 15))
     for level in range(n_levels):
         y, width = top + level * row, 128 - 10 * level
         drawing.box(left, y, shapes[f"encoders.{level}"], width)
         drawing.box(right, y, shapes[f"decoders.{n_levels - 1 - level}"], width)
-        drawing.arrow((left + width / 2, y), (right - width / 2, y), colour=GREY, dashed=True)
+        drawing.arrow((left + width / 2, y), (right - width / 2, y), color=GRAY, dashed=True)
         if level < n_levels - 1:
             drawing.arrow((left, y + 15), (left, y + row - 15))
             drawing.arrow((right, y + row - 15), (right, y + 15))
@@ -77,12 +77,12 @@ def draw_unet() -> Drawing:
     drawing.note(_MIDDLE, top - 8, {"concatenate": "join", "add": "add"}[network.skip])
     drawing.box(_MIDDLE, bottom, shapes["bottom"], 88)
     drawing.note(_MIDDLE, bottom + 23, f"dropout {network.dropout.p:g}")
-    drawing.box(right, 26, f"vocal mask\n{shapes['head']}", 128, colour=OUTPUT)
+    drawing.box(right, 26, f"vocal mask\n{shapes['head']}", 128, color=OUTPUT)
     drawing.arrow((right, top - 15), (right, 41))
     drawing.note(right + 6, 57, "1 × 1, sigmoid", ha="left")
     caption = (
         "Boxes: filters × frames × bands behind two 3 × 3 convolutions,\n"
-        "each with batch normalisation and ReLU. Dashed: the encoder's\n"
+        "each with batch normalization and ReLU. Dashed: the encoder's\n"
         "features are concatenated with those from below.\n"
         f"{count_parameters(network)}."
     )
@@ -134,7 +134,7 @@ def draw_deep_clustering() -> Drawing:
     clusters = f"K-means, 2 clusters, on\n≤ {separator.max_samples:,} loud bins\nof the track"
     drawing.box(right, y + 74, clusters, 150, 44)
     drawing.arrow((right, y + 96), (right, y + 114))
-    drawing.box(right, y + 129, "vocal mask, 0 or 1", 150, colour=OUTPUT)
+    drawing.box(right, y + 129, "vocal mask, 0 or 1", 150, color=OUTPUT)
     drawing.text(left, y + 129, count_parameters(network), size=9)
     return drawing
 
@@ -153,17 +153,17 @@ def draw_hybrid_clustering() -> Drawing:
     drawing.box(left, y, f"linear → {embedding:,}\ntanh, unit length", 150, 36)
     softmax = f"linear → {mask}\nsoftmax over {network.n_sources} sources"
     drawing.box(right, y, softmax, 150, 36)
-    for centre in (left, right):
-        drawing.arrow((centre, y + 18), (centre, y + 34))
+    for center in (left, right):
+        drawing.arrow((center, y + 18), (center, y + 34))
     y += 54
     hidden = torch.zeros(1, chunk.shape[2], network.body.n_features)
     embeddings = _times(network.embed(hidden).shape[1:])
     masks = _times(network.mask_logits(hidden).shape[1:])
     drawing.box(left, y, f"embeddings\n{embeddings}", 150, 40)
     drawing.box(right, y, f"masks of vocals and\naccompaniment\n{masks}", 150, 44)
-    for centre, end in ((left, y + 20), (right, y + 22)):
-        drawing.arrow((centre - 50, end), (centre - 50, y + 42), dashed=True)
-        drawing.arrow((centre + 60, end), (centre + 60, y + 98))
+    for center, end in ((left, y + 20), (right, y + 22)):
+        drawing.arrow((center - 50, end), (center - 50, y + 42), dashed=True)
+        drawing.arrow((center + 60, end), (center + 60, y + 98))
     clustering = f"{separator.alpha:g} × clustering loss\n(binary mask)"
     cross_entropy = f"{1 - separator.alpha:g} × cross-entropy\n(proportion mask)"
     drawing.box(left - 16, y + 60, clustering, 118, 36, LOSS, size=9)
@@ -221,7 +221,7 @@ def draw_uhnet() -> Drawing:
     drawing.arrow((middle - 75, 448), (middle - 89, 448), dashed=True)
     drawing.box(46, 448, "mask loss\n(proportion\nmask)", 88, 52, LOSS)
     caption = (
-        "Dashed: the losses, whose sum is minimised; gradients of the U-Net\n"
+        "Dashed: the losses, whose sum is minimized; gradients of the U-Net\n"
         "reach the recurrent layers through the masks.\n"
         f"{count_parameters(network)}."
     )

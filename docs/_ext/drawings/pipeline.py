@@ -1,4 +1,4 @@
-"""What each step of a pipeline hands on, with a synthetic song."""
+"""Output of each step of a pipeline, with a synthetic song."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker
 from sksep.datasets import make_songs
 
-from .canvas import EDGE, GREY, WIDTH, Drawing
+from .canvas import EDGE, GRAY, WIDTH, Drawing
 
 _LEFT, _PANEL_WIDTH, _PANEL_HEIGHT = 16.0, 328.0, 70.0
 
@@ -28,16 +28,16 @@ def draw_pipeline() -> Drawing:
     drawing = Drawing(600)
 
     _say(drawing, 10, f"A track: {len(mixture):,} samples at {front_end.sample_rate:,} Hz")
-    _draw_wave(drawing, 20, mixture, mixture, GREY)
+    _draw_wave(drawing, 20, mixture, mixture, GRAY)
     _draw_step(drawing, 92, "MelChunker: STFT, mel bands, dB, chunks")
     _say(drawing, 126, f"{n_chunks} × {n_frames} × {n_bands} (chunks × frames × bands)")
     axes = _panel(drawing, 136)
     high = spectrogram.max()
     _draw_matrix(axes, spectrogram, "magma", high - 80, high)
-    for index, colour in enumerate(("white", "#7fd1ff")):
+    for index, color in enumerate(("white", "#7fd1ff")):
         corner = (index * front_end.chunk_step, 2 + 6 * index)
         height = n_bands - 6 - 6 * index
-        axes.add_patch(Rectangle(corner, n_frames, height, fill=False, ec=colour, lw=1.4))
+        axes.add_patch(Rectangle(corner, n_frames, height, fill=False, ec=color, lw=1.4))
     _draw_step(
         drawing,
         208,
@@ -56,7 +56,7 @@ def draw_pipeline() -> Drawing:
     _say(drawing, 394, f"The vocals: {len(vocals):,} samples, as the track")
     _draw_wave(drawing, 404, vocals, mixture, "#2b7bba")
     _say(drawing, 490, "mixture − vocals: the accompaniment, exactly")
-    _draw_wave(drawing, 500, mixture - vocals, mixture, GREY)
+    _draw_wave(drawing, 500, mixture - vocals, mixture, GRAY)
     drawing.note(WIDTH / 2, 586, "The mask drawn is the true one.")
     return drawing
 
@@ -87,25 +87,25 @@ def _panel(drawing: Drawing, y: float) -> Axes:
 
 
 def _draw_wave(
-    drawing: Drawing, y: float, samples: np.ndarray, mixture: np.ndarray, colour: str
+    drawing: Drawing, y: float, samples: np.ndarray, mixture: np.ndarray, color: str
 ) -> None:
     """The envelope, as high as the mixture's: one line per pixel, not one per sample."""
     axes = _panel(drawing, y)
     parts = np.array_split(samples, 400)
     low, high = [part.min() for part in parts], [part.max() for part in parts]
-    axes.fill_between(range(400), low, high, color=colour, linewidth=0.4)
+    axes.fill_between(range(400), low, high, color=color, linewidth=0.4)
     axes.set_xlim(0, 399)
     limit = 1.05 * abs(mixture).max()
     axes.set_ylim(-limit, limit)
 
 
-def _draw_matrix(axes: Axes, values: np.ndarray, colours: str, low: float, high: float) -> None:
+def _draw_matrix(axes: Axes, values: np.ndarray, colors: str, low: float, high: float) -> None:
     """Frames to the right, bands upwards."""
     axes.imshow(
         values.T,
         origin="lower",
         aspect="auto",
-        cmap=colours,
+        cmap=colors,
         vmin=low,
         vmax=high,
         interpolation="nearest",

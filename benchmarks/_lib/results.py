@@ -1,4 +1,4 @@
-"""Writing results with what is needed to trust them: date, machine and versions."""
+"""Writing of results with the date, the machine and the versions of libraries."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sksep.utils._files import write_whole
+
 PACKAGES = ("sksep", "torch", "numpy", "scipy", "librosa", "mir_eval", "scikit-learn", "skorch")
-FOLDER = Path(__file__).parent / "results"
+FOLDER = Path(__file__).parents[1] / "results"
 
 
 def environment() -> dict[str, Any]:
@@ -33,12 +35,11 @@ def machine() -> str:
 
 def write(name: str, results: dict[str, Any], table: str, folder: Path = FOLDER) -> None:
     """Write NAME.json and NAME.md into the results folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     record = {**environment(), **results}
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_whole(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
     versions = ", ".join(f"{key} {value}" for key, value in record["versions"].items())
     text = f"# {name}\n\n{record['date']}; {machine()}; {versions}\n\n{table}\n"
-    (folder / f"{name}.md").write_text(text)
+    write_whole(folder / f"{name}.md", text)
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:

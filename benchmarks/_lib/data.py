@@ -58,7 +58,7 @@ def mir1k(data: str | None, *, published: bool | None = None, test_singer: str) 
     data : str or None
         Folder of MIR-1K; None for the one in SKSEP_DATA_HOME.
     published : bool or None
-        None for the published protocol where there are test clips.
+        None means the published protocol if there are test clips.
     test_singer : str
         "abjones" or "amy".
     """
@@ -70,8 +70,8 @@ def mir1k(data: str | None, *, published: bool | None = None, test_singer: str) 
         if trains.sum() != 175 or (~trains).sum() != 825:
             raise SystemExit(
                 "The published protocol has 175 training and 825 test clips; found "
-                f"{trains.sum()} and {(~trains).sum()}. With the training clips alone, mir1k.py "
-                "--dev and compare.py split them by singer."
+                f"{trains.sum()} and {(~trains).sum()}. With the training clips alone, "
+                "compare.py splits them by singer."
             )
         return Split(_part(clips, trains), _part(clips, ~trains), "published")
     tests = clips.groups == test_singer
@@ -83,12 +83,9 @@ def mir1k(data: str | None, *, published: bool | None = None, test_singer: str) 
     return Split(_part(clips, others), _part(clips, tests), f"{names} -> {test_singer}")
 
 
-def musdb18(data: str | None, *, official: bool, fold: int) -> Split:
-    """The data set's own parts, or a fold of all its tracks by artist."""
+def musdb18(data: str | None, *, fold: int) -> Split:
+    """A fold of all tracks, by artist."""
     songs = load_musdb18(data, subset="all")
-    if official:
-        trains = songs.split == "train"
-        return Split(_part(songs, trains), _part(songs, ~trains), "official")
     folds = list(GroupKFold(N_FOLDS).split(songs.mixtures, groups=songs.groups))
     train, test = folds[fold]
     return Split(Part.of(songs, train), Part.of(songs, test), f"artists, fold {fold} of {N_FOLDS}")

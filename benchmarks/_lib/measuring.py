@@ -1,4 +1,4 @@
-"""Time in turns, memory, growth, what the machine could do at best, and where the time goes."""
+"""Measurement of time in turns, memory, growth, lower bounds of the time, and its shares."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from _comparisons import COMPARISONS
-from _jobs import Job, Work
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
+
+from _lib.comparisons import COMPARISONS
+from _lib.jobs import Job, Work
+from _lib.memory import peak_megabytes, resident_megabytes
 
 # A job of at least three turns gets no further ones after so many seconds of its comparison.
 PATIENCE = 15.0
@@ -78,9 +80,11 @@ def _growth(
         ):
             break
         function = _job(comparison, job, size)
-        before = _resident_megabytes("VmRSS", anew=True)
+        ctypes.CDLL(None).malloc_trim(0)  # else freed memory would be used again and not count
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+        before = resident_megabytes("VmRSS")
         times = [seconds_of(function)]
-        memory = _resident_megabytes("VmHWM") - before
+        memory = peak_megabytes() - before
         if times[0] < 1.0:
             times += [seconds_of(function) for _ in range(2)]
         points.append(
@@ -99,17 +103,8 @@ def _job(comparison: str, job: str, size: tuple[float, int]) -> Job:
     return {**jobs.ours, **jobs.references}[job]
 
 
-def _resident_megabytes(key: str, *, anew: bool = False) -> float:
-    """Resident size of this process now (VmRSS) or its peak (VmHWM), as Linux counts them."""
-    if anew:
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed would serve again, and count as nothing
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(key))
-
-
 def exponent(points: list[dict[str, float]], size: str, value: str) -> float | None:
-    """Slope of a quantity over size, both logarithmic; None where there are too few points."""
+    """Slope of a quantity over size, both logarithmic; None if there are too few points."""
     pairs = [(point[size], point[value]) for point in points if point[value] > 0]
     if len({x for x, _ in pairs}) < 2:
         return None
@@ -131,7 +126,7 @@ def floors(work: Work, products: float, threads: int) -> dict[str, float]:
 def count_products(job: Job) -> float:
     """Floating-point operations of the matrix products and convolutions of a job."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # what other threads do would not be counted
+    torch.set_num_threads(1)  # the work of other threads would not be counted
     try:
         with FlopCounterMode(display=False) as counter:
             job()
@@ -179,8 +174,8 @@ def _fastest(job: Job, threads: int) -> float:
         torch.set_num_threads(before)
 
 
-def machine(threads: int) -> dict[str, float]:
-    """Rates of this machine."""
+def rates(threads: int) -> dict[str, float]:
+    """Rates of this machine for each kind of work."""
     single, double = torch.float32, torch.float64
     return {
         "threads": threads,
@@ -204,7 +199,7 @@ def _transform_flops(n_fft: int) -> float:
 def busiest(job: Job, count: int = 3) -> list[dict[str, Any]]:
     """Operations that take the largest shares of the time of a job, on one thread.
 
-    Those of torch; where they take less than half of the time, functions of Python.
+    They are operations of torch, or functions of Python if those take less than half of the time.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

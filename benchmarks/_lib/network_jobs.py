@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from _jobs import SAMPLE_RATE, Job, Jobs, Work, music
-from _references import SONG_SAMPLE_RATE, asteroid_loss, htdemucs, open_unmix
 from sklearn.cluster import KMeans
 
 import sksep
+from _lib.jobs import SAMPLE_RATE, Job, Jobs, Work, music
+from _lib.references import SONG_SAMPLE_RATE, asteroid_loss, htdemucs, open_unmix
 from sksep import DeepClusteringSeparator, MaskBuilder, MelChunker, UNetSeparator
 from sksep.datasets import make_songs
 from sksep.nn.clustering_losses import deep_clustering
@@ -24,7 +24,7 @@ from sksep.presets import unet_pipeline
 from sksep.separators._clusters import Clusters, fit_clusters, loud_bins
 from sksep.training._dataset import ExcerptDataset
 
-# Of the embeddings of bins: the default.
+# Size of the embeddings of bins, which is the default.
 EMBEDDING_DIM = 20
 
 

@@ -23,11 +23,11 @@ class Budget:
     Attributes
     ----------
     minutes : float
-        Of the whole training; not used where `steps` is given.
+        Minutes of the whole training. Not used if `steps` is given.
     steps : int or None
-        Of the optimizer; rounded to whole epochs.
+        Steps of the optimizer, rounded to whole epochs.
     steps_per_epoch : int
-        Epochs are as long for every model, whatever the recordings.
+        Length of an epoch, equal for all models and recordings.
     """
 
     minutes: float = 60.0
@@ -44,7 +44,7 @@ class Budget:
 
 
 class StepClock(Callback):  # type: ignore[misc]
-    """Records in the history, as ``train_dur``, what an epoch took without its validation."""
+    """Records the seconds of an epoch without its validation as ``train_dur`` in the history."""
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         self._begun = self._ended = time.perf_counter()
@@ -58,7 +58,7 @@ class StepClock(Callback):  # type: ignore[misc]
 
 
 class Snapshots(Callback):  # type: ignore[misc]
-    """Keeps copies of the weights after some epochs; the training goes on as without it."""
+    """Keeps copies of the weights after some epochs. It does not alter the training."""
 
     def __init__(self, epochs: tuple[int, ...]) -> None:
         self.epochs = epochs
@@ -75,21 +75,12 @@ class Snapshots(Callback):  # type: ignore[misc]
             }
 
 
-def fit_within(pipeline: Pipeline, mixtures: Any, vocals: Any, minutes: float) -> dict[str, Any]:
-    """Fit a pipeline within some minutes, its features included; returns what `train` does."""
-    started = time.perf_counter()
-    batch = pipeline[:2].fit_transform(mixtures, vocals)
-    training, _ = train(pipeline, batch, Budget(minutes), started=started)
-    return training
-
-
 def train(
     pipeline: Pipeline,
     batch: Any,
     budget: Budget,
     *,
     n_snapshots: int = 0,
-    started: float | None = None,
 ) -> tuple[dict[str, Any], dict[int, dict[str, torch.Tensor]]]:
     """Train the last two steps of a pipeline on a batch with targets.
 
@@ -104,9 +95,9 @@ def train(
     Raises
     ------
     KeyboardInterrupt
-        Where the training was interrupted: what it left would pass for a whole one.
+        If the training was interrupted. Its result must not pass for that of a whole one.
     """
-    started = time.perf_counter() if started is None else started
+    started = time.perf_counter()
     separator = pipeline["separate"]
     n_epochs, n_steps = _length(separator, batch, budget, started)
     epochs = {round(n_epochs * (index + 1) / n_snapshots) for index in range(n_snapshots)} - {0}
@@ -153,7 +144,7 @@ def _length(separator: Any, batch: Any, budget: Budget, started: float) -> tuple
 
 
 def _take_snapshots(net: Any) -> dict[int, dict[str, torch.Tensor]]:
-    """The snapshots, taken from the net, with which they would travel otherwise."""
+    """The snapshots, which are removed from the net so that they are not copied with it."""
     for _, callback in net.callbacks_:
         if isinstance(callback, Snapshots):
             snapshots, callback.snapshots = callback.snapshots, {}
