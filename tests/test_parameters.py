@@ -56,7 +56,7 @@ def test_parameters_of_training_stand_once(estimator_class):
     for field in fields(TrainingParameters):
         assert signature[field.name].default == field.default
         shown = f'"{field.default}"' if isinstance(field.default, str) else repr(field.default)
-        line = f"    {field.name} : {field.metadata['kind']}, default={shown}\n"
+        line = f"\n{field.name} : {field.metadata['kind']}, default={shown}\n"
         assert estimator_class.__doc__.count(line) == 1
     source = Path(inspect.getfile(estimator_class)).read_text(encoding="utf-8")
     declared = re.findall(r"^    (\w+): ", source, re.MULTILINE)

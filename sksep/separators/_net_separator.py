@@ -41,16 +41,16 @@ _STATISTICS_TRACKS = 1000
 _RECORDED = (bool, int, float, str, np.number, np.bool_)
 
 _ATTRIBUTES = """\
-    net_ : skorch.NeuralNet
-        The trained net; ``net_.module_`` is the torch module.
-    front_end_ : FrontEnd
-        Settings of the `MelChunker` that it was trained with.
-    n_epochs_ : int
-        Number of epochs trained so far.
-    history_ : skorch.history.History
-        The training history, with one row per epoch.
-    loss_curve_, validation_loss_curve_ : list of float
-        Losses of the epochs. The latter is empty if no tracks were held back."""
+net_ : skorch.NeuralNet
+    The trained net; ``net_.module_`` is the torch module.
+front_end_ : FrontEnd
+    Settings of the `MelChunker` that it was trained with.
+n_epochs_ : int
+    Number of epochs trained so far.
+history_ : skorch.history.History
+    The training history, with one row per epoch.
+loss_curve_, validation_loss_curve_ : list of float
+    Losses of the epochs. The latter is empty if no tracks were held back."""
 
 mask_loss = choice_or_callable(*LOSSES)
 
@@ -59,7 +59,7 @@ def document_training(separator: _Class) -> _Class:
     """Describe the parameters of training, and what it learns, in the docstring of a class."""
     separator = document_shared(TrainingParameters, "TRAINING_PARAMETERS")(separator)
     if separator.__doc__:
-        separator.__doc__ = separator.__doc__.replace("    TRAINING_ATTRIBUTES", _ATTRIBUTES)
+        separator.__doc__ = separator.__doc__.replace("TRAINING_ATTRIBUTES", _ATTRIBUTES)
     return separator
 
 

@@ -91,10 +91,9 @@ def document_shared(base: type, placeholder: str) -> Any:
     described = "\n".join(_described(field) for field in fields)
 
     def document(estimator_class: _Class) -> _Class:
-        if estimator_class.__doc__:  # python -OO removes docstrings
-            estimator_class.__doc__ = estimator_class.__doc__.replace(
-                f"    {placeholder}", described
-            )
+        if estimator_class.__doc__:  # python -OO removes docstrings, 3.13 their indentation
+            doc = inspect.cleandoc(estimator_class.__doc__)
+            estimator_class.__doc__ = doc.replace(placeholder, described)
         constructor: Any = estimator_class.__init__  # type: ignore[misc]
         signature = inspect.signature(constructor)
         ordered = sorted(signature.parameters.values(), key=lambda each: each.name in shared)
@@ -107,5 +106,5 @@ def document_shared(base: type, placeholder: str) -> Any:
 def _described(field: dataclasses.Field[Any]) -> str:
     default = field.default
     shown = f'"{default}"' if isinstance(default, str) else repr(default)
-    head = f"    {field.name} : {field.metadata['kind']}, default={shown}"
-    return "\n".join([head, *(f"        {line}" for line in field.metadata["text"].splitlines())])
+    head = f"{field.name} : {field.metadata['kind']}, default={shown}"
+    return "\n".join([head, *(f"    {line}" for line in field.metadata["text"].splitlines())])
