@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import sklearn
 import soundfile
+from helpers import assert_same, four_steps
 from packaging.version import Version
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
