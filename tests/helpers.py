@@ -22,7 +22,18 @@ from sksep import (
 )
 from sksep.utils._estimator_checks._case import assert_same
 
-__all__ = ["assert_same", "assert_same_fit", "four_steps", "noise", "small", "weights"]
+__all__ = [
+    "Crash",
+    "Stop",
+    "assert_gradients",
+    "assert_same",
+    "assert_same_fit",
+    "features",
+    "four_steps",
+    "noise",
+    "small",
+    "weights",
+]
 
 _SIZES: dict[type, dict[str, Any]] = {
     UNetSeparator: {"n_filters": 2, "n_levels": 2},
@@ -35,6 +46,18 @@ _SIZES: dict[type, dict[str, Any]] = {
 
 def noise(*shape: int, seed: int = 0, level: float = 0.1, dtype: Any = np.float32) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, level, shape).astype(dtype)
+
+
+def features(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_gradients(network: torch.nn.Module) -> None:
+    """Assert that a gradient has reached every parameter."""
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
 
 
 def small(kind: type = UNetSeparator, **parameters: Any) -> Any:

@@ -7,6 +7,7 @@ import copy
 
 import pytest
 import torch
+from helpers import features
 from torch.nn import functional
 
 from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
@@ -16,10 +17,6 @@ from sksep.nn.unet import UNet
 def make(architecture=FullyConvolutionalNetwork, seed=0, **parameters):
     torch.manual_seed(seed)
     return architecture(**{"n_filters": 4, "n_levels": 4, "dropout": 0.0, **parameters})
-
-
-def features(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(

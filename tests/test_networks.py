@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from helpers import assert_gradients, features
 
 from sksep.nn.chunks import chunk
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
@@ -34,10 +35,6 @@ ARCHITECTURES = [
 def make(architecture, seed=0, **parameters):
     torch.manual_seed(seed)
     return architecture(**{"n_filters": 2, "n_levels": 3, "dropout": 0.0, **parameters})
-
-
-def features(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def make_front_end(**settings):
@@ -132,10 +129,7 @@ def test_skips_carry_what_does_not_pass_the_bottom(architecture, skip):
 def test_gradients_reach_every_parameter(architecture, dropout):
     network = make(architecture, n_filters=4, dropout=dropout).train()
     network(features(4, 1, 24, 40)).square().mean().backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().max() > 0, name
+    assert_gradients(network)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from helpers import assert_gradients, features
 from torch.nn import functional
 
 from sksep.nn.mask_estimator import autocast
@@ -17,10 +18,6 @@ SKIPS = ["concatenate", "add"]
 def make(seed=0, **parameters):
     torch.manual_seed(seed)
     return PyramidUNet(**{"n_filters": 2, "n_levels": 3, "depth": 3, "dropout": 0.0, **parameters})
-
-
-def features(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("skip", SKIPS)
@@ -91,10 +88,7 @@ def test_levels_end_at_the_same_resolution():
 def test_gradients_reach_every_parameter(skip, dropout):
     network = make(n_filters=4, dropout=dropout, skip=skip).train()
     sum(logits.square().mean() for logits in network(features(4, 3, 24, 40))).backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().max() > 0, name
+    assert_gradients(network)
 
 
 @pytest.mark.parametrize("skip", SKIPS)
