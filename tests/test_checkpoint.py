@@ -1,15 +1,16 @@
-"""Checkpoints: a training that was interrupted ends where it would have ended."""
+"""Checkpoints: a training that was interrupted has the same result in the end."""
 
 from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from helpers import Crash, Stop, assert_same_fit, small
 from skorch.callbacks import Callback
 
 import sksep
@@ -18,49 +19,17 @@ from sksep import (
     DeepClusteringSeparator,
     HybridClusteringSeparator,
     MaskBuilder,
-    MelChunker,
     ModuleSeparator,
     UHNetSeparator,
     UNetSeparator,
 )
-from sksep.datasets import make_songs
 
-_TRAINING: dict[str, Any] = {
-    "max_epochs": 4,
-    "batch_size": 4,
-    "excerpts_per_epoch": 12,
-    "validation_fraction": 0.25,
-    "device": "cpu",
-    "random_state": 0,
-}
 _WORKERS = {"iterator_train__num_workers": 2, "iterator_train__prefetch_factor": 4}
-_SMALL: dict[type, dict[str, Any]] = {
-    UNetSeparator: {"n_filters": 2, "n_levels": 2},
-    UHNetSeparator: {"n_filters": 2, "depth": 2, "hidden_size": 4, "n_layers": 1},
-    DeepClusteringSeparator: {"hidden_size": 4, "n_layers": 1},
-    HybridClusteringSeparator: {"hidden_size": 4, "n_layers": 1},
-    ModuleSeparator: {"module_params": {"n_filters": 2, "n_levels": 2}},
-}
-
-
-class Crash(Exception):
-    """As if the power had failed."""
-
-
-class Stop(Callback):
-    """Ends the training by an error, in the first batch after some epochs."""
-
-    def __init__(self, after: int, error: type[BaseException] = Crash) -> None:
-        self.after = after
-        self.error = error
-
-    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        if training and len(net.history) > self.after:
-            raise self.error
+_make = partial(small, max_epochs=4, excerpts_per_epoch=12, validation_fraction=0.25)
 
 
 class Epochs(Callback):
-    """Writes down which epochs are trained, in a list that copies share."""
+    """Write the trained epochs into a list that copies share."""
 
     def __init__(self, seen: list[int]) -> None:
         self.seen = seen
@@ -70,34 +39,6 @@ class Epochs(Callback):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         self.seen.append(net.history[-1, "epoch"])
-
-
-@pytest.fixture(scope="module")
-def batch() -> Any:
-    songs = make_songs(4, duration=1.5, random_state=0)
-    chunks = MelChunker(n_fft=512, n_mels=24, n_frames=20).fit_transform(songs.mixtures)
-    return MaskBuilder().fit_transform(chunks, songs.vocals)
-
-
-def _make(kind: type = UNetSeparator, **parameters: Any) -> Any:
-    return kind(**{**_SMALL[kind], **_TRAINING, **parameters})
-
-
-def _weights(separator: Any) -> dict[str, torch.Tensor]:
-    return separator.net_.module_.state_dict()
-
-
-def _assert_same(separator: Any, expected: Any, batch: Any) -> None:
-    assert separator.loss_curve_ == expected.loss_curve_
-    assert separator.validation_loss_curve_ == expected.validation_loss_curve_
-    assert separator.n_epochs_ == expected.n_epochs_
-    weights = _weights(separator)
-    for name, tensor in _weights(expected).items():
-        assert torch.equal(weights[name], tensor), name
-    for mask, other in zip(
-        separator.predict_mask(batch), expected.predict_mask(batch), strict=True
-    ):
-        np.testing.assert_array_equal(mask, other)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +68,12 @@ def test_the_training_ends_where_it_would_have_ended(
     seen: list[int] = []
     separator = _make(kind, checkpoint=folder, callbacks=[Epochs(seen)], **parameters).fit(batch)
     assert seen == [3, 4]
-    _assert_same(separator, expected, batch)
+    assert_same_fit(separator, expected, batch)
     assert list(folder.iterdir()) == []
 
 
 def test_early_stopping_goes_on_counting(batch: Any, tmp_path: Path) -> None:
-    # At this rate nothing improves after the first epochs by more than rounding.
+    # At this rate, losses after the first epochs improve by rounding errors only.
     parameters = {"early_stopping": True, "n_iter_no_change": 3, "lr": 1.0, "max_epochs": 30}
     expected = _make(**parameters).fit(batch)
     assert expected.n_epochs_ < 30
@@ -140,13 +81,13 @@ def test_early_stopping_goes_on_counting(batch: Any, tmp_path: Path) -> None:
         _make(checkpoint=tmp_path, callbacks=[Stop(expected.n_epochs_ - 1)], **parameters).fit(
             batch
         )
-    _assert_same(_make(checkpoint=tmp_path, **parameters).fit(batch), expected, batch)
+    assert_same_fit(_make(checkpoint=tmp_path, **parameters).fit(batch), expected, batch)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_checkpoints_change_nothing(batch: Any, tmp_path: Path) -> None:
     separator = _make(checkpoint=str(tmp_path)).fit(batch)
-    _assert_same(separator, _make().fit(batch), batch)
+    assert_same_fit(separator, _make().fit(batch), batch)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,7 +96,7 @@ def test_ctrl_c_keeps_the_file_and_fit_goes_on(batch: Any, tmp_path: Path) -> No
     with pytest.warns(UserWarning, match="interrupted after 2 of 4 epochs"):
         stopped.fit(batch)
     assert stopped.n_epochs_ == 2
-    _assert_same(stopped.set_params(callbacks=None).fit(batch), _make().fit(batch), batch)
+    assert_same_fit(stopped.set_params(callbacks=None).fit(batch), _make().fit(batch), batch)
 
 
 def test_a_warm_start_goes_on(batch: Any, tmp_path: Path) -> None:
@@ -168,7 +109,7 @@ def test_a_warm_start_goes_on(batch: Any, tmp_path: Path) -> None:
     assert interrupted.n_epochs_ == 2
     expected = warm().fit(batch)
     assert expected.n_epochs_ == 6
-    _assert_same(interrupted.set_params(callbacks=None).fit(batch), expected, batch)
+    assert_same_fit(interrupted.set_params(callbacks=None).fit(batch), expected, batch)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +123,9 @@ def test_another_training_has_another_file(
     with pytest.raises(Crash):
         _make(checkpoint=tmp_path, callbacks=[Stop(1)]).fit(batch)
     (file,) = tmp_path.iterdir()
-    _assert_same(_make(checkpoint=tmp_path, **other).fit(batch), _make(**other).fit(batch), batch)
+    assert_same_fit(
+        _make(checkpoint=tmp_path, **other).fit(batch), _make(**other).fit(batch), batch
+    )
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -211,7 +154,7 @@ def test_a_crash_after_the_last_epoch(batch: Any, tmp_path: Path) -> None:
 
     with pytest.raises(Crash):
         _make(checkpoint=tmp_path, callbacks=[Last()]).fit(batch)
-    _assert_same(_make(checkpoint=tmp_path).fit(batch), _make().fit(batch), batch)
+    assert_same_fit(_make(checkpoint=tmp_path).fit(batch), _make().fit(batch), batch)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -251,12 +194,12 @@ def test_an_integer_random_state_is_needed(batch: Any, tmp_path: Path, random_st
 
 def test_trainings_with_workers_are_repeatable(batch: Any) -> None:
     first, second = (_make(net_params=_WORKERS).fit(batch) for _ in range(2))
-    _assert_same(first, second, batch)
+    assert_same_fit(first, second, batch)
 
 
 def test_persistent_workers_are_refused(batch: Any, tmp_path: Path) -> None:
     net_params = {**_WORKERS, "iterator_train__persistent_workers": True}
-    with pytest.raises(ValueError, match="leave iterator_train__persistent_workers out"):
+    with pytest.raises(ValueError, match="Leave iterator_train__persistent_workers out"):
         _make(checkpoint=tmp_path, net_params=net_params).fit(batch)
 
 

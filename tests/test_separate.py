@@ -1,4 +1,4 @@
-"""Songs as arrays and as files: shapes, sums, memory, warnings and what is refused."""
+"""Songs as arrays and as files: shapes, sums, memory, warnings and errors."""
 
 import tracemalloc
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
+from helpers import noise
 from sklearn.pipeline import make_pipeline
 
 import sksep
@@ -47,10 +48,6 @@ def constant(pipeline, folder, logit):
     head.weight.data.zero_()
     head.bias.data.fill_(logit)
     return copy
-
-
-def noise(*shape, seed=0, level=0.1):
-    return np.random.default_rng(seed).normal(0, level, shape).astype(np.float32)
 
 
 def write_song(path, seconds=5.0, rate=44100, n_channels=2, subtype=None, **options):
@@ -117,7 +114,7 @@ def test_a_file_equals_the_whole_track(pipeline, tmp_path):
 
 
 class AtOnce(ThreadPoolExecutor):
-    """Does a job when it is handed in: how far others have come is no matter of chance."""
+    """Run a job as soon as it is submitted, so that the progress of jobs is not random."""
 
     def submit(self, function, *arguments):
         future = Future()

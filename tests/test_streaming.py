@@ -1,7 +1,8 @@
-"""Blocks of any size, joined, are what the pipeline predicts for the whole track."""
+"""Joined blocks of any size equal the pipeline's prediction for the whole track."""
 
 import numpy as np
 import pytest
+from helpers import noise
 
 from sksep import DeepClusteringSeparator, HPSSSeparator, MelChunker
 from sksep.datasets import make_songs
@@ -35,12 +36,8 @@ def uhnet():
     return fitted(uhnet_pipeline, separate__hidden_size=4, invert__n_iter=2)
 
 
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
-
-
 def streamed(stream, samples, sizes):
-    """Vocals and accompaniment of blocks of the sizes, over and over, joined."""
+    """Joined vocals and accompaniment of blocks, whose sizes repeat."""
     blocks, position, turn = [], 0, 0
     while position < samples.shape[-1]:
         size = sizes[turn % len(sizes)]
@@ -51,7 +48,7 @@ def streamed(stream, samples, sizes):
 
 
 def predicted(pipeline, samples, rate, tmp_path):
-    """What the pipeline predicts, at any rate."""
+    """Prediction of the pipeline, for a track of any rate."""
     if rate == RATE:
         return pipeline.predict([samples])[0]
     import soundfile

@@ -20,7 +20,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(from_rate, to_rate, n_channels, dtype="float32")
 
     def push(self, samples: FloatArray) -> FloatArray:
-        """Take the next (n_channels, n) samples, and return the resampled ones that are complete."""
+        """Take the next samples (n_channels, n), and return the resampled ones so far complete."""
         self._n_taken += samples.shape[1]
         if self._stream is not None:
             samples = self._resampled(samples)
