@@ -52,15 +52,15 @@ _SKLEARN_CLASSES: dict[type, tuple[str, ...]] = {
     SpectralClustering: (),
     GaussianMixture: (),
 }
-# Their parameters that name folders; those of sksep declare what is not saved.
+# Parameters of these classes that name folders. Classes of sksep declare what is not saved.
 _SKLEARN_FOLDERS: dict[type, frozenset[str]] = {Pipeline: frozenset({"memory"})}
 _ROUTED_METHODS = ("fit", "partial_fit", "predict", "score", "transform", "inverse_transform")
-# Marks the JSON objects that stand for something else than a dict.
+# Key of the JSON objects that stand for something other than a dict.
 _TAG = "$type"
 
 
 def save(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write an estimator to one file, to share it or to go on with it later.
+    """Write an estimator to one file, to share it or to use it later.
 
     The file is in the safetensors format: the weights as tensors, and a description in JSON of
     the classes, their parameters and what they learned. Nothing in it is executed by `load`.
@@ -70,33 +70,32 @@ def save(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = Fals
     estimator : estimator
         A pipeline, or one of the estimators of sksep, fitted or not.
     path : str or os.PathLike
-        The file to write, by custom with the suffix ``.safetensors``.
+        The file to write, usually with the suffix ``.safetensors``.
     overwrite : bool, default=False
-        Whether a file that is there may be replaced; until the new one is complete, it stays.
+        Whether an existing file may be replaced. It stays until the new one is complete.
 
     Raises
     ------
     FileExistsError
-        Where the file is there and `overwrite` is false.
+        If the file exists and `overwrite` is False.
     ValueError
-        Where a class, a parameter or a fitted attribute cannot be stored; it is named.
+        If a class, a parameter or a fitted attribute cannot be stored. The error names it.
 
     Warns
     -----
     UserWarning
-        Where parameters were left out: callbacks, pools of recordings, and folders of a cache or of
-        checkpoints.
-        Predictions do not depend on them; set them again before training goes on.
+        If parameters were left out: callbacks, pools of recordings, and folders of a cache or of
+        checkpoints. Predictions do not depend on them. Set them again before training continues.
 
     See Also
     --------
-    load : The inverse.
+    load : Read an estimator from a file.
 
     Notes
     -----
-    Of the training history the rows of the epochs are kept, not those of the batches. The running
-    averages of the optimizer, twice the size of the weights, are not: a warm start begins them
-    anew.
+    The file keeps the training history of the epochs, but not that of the batches. It does not keep
+    the running averages of the optimizer, which are twice the size of the weights. A warm start
+    begins without them.
 
     Examples
     --------
@@ -127,7 +126,7 @@ def save(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = Fals
     if encoder.left_out:
         warnings.warn(
             f"The file does not hold {', '.join(encoder.left_out)}. Predictions do not depend on "
-            "it; set it again after loading, before training goes on.",
+            "it; set it again after loading, before training continues.",
             UserWarning,
             stacklevel=2,
         )
@@ -141,35 +140,35 @@ def load(path: str | os.PathLike[str], *, device: str | None = None) -> Any:
     path : str or os.PathLike
         The file.
     device : str, default=None
-        Device of its separators, "auto", "cpu", "cuda" or "mps"; None is the one that was saved.
+        Device of its separators, "auto", "cpu", "cuda" or "mps". None keeps the saved one.
 
     Returns
     -------
     estimator
-        As it was saved: with its parameters and, where it was fitted, ready to predict or to
-        train further. On the same kind of device, predictions are equal to the last bit.
+        The estimator with its parameters. If it was fitted, it is ready to predict or to train
+        further. On the same kind of device, predictions are equal to the last bit.
 
     Raises
     ------
     FileNotFoundError
-        Where there is no such file.
+        If there is no such file.
     ValueError
-        Where the file was not written by `save`, is damaged or was altered, was written by a
+        If the file was not written by `save`, is damaged or was altered, was written by a
         newer version in a format that this one cannot read, or names a class that is not allowed.
 
     Warns
     -----
     UserWarning
-        Where the `device` of a separator is not available; it then predicts on the CPU.
+        If the `device` of a separator is not available. It then predicts on the CPU.
 
     See Also
     --------
-    save : The inverse.
+    save : Write an estimator to a file.
 
     Notes
     -----
     Only estimators of sksep and a few of scikit-learn are built, from plain values: loading a
-    file does not run code of its author. The checksums tell damage, not who wrote the file.
+    file does not run code of its author. The checksums show damage, but not who wrote the file.
 
     Examples
     --------
@@ -213,7 +212,8 @@ class _Encoder:
             raise ValueError(
                 f"sksep.save cannot store {_class_name(type(estimator))}"
                 f"{f' ({_join(path)})' if path else ''}. It stores the estimators of sksep, "
-                "pipelines of them and a few of scikit-learn; of a search, save best_estimator_."
+                "pipelines of them and a few of scikit-learn. If it is a search, save its "
+                "best_estimator_."
             )
         parameters = {}
         for parameter, value in estimator.get_params(deep=False).items():
@@ -227,7 +227,7 @@ class _Encoder:
         return {**encoded, "metadata_requests": requests} if requests else encoded
 
     def _parameter(self, owner: Any, name: str, value: Any, path: tuple[str, ...]) -> Any:
-        if isinstance(owner, Pipeline) and name == "steps":  # named as in set_params
+        if isinstance(owner, Pipeline) and name == "steps":  # errors name steps as set_params does
             return [
                 {_TAG: "tuple", "items": [step, self.value(part, (*path, step))]}
                 for step, part in value
@@ -265,8 +265,8 @@ class _Encoder:
         if callable(value):
             raise ValueError(
                 f"sksep.save cannot store {_join(path)}={value!r:.100}: a file without pickle "
-                "holds no code. joblib.dump keeps the estimator for machines that have the code, "
-                "too; where the parameter can also be a name, as loss can, set that before saving."
+                "holds no code. If the parameter can also be a name, as loss can, set a name. "
+                "Otherwise use joblib.dump, for machines that have the code, too."
             )
         raise ValueError(
             f"sksep.save cannot store {_join(path)}={value!r:.100}: a file without pickle holds "
@@ -278,13 +278,13 @@ class _Encoder:
         name = ".".join(path)
         while name in self.tensors:
             name += "_"
-        # A copy: views of one storage (tied weights) cannot be written as they are.
+        # A copy, since safetensors does not write tensors that share memory (tied weights).
         self.tensors[name] = tensor.detach().cpu().contiguous().clone()
         return name
 
 
 class _Decoder:
-    """The inverse of `_Encoder`."""
+    """Turns JSON values and tensors back into estimators."""
 
     def __init__(self, tensors: dict[str, torch.Tensor], device: str | None = None) -> None:
         self.tensors = tensors
@@ -325,7 +325,7 @@ class _Decoder:
         if cls is None:
             raise ValueError(
                 f"The file asks for the class {name}, which is not one that sksep.load builds. "
-                "If a newer version of sksep wrote it, upgrade; else do not trust it."
+                "If a newer version of sksep wrote it, upgrade. Otherwise do not trust it."
             )
         unknown = set(fields["parameters"]) - set(cls._get_param_names())
         if unknown:
@@ -335,18 +335,18 @@ class _Decoder:
         refused = [key for key in unsaved if not _is_empty(parameters.get(key))]
         if refused:
             raise ValueError(
-                f"The file sets {', '.join(refused)} of {name}, which sksep.save never stores, as "
-                "it could name folders of this machine. Do not trust the file."
+                f"The file sets {', '.join(refused)} of {name}, which sksep.save never stores, "
+                "since it could name folders of this machine. Do not trust the file."
             )
         if self.device is not None and "device" in parameters:
             parameters["device"] = self.device
         estimator = cls(**parameters)
         fitted = self.value(fields["fitted"])
-        # Neither methods nor parameters, which were checked above.
+        # Fitted attributes must not replace methods, or parameters, which were checked above.
         hidden = [key for key in fitted if hasattr(cls, key) or key in cls._get_param_names()]
         if hidden:
             raise TypeError(f"{hidden} of {name} are no fitted attributes")
-        if hasattr(cls, "_restore"):  # a FrozenEstimator hands on what its estimator has
+        if hasattr(cls, "_restore"):  # an instance of FrozenEstimator would ask its estimator
             estimator._restore(fitted)
         else:
             estimator.__dict__.update(fitted)
@@ -373,7 +373,7 @@ def _unsaved_parameters(cls: type) -> frozenset[str]:
 
 
 def _class_name(cls: type) -> str:
-    """The public name: private modules may move from version to version."""
+    """Public name of a class, without private modules, which may move between versions."""
     public_parts = [part for part in cls.__module__.split(".") if not part.startswith("_")]
     return ".".join([*public_parts, cls.__qualname__])
 
@@ -394,7 +394,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _metadata_requests(estimator: Any) -> dict[str, dict[str, Any]]:
-    """What `set_score_request` and its like were called with."""
+    """Metadata requests that were set by `set_score_request` and similar methods."""
     if "_metadata_request" not in vars(estimator):
         return {}
     routing = get_routing_for_object(estimator)
@@ -411,7 +411,7 @@ def _torch_optimizer(name: str) -> type | None:
 
 
 def _join(path: tuple[str, ...]) -> str:
-    """The name as scikit-learn writes nested parameters."""
+    """Name of a nested value, as scikit-learn writes it."""
     return "__".join(path)
 
 
@@ -426,7 +426,7 @@ def _versions() -> dict[str, str]:
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    """SHA-256 of names, types, shapes and bytes."""
+    """SHA-256 of the names, types, shapes and bytes of tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-# No test modules themselves, so pytest would not explain their failures.
+# These modules are no test modules, so pytest would not explain their failures.
 pytest.register_assert_rewrite("helpers", "sksep.utils._estimator_checks")
 
 
 @pytest.fixture(scope="session")
 def data_home() -> Path:
-    """Folder of the recordings; a test that asks for it is skipped where there are none."""
+    """Folder of the recordings. A test that asks for it is skipped if there are none."""
     folder = os.environ.get("SKSEP_DATA_HOME")
     if not folder:
         pytest.skip("no recordings: set SKSEP_DATA_HOME to their folder")

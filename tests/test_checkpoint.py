@@ -1,4 +1,4 @@
-"""Checkpoints: a training that was interrupted ends where it would have ended."""
+"""Checkpoints: a training that was interrupted has the same result in the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _make = partial(small, max_epochs=4, excerpts_per_epoch=12, validation_fraction=
 
 
 class Epochs(Callback):
-    """Writes down which epochs are trained, in a list that copies share."""
+    """Write the trained epochs into a list that copies share."""
 
     def __init__(self, seen: list[int]) -> None:
         self.seen = seen
@@ -73,7 +73,7 @@ def test_the_training_ends_where_it_would_have_ended(
 
 
 def test_early_stopping_goes_on_counting(batch: Any, tmp_path: Path) -> None:
-    # At this rate nothing improves after the first epochs by more than rounding.
+    # At this rate, losses after the first epochs improve by rounding errors only.
     parameters = {"early_stopping": True, "n_iter_no_change": 3, "lr": 1.0, "max_epochs": 30}
     expected = _make(**parameters).fit(batch)
     assert expected.n_epochs_ < 30
@@ -199,7 +199,7 @@ def test_trainings_with_workers_are_repeatable(batch: Any) -> None:
 
 def test_persistent_workers_are_refused(batch: Any, tmp_path: Path) -> None:
     net_params = {**_WORKERS, "iterator_train__persistent_workers": True}
-    with pytest.raises(ValueError, match="leave iterator_train__persistent_workers out"):
+    with pytest.raises(ValueError, match="Leave iterator_train__persistent_workers out"):
         _make(checkpoint=tmp_path, net_params=net_params).fit(batch)
 
 

@@ -1,4 +1,4 @@
-"""Every public estimator passes the shared checks, and the checks find what they should."""
+"""Every public estimator passes the shared checks, and the checks find mistakes."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from sksep.utils._estimator_checks._case import (
 from sksep.utils.estimator_checks import check_estimator, checks_of, parametrize_with_checks
 
 _CASES = [case for _, estimator_class in all_estimators() for case in cases_of(estimator_class)]
-# Estimators by scikit-learn's base class only: they hold parameters and never see tracks.
+# Estimators that only hold parameters and never see tracks.
 _PARAMETER_OBJECTS = {"Augmentation", "NSDRScorer", "WaveformCache"}
 
 
-# Of the estimators of sksep alone.
+# Checks for estimators of sksep only.
 
 
 def check_doc_lists_parameters_in_order(case: EstimatorCase) -> None:
@@ -129,7 +129,7 @@ def test_public_estimators_by_type() -> None:
 
 
 class Constant(BaseSeparator):
-    """The least that a separator must do: one value for every bin.
+    """A minimal separator, whose mask has one value in all bins.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def test_checks_have_readable_names_and_share_what_is_fitted() -> None:
     assert len({parameter.id for parameter in parameters}) == len(parameters)
     first, second = (parameter.values[1].args[1] for parameter in parameters[:2])
     assert first is second
-    # A check may be given another estimator than that which it is listed with.
+    # A check can be run with another estimator than the one that it is listed with.
     with pytest.raises(AssertionError, match="0, 1"):
         parameters[-5].values[1](_Amplifies())
 
@@ -319,7 +319,7 @@ for cls in (Augmentation, GriffinLimInverter, MaskBuilder, MelChunker, MixtureSe
 def test_broken_separator_is_found(
     broken: type[Constant], check: Callable[[EstimatorCase], None]
 ) -> None:
-    # Errors of the separator itself pass through.
+    # Errors of the separator itself are passed on.
     with pytest.raises(AttributeError if broken is _ForgetsTargets else AssertionError):
         check(EstimatorCase(broken()))
 

@@ -19,7 +19,7 @@ def test_content_and_mode(tmp_path):
     write_whole(tmp_path / "b.bin", memoryview(b"\0\1"))
     assert (tmp_path / "new" / "a.txt").read_bytes() == b"\xc3\xa9\r\n"
     assert (tmp_path / "b.bin").read_bytes() == b"\0\1"
-    # As an ordinary new file: what the user's mask allows.
+    # An ordinary new file has the same permissions, those that the umask allows.
     (tmp_path / "ordinary").touch()
     assert (tmp_path / "b.bin").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
     assert names_in(tmp_path) == ["a.txt", "b.bin", "ordinary"]

@@ -27,7 +27,7 @@ def noise(*shape, seed=0):
 
 
 class ScaledMixture(BaseEstimator):
-    """A separator that turns the mixture down."""
+    """A separator that scales the mixture."""
 
     def __init__(self, gain=1.0, noise_level=0.0):
         self.gain = gain

@@ -1,4 +1,4 @@
-"""ModuleSeparator: modules of a user's own."""
+"""ModuleSeparator: modules that users write."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sized(n_frames: int, n_bands: int, seen: list[tuple[int, int]]) -> nn.Module
 
 
 class Returns(nn.Module):
-    """Returns what a function makes of the features."""
+    """Return the result of a function of the features."""
 
     def __init__(self, function: Any) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def test_the_module_is_built_and_trained(batch: Any) -> None:
     normalized = (chunk - module.mean) / module.scale
     expected = torch.sigmoid(network.gain * normalized + network.offset)
     mask = separator.predict_mask(batch)[0]
-    # Before the next chunk begins, the track's mask is that of the first one.
+    # Until the next chunk begins, the mask of the track is that of the first chunk.
     step = batch[0].front_end.chunk_step
     np.testing.assert_allclose(mask[:step], expected[0, :step].detach(), atol=1e-5)
 

@@ -68,7 +68,7 @@ def _convolutions(width: int) -> nn.Module:
 
 
 class Record(Callback):
-    """Keeps the losses that the batches have in the history at their end."""
+    """Keep the losses that the history holds at the end of each batch."""
 
     def initialize(self) -> Record:
         self.losses_: list[Any] = []
@@ -81,7 +81,7 @@ class Record(Callback):
 
 
 class Interrupt(Callback):
-    """An error after the first batch of the second epoch: Ctrl-C, say."""
+    """Raise an error, such as that of Ctrl-C, after the first batch of the second epoch."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -131,7 +131,7 @@ def test_sizes_of_batches_need_few_graphs(batch: Any) -> None:
     tracks = [song[: 1500 * length] for length in range(2, 9)]
     chunks = MelChunker(**_FRONT_END).transform(tracks)
     separator.predict_mask(chunks[::3])
-    # One for training, validation and prediction each, and another one for smaller batches.
+    # There is one each for training, validation and prediction, and for their smaller batches.
     n_graphs = len(_N_GRAPHS)
     assert 1 <= n_graphs <= 6
     separator.predict_mask(chunks)
@@ -183,7 +183,7 @@ def test_recurrent_networks_compile(batch: Any) -> None:
     assert_same_fit(UHNetSeparator(**parameters, net_params=_EAGER).fit(batch), expected, batch)
 
 
-# Losses that stay on the device until the epoch ends, as on a GPU.
+# Losses stay on the device until the epoch ends, as on a GPU.
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def losses_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _rows(separator: Any) -> list[dict[str, Any]]:
-    """The history without the seconds that an epoch took."""
+    """The history without the duration of epochs."""
     rows = separator.history_.to_list()
     return [{name: value for name, value in row.items() if name != "dur"} for row in rows]
 

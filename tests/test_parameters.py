@@ -1,4 +1,4 @@
-"""Declared parameters: one place each, checked by name before anything is read."""
+"""Declared parameters have one place each and are checked by name before data is read."""
 
 import inspect
 import re
@@ -56,7 +56,7 @@ def test_parameters_of_training_stand_once(estimator_class):
     for field in fields(TrainingParameters):
         assert signature[field.name].default == field.default
         shown = f'"{field.default}"' if isinstance(field.default, str) else repr(field.default)
-        line = f"    {field.name} : {field.metadata['kind']}, default={shown}\n"
+        line = f"\n{field.name} : {field.metadata['kind']}, default={shown}\n"
         assert estimator_class.__doc__.count(line) == 1
     source = Path(inspect.getfile(estimator_class)).read_text(encoding="utf-8")
     declared = re.findall(r"^    (\w+): ", source, re.MULTILINE)
@@ -199,7 +199,7 @@ def test_subclasses_have_parameters_of_their_own():
 
 
 def test_masks_are_inverted_where_they_were_estimated(monkeypatch):
-    """The one rule for separators, inverters and streams: the device of the separator."""
+    """Separators, inverters and streams all invert on the device of the separator."""
     from sksep.base import _inversion
 
     asked = []

@@ -1,4 +1,4 @@
-"""Saving and loading: round trips, further training, altered files, what is refused."""
+"""Saving and loading: round trips, further training, altered files, and errors."""
 
 import errno
 import json
@@ -75,7 +75,7 @@ def _round_trip(estimator: object, folder: Path) -> object:
 
 
 def _parameters(estimator: object) -> dict[str, object]:
-    """All parameters that are no estimators themselves, with their types."""
+    """All parameters that are not estimators themselves, with their types."""
     return {
         name: (type(value), value)
         for name, value in estimator.get_params().items()
@@ -121,7 +121,7 @@ def test_loaded_estimator_can_be_pickled_cloned_and_saved(
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_training_goes_on_after_loading(fitted: Pipeline, tmp_path: Path, method: str) -> None:
-    # The weights go on; the running averages of the optimizer are not stored and begin anew.
+    # Training continues the weights, but not the optimizer's averages, which are not stored.
     batch = fitted["mask"].fit_transform(fitted["chunk"].transform(_MIXTURES), _VOCALS)
     original = _separator(warm_start=True, schedule="cosine", loss="l1", optimizer="sgd").fit(batch)
     loaded = _round_trip(original, tmp_path)
@@ -305,7 +305,7 @@ def _rewrite(
     seal_tensors: bool = False,
     seal_text: bool = False,
 ) -> None:
-    """Write a changed copy; `change` gets the tensors and the description to alter in place."""
+    """Write a copy that `change` alters. It gets the tensors and the description to alter."""
     with safetensors.safe_open(saved, framework="pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
@@ -464,7 +464,7 @@ def test_unchanged_copy_loads(saved: Path, tmp_path: Path) -> None:
     assert isinstance(sksep.load(path), Pipeline)
 
 
-# What cannot be stored
+# Values that cannot be stored
 
 
 class _OwnSeparator(UNetSeparator):

@@ -1,4 +1,4 @@
-"""Searches whose fits run elsewhere: on Dask's workers, on threads, and with growing budgets."""
+"""Searches on Dask's workers, on threads, and with growing budgets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _INCIDENTAL = ("time", "process")
 
 
 def process_id(estimator: Any, X: Any, y: Any) -> int:
-    """As a scorer: where a fit and its scoring took place."""
+    """Return the process of a fit and its scoring, as a scorer."""
     return os.getpid()
 
 
@@ -47,7 +47,7 @@ _SCORING = {"sdr": sdr_scorer, "nsdr": nsdr_scorer, "process": process_id}
 
 
 class Slow(Callback):
-    """Lets other threads run between the steps of a training."""
+    """Let other threads run between the steps of a training."""
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:
         time.sleep(0.002)
@@ -55,7 +55,7 @@ class Slow(Callback):
 
 @pytest.fixture(scope="module")
 def songs() -> Bunch:
-    """Six songs of three singers, each of a length of its own."""
+    """Six songs of three singers, with different lengths."""
     bunch = make_songs(6, 0.8, sample_rate=_RATE, random_state=1)
     for name in ("mixtures", "vocals"):
         bunch[name] = [track[: 6400 - 16 * index] for index, track in enumerate(bunch[name])]
@@ -163,7 +163,7 @@ def test_waveforms_are_prepared_on_dask(
     time_of_change = Path(paths[4]).stat().st_mtime_ns
     cache = WaveformCache(tmp_path / "waveforms")
     chunker = MelChunker(sample_rate=_RATE, cache=cache)
-    # Whoever reads a file here is not a worker.
+    # Files that are read here are not read by a worker.
     with monkeypatch.context() as here, joblib.parallel_config(backend="dask"):
         here.setattr("sksep.audio._track.Track.mono", lambda *_: pytest.fail("prepared here"))
         cached = chunker.fit_transform(paths)
@@ -201,7 +201,7 @@ def test_halving_on_dask(client: Any, songs: Bunch) -> None:
     assert_same_results(sequential.cv_results_, distributed.cv_results_)
 
 
-# Threads: also those of a Dask worker that has several.
+# Threads, also those of a Dask worker that has several.
 
 
 def test_threads_do_not_share_random_numbers(songs: Bunch) -> None:
@@ -250,10 +250,10 @@ def test_halving_with_epochs(songs: Bunch, monkeypatch: pytest.MonkeyPatch) -> N
     search = halve_epochs(songs, 4)
     assert search.n_resources_ == [1, 2, 4]
     assert search.n_candidates_ == [4, 2, 1]
-    # Two folds: many short trainings, few long ones; and the winner on all tracks.
+    # In two folds there are many short trainings and few long ones, then the best on all tracks.
     assert trained == [1] * 8 + [2] * 4 + [4] * 2 + [4]
     assert search.best_params_["separate__max_epochs"] == 4
-    # A candidate's score is that of a training of this length on its own.
+    # The score of a candidate is that of a single training of this length.
     alone = clone(search.estimator).set_params(**search.best_params_)
     scores = cross_validate(
         alone,

@@ -1,4 +1,4 @@
-"""Songs as arrays and as files: shapes, sums, memory, warnings and what is refused."""
+"""Songs as arrays and as files: shapes, sums, memory, warnings and errors."""
 
 import tracemalloc
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -104,7 +104,7 @@ def test_a_file_equals_the_whole_track(pipeline, tmp_path):
 
 
 class AtOnce(ThreadPoolExecutor):
-    """Does a job when it is handed in: how far others have come is no matter of chance."""
+    """Run a job as soon as it is submitted, so that the progress of jobs is not random."""
 
     def submit(self, function, *arguments):
         future = Future()

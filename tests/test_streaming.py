@@ -1,4 +1,4 @@
-"""Blocks of any size, joined, are what the pipeline predicts for the whole track."""
+"""Joined blocks of any size equal the pipeline's prediction for the whole track."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def uhnet():
 
 
 def streamed(stream, samples, sizes):
-    """Vocals and accompaniment of blocks of the sizes, over and over, joined."""
+    """Joined vocals and accompaniment of blocks, whose sizes repeat."""
     blocks, position, turn = [], 0, 0
     while position < samples.shape[-1]:
         size = sizes[turn % len(sizes)]
@@ -33,7 +33,7 @@ def streamed(stream, samples, sizes):
 
 
 def predicted(pipeline, samples, rate, tmp_path):
-    """What the pipeline predicts, at any rate."""
+    """Prediction of the pipeline, for a track of any rate."""
     if rate == RATE:
         return pipeline.predict([samples])[0]
     import soundfile

@@ -1,4 +1,4 @@
-"""Tracks: what is accepted, what is refused and how, and files of every format and shape."""
+"""Tracks: accepted inputs, errors for others, and files of every format and shape."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def wav(tmp_path):
     return path
 
 
-# What is refused: the second track of two, so that its index must be told.
+# Errors. The second track of two is wrong, so that the error must name its index.
 
 BAD_ARRAYS = {
     "NaN": (np.array([0.1, np.nan]), ValueError, "NaN or infinity.*nan_to_num"),
@@ -136,7 +136,7 @@ def test_truncated_file(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["wav", "ogg"])
 def test_truncated_file_that_does_not_show_it(tmp_path, suffix):
-    # The headers of these are mended by libsndfile: the track is as long as what is left of it.
+    # libsndfile repairs these headers: the track is as long as the rest of its file.
     path = tmp_path / f"song.{suffix}"
     soundfile.write(path, noise(48000), RATE)
     content = path.read_bytes()
@@ -175,7 +175,7 @@ def test_implausible_peak_warns(sign):
         check_tracks([noise(10), np.array([0.0, sign * 20000.0])], RATE)
 
 
-# What is accepted.
+# Accepted inputs.
 
 
 def test_integers_are_scaled():
@@ -198,7 +198,7 @@ def test_input_is_neither_changed_nor_locked():
     before = samples.copy()
     (estimate,) = separate([samples])
     np.testing.assert_array_equal(samples, before)
-    samples[:] = 0.0  # still writeable
+    samples[:] = 0.0  # still writable
     assert estimate.any()
 
 

@@ -1,4 +1,4 @@
-"""Waveforms on disk: what training reads when recordings do not fit in memory."""
+"""Waveforms on disk, for training on recordings that do not fit in memory."""
 
 import os
 import shutil
@@ -69,7 +69,7 @@ def written(cache):
     return sorted(Path(cache.folder).glob("*"))
 
 
-# What is in the cache.
+# Contents of the cache.
 
 
 def test_waveforms_are_those_of_the_files(files, cache):
@@ -122,7 +122,7 @@ def test_files_are_prepared_once(files, cache, monkeypatch):
     cache.waveforms(check_tracks(files[0], RATE), RATE)
     assert {path: path.stat().st_mtime_ns for path in written(cache)} == before
     with pytest.raises(pytest.fail.Exception, match="prepared again"):
-        cache.waveforms(check_tracks(files[0], RATE), 8000)  # another rate, another waveform
+        cache.waveforms(check_tracks(files[0], RATE), 8000)  # another rate means another waveform
 
 
 def test_a_file_that_changed_is_read_again(files, cache):
@@ -133,7 +133,7 @@ def test_a_file_that_changed_is_read_again(files, cache):
     os.utime(path, ns=(1, 1))
     (new,) = cache.waveforms(check_tracks([path], RATE), RATE)
     np.testing.assert_allclose(new[:], 0.5 * old[:], atol=1 / 32767)
-    assert len(old[:]) == len(new)  # whoever reads the old one is left alone
+    assert len(old[:]) == len(new)  # the old one can still be read
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", "truncated"])
@@ -155,7 +155,7 @@ def test_what_was_removed_is_named(files, cache, monkeypatch):
     cache.clear()
     with pytest.raises(ValueError, match=r"X\[0\].*Fit again"):
         waveform[10:20]
-    monkeypatch.setattr("sksep.audio._cache._write", lambda *_: None)  # another one removed it
+    monkeypatch.setattr("sksep.audio._cache._write", lambda *_: None)  # another process removed it
     with pytest.raises(ValueError, match=r"X\[0\].*is gone.*Fit again"):
         cache.waveforms(tracks, RATE)
 
@@ -258,10 +258,10 @@ def test_more_than_the_limit_is_refused_before_anything_is_written(files, cache)
     with pytest.raises(ValueError, match=r"3 files take 0.00 GB.*at most 0.0001 GB.*Raise max"):
         cache.waveforms(check_tracks(files[0], RATE), RATE)
     assert not Path(cache.folder).exists()
-    cache.waveforms(check_tracks(files[0][2:], RATE), RATE)  # one of them has room
+    cache.waveforms(check_tracks(files[0][2:], RATE), RATE)  # there is room for one of them
     with pytest.raises(ValueError, match="clear"):
         cache.waveforms(check_tracks(files[0], RATE), RATE)
-    cache.waveforms(check_tracks(files[0][2:], RATE), RATE)  # what is there needs none
+    cache.waveforms(check_tracks(files[0][2:], RATE), RATE)  # existing entries need no further room
 
 
 def test_full_disks_are_refused(files, cache, monkeypatch):
@@ -338,7 +338,7 @@ def test_pipelines_learn_the_same_from_it(files, cache):
     cached = make(cache).fit(*files)
     assert len(written(cache)) == 6
     np.testing.assert_allclose(cached[-1].loss_curve_, expected[-1].loss_curve_, rtol=5e-3)
-    # Predictions read the files as they are, and write nothing.
+    # Predictions read the files themselves and write nothing.
     n_before = len(written(cache))
     estimates = cached.predict(files[0])
     assert len(written(cache)) == n_before

@@ -165,9 +165,9 @@ class WaveformCache(Estimator):
         Raises
         ------
         TypeError
-            Where a parameter has the wrong type.
+            If a parameter has the wrong type.
         ValueError
-            Where `max_gigabytes` is out of its range, or `folder` a file.
+            If `max_gigabytes` is out of its range, or `folder` is a file.
         """
         self._check_parameters()
         self._folder()

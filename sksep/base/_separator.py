@@ -74,7 +74,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         Raises
         ------
         TypeError
-            If a parameter has the wrong type, or `X` is no output of `MelChunker`.
+            If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
             If a parameter is out of its range.
         """
@@ -132,7 +132,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         NotFittedError
             If the separator is not fitted.
         TypeError
-            If `X` is no output of `MelChunker`.
+            If `X` is not an output of `MelChunker`.
         ValueError
             If a track was chunked with other settings than those of `fit`, or its file has
             changed since it was read.
@@ -156,13 +156,8 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
         Raises
         ------
-        NotFittedError
-            If the separator is not fitted.
-        TypeError
-            If `X` is no output of `MelChunker`.
-        ValueError
-            If a track was chunked with other settings than those of `fit`, or its file has
-            changed since it was read.
+        NotFittedError, TypeError, ValueError
+            If `transform` raises them.
         """
         return object_array([record.mask for record in self.transform(X)])
 
@@ -181,13 +176,8 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
         Raises
         ------
-        NotFittedError
-            If the separator is not fitted.
-        TypeError
-            If `X` is no output of `MelChunker`.
-        ValueError
-            If a track was chunked with other settings than those of `fit`, or its file has
-            changed since it was read.
+        NotFittedError, TypeError, ValueError
+            If `transform` raises them.
         """
         batch, device = self._check_batch(X), self._device()
         return object_array(
@@ -216,13 +206,11 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
         Raises
         ------
-        NotFittedError
-            If the separator is not fitted.
-        TypeError
-            If `X` is no output of `MelChunker`.
+        NotFittedError, TypeError
+            If `transform` raises them.
         ValueError
             If `X` and `y` differ in their number of tracks, or in the rate, length or channels of
-            one, which the error names. Also if `predict` raises it.
+            one, which the error names. Also if `transform` raises it.
         """
         batch = self._check_batch(X)
         return score_estimates(batch, self.predict(batch), y, sample_weight)
@@ -278,7 +266,7 @@ def training_batch(X: Any, user: str) -> TrackBatch:
     Raises
     ------
     TypeError
-        If `X` is no batch of tracks.
+        If `X` is not a batch of tracks.
     ValueError
         If a track has no targets, since there is no `MaskBuilder` before this step, or if all
         tracks are silent.

@@ -25,11 +25,11 @@ sksep train my-songs -o fast.safetensors --model unet --epochs 20 --steps-per-ep
 sksep train my-songs -o mine.safetensors --singing a-cappella --instrumental backing-tracks
 sksep separate song.wav -o out --model mine.safetensors
 """
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("train", cls=Command, examples=_EXAMPLES)
-@click.argument("data", type=_FOLDER)
+@click.argument("data", type=_EXISTING_FOLDER)
 @click.option(
     "-o",
     "--output",
@@ -76,13 +76,13 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--singing",
     metavar="FOLDER",
-    type=_FOLDER,
+    type=_EXISTING_FOLDER,
     help="Further singing without accompaniment, which is mixed with any accompaniment.",
 )
 @click.option(
     "--instrumental",
     metavar="FOLDER",
-    type=_FOLDER,
+    type=_EXISTING_FOLDER,
     help="Further music without vocals, which is mixed with any vocals.",
 )
 @device_option

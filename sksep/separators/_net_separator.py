@@ -41,25 +41,25 @@ _STATISTICS_TRACKS = 1000
 _RECORDED = (bool, int, float, str, np.number, np.bool_)
 
 _ATTRIBUTES = """\
-    net_ : skorch.NeuralNet
-        The trained net; ``net_.module_`` is the torch module.
-    front_end_ : FrontEnd
-        Settings of the `MelChunker` that it was trained with.
-    n_epochs_ : int
-        Number of epochs trained so far.
-    history_ : skorch.history.History
-        The training history, with one row per epoch.
-    loss_curve_, validation_loss_curve_ : list of float
-        Losses of the epochs. The latter is empty if no tracks were held back."""
+net_ : skorch.NeuralNet
+    The trained net; ``net_.module_`` is the torch module.
+front_end_ : FrontEnd
+    Settings of the `MelChunker` that it was trained with.
+n_epochs_ : int
+    Number of epochs trained so far.
+history_ : skorch.history.History
+    The training history, with one row per epoch.
+loss_curve_, validation_loss_curve_ : list of float
+    Losses of the epochs. The latter is empty if no tracks were held back."""
 
 mask_loss = choice_or_callable(*LOSSES)
 
 
 def document_training(separator: _Class) -> _Class:
-    """Decorator: describe the parameters of training and what it leaves in the docstring."""
+    """Describe the parameters of training, and what it learns, in the docstring of a class."""
     separator = document_shared(TrainingParameters, "TRAINING_PARAMETERS")(separator)
     if separator.__doc__:
-        separator.__doc__ = separator.__doc__.replace("    TRAINING_ATTRIBUTES", _ATTRIBUTES)
+        separator.__doc__ = separator.__doc__.replace("TRAINING_ATTRIBUTES", _ATTRIBUTES)
     return separator
 
 
@@ -89,7 +89,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     net_: SeparationNet
     front_end_: FrontEnd
 
-    # The module that makes what the objective takes of the features.
+    # Class of the module that turns features into the input of the objective.
     _module_class: ClassVar[type[NormalizedNetwork]] = MaskEstimator
 
     @abstractmethod
@@ -97,7 +97,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         """A new network on normalized spectrograms (batch, 1, n_frames, n_bands)."""
 
     def _objective(self) -> Callable[..., Tensor]:
-        """The scalar loss of what the network returns and `Excerpts`."""
+        """Function of the network's output and `Excerpts` that returns a scalar loss."""
         return loss_of("bce")
 
     def _statistics(self, tracks: Sequence[TrackRecord]) -> tuple[Tensor, Tensor]:
@@ -108,7 +108,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     def _learned_after(
         self, net: SeparationNet, tracks: Sequence[TrackRecord], keep: bool = False
     ) -> dict[str, Any]:
-        """Further fitted attributes, learned with the trained network, anew or continued."""
+        """Further fitted attributes, learned with the trained network. `keep` continues a fit."""
         return {}
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         Raises
         ------
         TypeError
-            If a parameter has the wrong type, or `X` is no output of `MelChunker`.
+            If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
             If tracks have no targets or all are silent, a parameter is out of its range, the
             chunks differ from those of the training that is continued, or the training diverged.
@@ -164,11 +164,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
         Raises
         ------
-        TypeError
-            If a parameter has the wrong type, or `X` is no output of `MelChunker`.
-        ValueError
-            If tracks have no targets or all are silent, a parameter is out of its range, the
-            chunks differ from those of the training that is continued, or the training diverged.
+        TypeError, ValueError
+            If `fit` raises them.
         """
         self._check_parameters()
         return self._fit(X, keep=hasattr(self, "net_"), is_partial=True)
@@ -202,8 +199,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             if previous is None:
                 statistics = self._statistics(tracks)
                 return self._module_class(self._network(front_end), *statistics)
-            # A copy, so that a training that fails leaves the separator as it was; rebuilt, so
-            # that parameters that were set since then are heeded, or refused.
+            # A copy, so that a training that fails does not change the separator. It is built
+            # again, so that parameters that were set since then are used, or refused.
             return self._rebuild(previous.module_.state_dict())
 
         trained = train(
@@ -240,7 +237,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         return self._in_batches(self._chunk_masks, chunks.split(self.batch_size))
 
     def _cut(self, record: TrackRecord) -> Tensor:
-        """Chunks (n_chunks, n_frames, n_bands) of a track, of the kind that the network knows."""
+        """Chunks (n_chunks, n_frames, n_bands) of a track, after a check of its front end."""
         front_end = record.front_end
         self._check_front_end(front_end, record.name)
         spectrogram = as_tensor(record.spectrogram)
@@ -249,7 +246,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     def _in_batches(
         self, function: Callable[[Any, Tensor], Tensor], batches: Iterable[Tensor]
     ) -> Iterator[Tensor]:
-        """Results of a function of the module and features on its device, batch by batch."""
+        """Call a function of the module and features on its device, batch by batch."""
         device = self._device()
         module = self.net_.module_
         return in_batches(
@@ -261,11 +258,11 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         )
 
     def _fitted_state(self) -> dict[str, Any]:
-        """What `sksep.save` stores beside the parameters: fitted attributes and the weights."""
+        """The state for `sksep.save` beside the parameters: fitted attributes and the weights."""
         if not hasattr(self, "net_"):
             return {}
         weights = self.net_.module_.state_dict()
-        # Parameters can be set after fit; the file must describe the network that was trained.
+        # Parameters can be set after fit, but the file must describe the trained network.
         self._rebuild(weights)
         rows = [
             {name: value for name, value in row.items() if isinstance(value, _RECORDED)}
@@ -277,7 +274,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         return {**fitted, "net": {"settings": settings, "history": rows, "weights": weights}}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        """The inverse of `_fitted_state`, on an unfitted separator with the same parameters."""
+        """Set the result of `_fitted_state` in an unfitted separator with the same parameters."""
         net_state = state.pop("net", None)
         self.__dict__.update(state)
         if net_state is None:
@@ -319,5 +316,5 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
 
 def loss_of(loss: str | Callable[..., Any]) -> Callable[..., Any]:
-    """A loss of the logits of masks by its name; functions pass through."""
+    """A loss of the logits of masks by its name; functions are returned as they are."""
     return LOSSES[loss] if isinstance(loss, str) else loss

@@ -1,4 +1,4 @@
-"""Checkpoints: a training that was interrupted goes on where it was."""
+"""Checkpoints: an interrupted training continues from its last complete epoch."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from torch import Tensor
 from sksep.training._accelerated import of_main_process
 from sksep.utils._files import remove_unfinished, write_whole
 
-# Callbacks that belong to a training. What those of the user remember, only they know.
+# Callbacks that belong to every training. The state of the user's callbacks is not known.
 _STATEFUL = ("best_weights", "schedule")
-# What they remember from epoch to epoch, beside the scheduler itself.
+# Attributes that they keep from epoch to epoch, beside the scheduler itself.
 _REMEMBERED = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_", "batch_idx_")
 
 
 class Checkpoint(Callback):  # type: ignore[misc]
     """Write the state of a training after each epoch, and restore it when a training begins.
 
-    It has to be the last callback: others must not overwrite what it restores, and what they did
-    in an epoch belongs to the state.
+    It has to be the last callback: others must not overwrite the state that it restores, and the
+    state that it writes includes their changes in an epoch.
 
     Parameters
     ----------
     path : Path
-        File of this training, which may be there or not.
+        File of this training, which need not exist.
     n_epochs : int
-        Epochs in the history when the training is complete.
+        Number of epochs in the history when the training is complete.
     process : int or None
-        Index of this process among those of the training, of which the first reads and writes for
-        all; None where there is only one.
+        Index of this process among those of the training. The first reads and writes for all. None
+        means that there is only one.
     """
 
     def __init__(self, path: Path, n_epochs: int, process: int | None = None) -> None:
@@ -46,12 +46,12 @@ class Checkpoint(Callback):  # type: ignore[misc]
         self.process = process
 
     def delete(self) -> None:
-        """Delete the file, where there is one."""
+        """Delete the file if it exists."""
         if not self.process:
             self.path.unlink(missing_ok=True)
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
-        """Restore the training where there is a file of it."""
+        """Restore the training if it has a file."""
         state = _read(self.path) if not self.process and self.path.exists() else None
         if self.process is not None:
             state = of_main_process(state)
@@ -72,7 +72,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
             torch.cuda.set_rng_state(state["cuda"], net.device)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
-        """Write the file; that of the epoch before stays until it is complete."""
+        """Write the file. That of the previous epoch stays until the new one is complete."""
         if self.process:
             return
         on_cuda = torch.device(net.device).type == "cuda"
@@ -93,20 +93,20 @@ class Checkpoint(Callback):  # type: ignore[misc]
 
 
 def training_key(module: torch.nn.Module, begin: Any) -> str:
-    """A name for a training: equal for equal weights, tracks and parameters to begin with.
+    """Name of a training, the same for equal initial weights, tracks and parameters.
 
     Raises
     ------
     ValueError
-        Where a parameter has no name in other processes, such as a lambda.
+        If a parameter cannot be pickled, such as a lambda.
     """
     weights = {name: tensor.cpu().numpy() for name, tensor in module.state_dict().items()}
     try:
         return str(joblib.hash([weights, begin]))
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise ValueError(
-            f"checkpoint needs parameters that can be pickled ({error}): give functions of a "
-            "module in place of lambdas."
+            f"checkpoint needs parameters that can be pickled ({error}). Use functions of a "
+            "module instead of lambdas."
         ) from error
 
 
@@ -117,7 +117,7 @@ def _remembered(callback: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The parts that a file without code can hold; callbacks may record anything."""
+    """The parts of a value that a file without code can hold; callbacks may record anything."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
@@ -138,7 +138,6 @@ def _read(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(
-            f"The checkpoint {path} cannot be read ({error}). Delete it, and the training begins "
-            "anew."
+            f"The checkpoint {path} cannot be read ({error}). Delete it to begin the training anew."
         ) from error
     return state

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# `.NAME.HEX.unfinished` beside NAME: hidden, and told from files of the user.
+# Unfinished files lie beside NAME and are called `.NAME.HEX.unfinished`, unlike files of the user.
 _UNFINISHED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.unfinished")
 # Unfinished files that are older were left behind by a process that was killed.
 _SECONDS_TO_FINISH = 24 * 3600.0
@@ -27,7 +27,7 @@ def whole_files(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[li
     paths : sequence of Path
         The files. Missing folders are created.
     overwrite : bool, default=True
-        Whether files that exist are replaced. They stay as they are until then.
+        Whether existing files are replaced. They stay as they are until the block ends.
 
     Yields
     ------
@@ -66,14 +66,14 @@ def write_whole(path: Path, content: str | bytes | memoryview, *, overwrite: boo
 
 
 def remove_unfinished(folder: Path, *names: str) -> None:
-    """Remove what writers that were killed more than a day ago have left in a folder.
+    """Remove files that processes left unfinished in a folder more than a day ago.
 
     Parameters
     ----------
     folder : Path
         A folder, which need not exist.
     names : str
-        Names of the files that were being written. Without any, all files are meant.
+        Names that the files would have when finished. Without any, all of them are removed.
     """
     for path in folder.glob(".*.unfinished"):
         match = _UNFINISHED.fullmatch(path.name)
@@ -84,7 +84,7 @@ def remove_unfinished(folder: Path, *names: str) -> None:
 
 
 def final_name(name: str) -> str:
-    """Name that an unfinished file is to get; that of any other file is its own."""
+    """Name that an unfinished file gets when it is finished; other names stay as they are."""
     match = _UNFINISHED.fullmatch(name)
     return match["name"] if match else name
 
@@ -96,7 +96,7 @@ def exists_error(path: Path) -> FileExistsError:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name the file in errors of a disk that is full."""
+    """Name the file in the errors of a full disk."""
     try:
         yield
     except OSError as error:
