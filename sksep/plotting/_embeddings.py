@@ -17,8 +17,8 @@ from sksep.plotting._models import (
     separator_of,
     true_masks,
 )
-from sksep.separators._clusters import is_loud
 from sksep.separators._clustering_separator import ClusteringSeparator
+from sksep.separators._clusters import is_loud
 from sksep.utils._arrays import DoubleArray, as_tensor
 from sksep.utils._validation import check_integer
 
