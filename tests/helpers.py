@@ -20,6 +20,7 @@ from sksep import (
     UHNetSeparator,
     UNetSeparator,
 )
+from sksep.datasets import make_songs
 from sksep.utils._estimator_checks._case import assert_same
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "assert_same",
     "assert_same_fit",
     "features",
+    "fit_preset",
     "four_steps",
     "noise",
     "small",
@@ -78,6 +80,21 @@ def four_steps(memory: Any = None, **parameters: Any) -> Pipeline:
         ("invert", GriffinLimInverter(n_iter=1)),
     ]
     return Pipeline(steps, memory=memory).set_params(**parameters)
+
+
+def fit_preset(make: Any, **parameters: Any) -> Pipeline:
+    """A recommended pipeline, trained with the fewest filters for one epoch."""
+    songs = make_songs(2, duration=4.0, random_state=0)
+    pipeline = make(
+        "recommended",
+        separate__n_filters=2,
+        separate__max_epochs=1,
+        separate__excerpts_per_epoch=8,
+        separate__validation_fraction=0.0,
+        separate__random_state=0,
+        **parameters,
+    )
+    return pipeline.fit(songs.mixtures, songs.vocals)
 
 
 def weights(separator: Any) -> dict[str, torch.Tensor]:

@@ -6,12 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
-from helpers import noise
+from helpers import fit_preset, noise
 from sklearn.pipeline import make_pipeline
 
 import sksep
 from sksep import HPSSSeparator, MelChunker
-from sksep.datasets import make_songs
 from sksep.inference._files import separate_file
 from sksep.inference._models import load_model
 from sksep.inference._separate import separate
@@ -21,16 +20,7 @@ from sksep.utils._choices import FORMATS
 
 @pytest.fixture(scope="module")
 def pipeline():
-    songs = make_songs(2, duration=4.0, random_state=0)
-    pipeline = unet_pipeline(
-        separate__n_filters=2,
-        separate__max_epochs=1,
-        separate__excerpts_per_epoch=8,
-        separate__validation_fraction=0.0,
-        separate__random_state=0,
-        invert__n_iter=0,
-    )
-    return pipeline.fit(songs.mixtures, songs.vocals)
+    return fit_preset(unet_pipeline, invert__n_iter=0)
 
 
 @pytest.fixture(scope="module")

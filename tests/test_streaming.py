@@ -2,38 +2,23 @@
 
 import numpy as np
 import pytest
-from helpers import noise
+from helpers import fit_preset, noise
 
 from sksep import DeepClusteringSeparator, HPSSSeparator, MelChunker
-from sksep.datasets import make_songs
 from sksep.inference._streaming import StreamingSeparator, can_stream
 from sksep.presets import uhnet_pipeline, unet_pipeline
 
 RATE = 16000
 
 
-def fitted(make, **parameters):
-    songs = make_songs(2, duration=4.0, random_state=0)
-    pipeline = make(
-        "recommended",
-        separate__n_filters=2,
-        separate__max_epochs=1,
-        separate__excerpts_per_epoch=8,
-        separate__validation_fraction=0.0,
-        separate__random_state=0,
-        **parameters,
-    )
-    return pipeline.fit(songs.mixtures, songs.vocals)
-
-
 @pytest.fixture(scope="module")
 def unet():
-    return fitted(unet_pipeline, invert__n_iter=0)
+    return fit_preset(unet_pipeline, invert__n_iter=0)
 
 
 @pytest.fixture(scope="module")
 def uhnet():
-    return fitted(uhnet_pipeline, separate__hidden_size=4, invert__n_iter=2)
+    return fit_preset(uhnet_pipeline, separate__hidden_size=4, invert__n_iter=2)
 
 
 def streamed(stream, samples, sizes):
@@ -83,7 +68,9 @@ def test_equals_the_whole_track_with_iterations(uhnet, tmp_path):
 
 @pytest.mark.parametrize("n_samples", [RATE, RATE * 13])
 def test_equals_the_whole_track_from_random_phases(unet, n_samples):
-    unet = fitted(unet_pipeline, invert__n_iter=1, invert__init="random", invert__random_state=0)
+    unet = fit_preset(
+        unet_pipeline, invert__n_iter=1, invert__init="random", invert__random_state=0
+    )
     samples = noise(n_samples)
     vocals, _ = streamed(StreamingSeparator(unet), samples, [30000])
     np.testing.assert_allclose(vocals, unet.predict([samples])[0], atol=1e-4)
