@@ -161,7 +161,7 @@ def test_more_bad_arguments():
     for metric in (si_sdr, lambda *pair: sdr(*pair, protocol="snr")):
         with pytest.raises(ValueError, match="1 channels but estimate has 2"):
             metric(noise(9), noise(2, 9))
-    with pytest.warns(UserWarning, match="transpose"):
+    with pytest.raises(ValueError, match="transpose"):
         sdr(noise(9, 2), noise(9, 2))
 
 

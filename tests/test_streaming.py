@@ -123,7 +123,7 @@ def test_nothing_in_nothing_out(unet):
     [
         (np.zeros((3, 10)), ValueError, "channels"),
         (np.zeros((1, 1, 10)), ValueError, "channels"),
-        (np.zeros(10, np.int16), TypeError, "floating point"),
+        (np.zeros(10, np.int64), TypeError, "floating point"),
         (np.array([0.0, np.nan]), ValueError, "NaN"),
     ],
 )

@@ -163,10 +163,9 @@ def test_file_that_disappears_between_steps(wav):
         ConstantMask().fit(batch).predict(batch)
 
 
-def test_samples_first_stereo_warns():
-    with pytest.warns(UserWarning, match=r"X\[0\] has 100 channels and 2 samples.*transpose"):
-        (track,) = check_tracks([noise(100, 2)], RATE)
-    assert track.shape == (100, 2)
+def test_samples_first_stereo_is_refused():
+    with pytest.raises(ValueError, match=r"X\[0\] has 100 channels and 2 samples.*transpose"):
+        check_tracks([noise(100, 2)], RATE)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

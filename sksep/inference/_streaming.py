@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sksep.audio._resampling import Resampler
+from sksep.audio._samples import check_samples
 from sksep.base._inversion import BlockInverter, Inversion
 from sksep.nn.chunks import CrossFader, chunk
 from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
@@ -203,28 +204,23 @@ class StreamingSeparator:
         return blocks
 
     def _checked(self, block: Any) -> FloatArray:
-        samples = np.asarray(block)
-        if samples.dtype.kind != "f":
-            raise TypeError(
-                f"A block has dtype {samples.dtype}; give floating point samples, full scale 1.0."
-            )
+        name = f"The block at sample {self._n_samples}"
+        if np.size(block) == 0:  # nothing yet, in the dimensions of the other blocks
+            samples: FloatArray = np.asarray(block, dtype=np.float32)
+        else:
+            samples = check_samples(block, name, is_block=True)
         one_dimensional = samples.ndim == 1
         if one_dimensional:
             samples = samples[None]
         if samples.ndim != 2 or samples.shape[0] != self.n_channels:
             raise ValueError(
-                f"A block has the shape {np.shape(block)}, but the stream has {self.n_channels} "
+                f"{name} has the shape {np.shape(block)}, but the stream has {self.n_channels} "
                 "channels; give (n_channels, n_samples)."
             )
         if self._one_dimensional not in (None, one_dimensional):
             raise ValueError("Blocks of one stream must have equal numbers of dimensions.")
-        if not np.isfinite(samples).all():
-            raise ValueError(
-                f"The block at sample {self._n_samples} contains NaN or infinity; replace them, "
-                "for example with numpy.nan_to_num."
-            )
         self._one_dimensional = one_dimensional
-        return samples.astype(np.float32, copy=False)
+        return samples
 
 
 def can_stream(pipeline: Any) -> bool:

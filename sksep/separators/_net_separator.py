@@ -269,13 +269,21 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         """Call a function of the module and features on its device, batch by batch."""
         device = self._device()
         module = self.net_.module_
-        return in_batches(
+        results = in_batches(
             partial(function, module),
             batches,
             device=device,
             precision=resolve_precision(self.precision, device),
             on_cpu=lambda: partial(function, self._rebuild(module.state_dict()).eval()),
         )
+        for result in results:
+            if not result.isfinite().all():
+                raise ValueError(
+                    f"The network of {type(self).__name__} returned NaN or infinity: its weights "
+                    "are damaged, or its precision is too low. Load or train the model again, or "
+                    "set precision='float32'."
+                )
+            yield result
 
     def _fitted_state(self) -> dict[str, Any]:
         """The state for `sksep.save` beside the parameters: fitted attributes and the weights."""
