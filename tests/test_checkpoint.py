@@ -23,6 +23,7 @@ from sksep import (
     UHNetSeparator,
     UNetSeparator,
 )
+from sksep.training import TrainingInterrupted
 
 _WORKERS = {"iterator_train__num_workers": 2, "iterator_train__prefetch_factor": 4}
 _make = partial(small, max_epochs=4, excerpts_per_epoch=12, validation_fraction=0.25)
@@ -93,7 +94,7 @@ def test_checkpoints_change_nothing(batch: Any, tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_the_file_and_fit_goes_on(batch: Any, tmp_path: Path) -> None:
     stopped = _make(checkpoint=tmp_path, callbacks=[Stop(2, KeyboardInterrupt)])
-    with pytest.warns(UserWarning, match="interrupted after 2 of 4 epochs"):
+    with pytest.raises(TrainingInterrupted, match="interrupted after 2 of 4 epochs"):
         stopped.fit(batch)
     assert stopped.n_epochs_ == 2
     assert_same_fit(stopped.set_params(callbacks=None).fit(batch), _make().fit(batch), batch)

@@ -526,7 +526,6 @@ def test_what_is_trained(model_name: str, preset: str, monkeypatch: pytest.Monke
     assert separator.augmentation.accompaniment_pool is None
 
 
-@pytest.mark.filterwarnings("default:Training was interrupted")
 @pytest.mark.parametrize("n_epochs", [0, 1])
 def test_interrupted_training(n_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from sksep.training._net import SeparationNet

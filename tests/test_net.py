@@ -17,6 +17,7 @@ from torch import nn
 
 import sksep
 from sksep import MelChunker, ModuleSeparator, UHNetSeparator, UNetSeparator
+from sksep.training import TrainingInterrupted
 from sksep.training._fit import _callbacks, _plan
 from sksep.training._net import SeparationNet
 
@@ -239,7 +240,7 @@ def test_callbacks_find_tensors(batch: Any, losses_stay: None) -> None:
 
 def test_interrupted_epochs_keep_numbers(batch: Any, losses_stay: None) -> None:
     separator = _make(callbacks=[Interrupt(KeyboardInterrupt())])
-    with pytest.warns(UserWarning, match="interrupted after 1 of 2 epochs"):
+    with pytest.raises(TrainingInterrupted, match="interrupted after 1 of 2 epochs"):
         separator.fit(batch)
     (row,) = separator.history_[-1]["batches"]
     assert type(row["train_loss"]) is float and "train_batch_count" not in separator.history_[-1]

@@ -17,6 +17,7 @@ import torch
 from helpers import assert_same, small, weights
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer, GradientNormClipping
 from skorch.history import History
@@ -25,7 +26,7 @@ from sksep import MaskBuilder, MelChunker, UNetSeparator
 from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
 from sksep.nn.singing_voice_unet import SingingVoiceUNet
 from sksep.nn.unet import UNet
-from sksep.training import Augmentation
+from sksep.training import Augmentation, TrainingInterrupted
 
 FRONT_END = {"n_fft": 512, "n_mels": 24, "n_frames": 20}
 make = partial(
@@ -513,7 +514,7 @@ def test_the_best_of_negative_losses_is_kept(batch):
 def test_interruption_keeps_the_best_weights(batch):
     parameters = {"validation_fraction": 0.5, "lr": 1e-4, "augmentation": False}
     separator = make(callbacks=[Spoil(3), Interrupt(4)], max_epochs=9, **parameters)
-    with pytest.warns(UserWarning, match="interrupted after 3 of 9 epochs; the best weights"):
+    with pytest.raises(TrainingInterrupted, match="after 3 of 9 epochs; the best weights"):
         separator.fit(batch)
     losses = separator.validation_loss_curve_
     assert len(losses) == separator.n_epochs_ == 3
@@ -524,7 +525,7 @@ def test_interruption_keeps_the_best_weights(batch):
 
 def test_interruption_without_validation_keeps_the_weights(batch):
     separator = make(callbacks=[Interrupt(2)], max_epochs=9)
-    with pytest.warns(UserWarning, match="interrupted after 1 of 9 epochs"):
+    with pytest.raises(TrainingInterrupted, match="interrupted after 1 of 9 epochs"):
         separator.fit(batch)
     assert separator.n_epochs_ == 1 and len(separator.loss_curve_) == 1
     assert not separator.net_.module_.training
@@ -538,11 +539,22 @@ def test_interruption_within_the_first_epoch(batch):
     separator = make(
         callbacks=[Interrupt(1)], max_epochs=2, early_stopping=True, validation_fraction=0.5
     )
-    with pytest.warns(UserWarning, match="interrupted after 0 of 2 epochs"):
+    with pytest.raises(TrainingInterrupted, match="interrupted after 0 of 2 epochs"):
         separator.fit(batch)
     assert separator.n_epochs_ == 0 and separator.loss_curve_ == []
     assert np.isfinite(separator.predict(batch)[0]).all()
     pickle.loads(pickle.dumps(separator)).predict(batch)
+
+
+def test_interruption_stops_searches(songs):
+    """A part of a training must not be scored like a whole one."""
+    pipeline = make_pipeline(
+        MelChunker(**FRONT_END), MaskBuilder(), make(callbacks=[Interrupt(2)], max_epochs=3)
+    )
+    search = GridSearchCV(pipeline, {"unetseparator__lr": [1e-3, 1e-4]}, cv=2)
+    with pytest.raises(KeyboardInterrupt, match="interrupted after 1 of 3 epochs"):
+        search.fit(songs.mixtures, songs.vocals)
+    assert not hasattr(search, "best_params_")
 
 
 class Logger(Callback):

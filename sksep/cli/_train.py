@@ -134,9 +134,7 @@ def train(
         click.echo(f"All parts are trained on: {', '.join(sorted(set(songs.split)))}.")
     click.echo(f"Training {model} ({preset}) on {len(songs.mixtures)} songs.")
     started = time.perf_counter()
-    pipeline.fit(songs.mixtures, songs.vocals)
-    if separator.n_epochs_ == 0:
-        raise KeyboardInterrupt
+    _fit(pipeline, songs)
     minutes = (time.perf_counter() - started) / 60.0
     # The file must not name folders of this machine, or print when others predict.
     separator.set_params(verbose=0)
@@ -150,6 +148,20 @@ def train(
         f"Use it:      sksep separate song.wav --model {output} -o out\n"
         f"Measure it:  sksep evaluate {output} OTHER-SONGS"
     )
+
+
+def _fit(pipeline: Any, songs: Any) -> None:
+    """Train. An interruption after an epoch at least is a warning, as the weights are kept."""
+    from sksep.training import TrainingInterrupted
+
+    try:
+        pipeline.fit(songs.mixtures, songs.vocals)
+    except TrainingInterrupted as interruption:
+        click.echo(f"Warning: {interruption}", err=True)
+        if pipeline["separate"].n_epochs_ == 0:
+            raise
+        # The steps behind the separator learn no weights, but have to be fitted.
+        pipeline["invert"].fit(pipeline["chunk"].transform(songs.mixtures[:1]))
 
 
 def _pools(singing: Path | None, instrumental: Path | None) -> dict[str, list[str]]:

@@ -77,11 +77,33 @@ class LevelNormalizer:
         self._loudest = torch.tensor(-torch.inf)
 
     def push(self, chunks: Tensor) -> Tensor:
-        """The next chunks (n_chunks, n_frames, n_bands) in dB, at the level of training."""
+        """Bring the next chunks to the level of training.
+
+        Parameters
+        ----------
+        chunks : Tensor of shape (n_chunks, n_frames, n_bands)
+            Log power in dB.
+
+        Returns
+        -------
+        Tensor of shape (n_chunks, n_frames, n_bands)
+            Log power in dB, at least -100.
+        """
         return shifted(chunks, self.offsets(chunks))
 
     def offsets(self, chunks: Tensor) -> Tensor:
-        """Gains in dB, (n_chunks,), that bring the next chunks to the level; 0 for silence."""
+        """Gains that bring the next chunks to the level of training.
+
+        Parameters
+        ----------
+        chunks : Tensor of shape (n_chunks, n_frames, n_bands)
+            Log power in dB.
+
+        Returns
+        -------
+        Tensor of shape (n_chunks,)
+            Gains in dB; 0 as long as all is silent.
+        """
         levels = torch.cat([self._loudest[None], chunk_levels(chunks, self._mean)])
         loudest = levels.cummax(dim=0).values[1:]
         self._loudest = loudest[-1]

@@ -30,6 +30,7 @@ from sksep.training._fit import losses_of, make_net, train
 from sksep.training._net import SeparationNet
 from sksep.training._options import resolve_device, resolve_precision
 from sksep.training._parameters import TrainingParameters
+from sksep.training._run import TrainingInterrupted
 from sksep.utils._arrays import FloatArray, as_tensor, evenly_spaced
 from sksep.utils._parameters import document_shared
 from sksep.utils._validation import choice_or_callable
@@ -143,8 +144,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         Returns
         -------
         NetSeparator
-            The separator itself. If the training is interrupted from the keyboard, it keeps the
-            best weights so far.
+            The separator itself.
 
         Raises
         ------
@@ -154,10 +154,9 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             If tracks have no targets or all are silent, a parameter is out of its range, the
             chunks differ from those of the training that is continued, or the training diverged.
 
-        Warns
-        -----
-        UserWarning
-            If the training was interrupted.
+        TrainingInterrupted
+            If the training is interrupted from the keyboard. The separator then has the best
+            weights so far; searches stop.
         """
         self._check_parameters()
         return self._fit(X, keep=bool(self.warm_start) and hasattr(self, "net_"))
@@ -230,11 +229,10 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         if trained.was_interrupted:
             kept = "best weights so far" if self.validation_loss_curve_ else "last weights"
             n_epochs = 1 if is_partial else self.max_epochs
-            warnings.warn(
+            how = "set warm_start=True" if self.checkpoint is None else "keep the checkpoint folder"
+            raise TrainingInterrupted(
                 f"Training was interrupted after {trained.n_epochs} of {n_epochs} epochs; "
-                f"the {kept} are kept.",
-                UserWarning,
-                stacklevel=3,
+                f"the {kept} are kept. To continue, {how} and fit again."
             )
         return self
 

@@ -21,6 +21,24 @@ _RANDOM_STATE_LOCK = RLock()
 _CHANGEABLE = ("lr", "weight_decay", "fused")
 
 
+class TrainingInterrupted(KeyboardInterrupt):
+    """Raised by `fit` if its training is interrupted from the keyboard.
+
+    The separator is fitted all the same: it has the best weights so far. As a KeyboardInterrupt, it
+    also stops grid searches and cross-validation, which would otherwise score a part of a training
+    like a whole one.
+
+    Examples
+    --------
+    >>> from sksep.training import TrainingInterrupted
+    >>> try:
+    ...     raise TrainingInterrupted("Training was interrupted after 1 of 3 epochs.")
+    ... except KeyboardInterrupt as interruption:
+    ...     print(interruption)
+    Training was interrupted after 1 of 3 epochs.
+    """
+
+
 def check_finite(net: SeparationNet) -> None:
     """Raise an error if the training diverged, which shows in its last loss or in its weights."""
     losses = [row["train_loss"] for row in net.history if "train_loss" in row]
