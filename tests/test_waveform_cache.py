@@ -29,6 +29,7 @@ from sksep.audio._validation import check_tracks
 from sksep.datasets import make_songs
 from sksep.training import Augmentation
 from sksep.training._dataset import ExcerptDataset
+from sksep.utils import _files
 
 RATE = 16000
 
@@ -225,13 +226,16 @@ def test_unfinished_files_are_removed_in_time(files, cache):
     folder.mkdir()
     names = [f".waveform-{'0' * 32}.safetensors.{digit * 32}.unfinished" for digit in "ab"]
     old, new = (folder / name for name in names)
-    old.touch()
-    new.write_bytes(b"half")
-    yesterday = time.time() - 25 * 3600
-    os.utime(old, (yesterday, yesterday))
-    assert cache.size == 4
-    cache.waveforms(check_tracks(files[0][:1], RATE), RATE)
-    assert new.exists() and not old.exists()
+    old.write_bytes(b"half")
+    with new.open("wb") as file:
+        file.write(b"half")
+        file.flush()
+        _files._lock(file)  # as a writer does
+        yesterday = time.time() - 25 * 3600
+        os.utime(old, (yesterday, yesterday))
+        assert cache.size == 8
+        cache.waveforms(check_tracks(files[0][:1], RATE), RATE)
+        assert new.exists() and not old.exists()
     cache.clear()
     assert not new.exists()
 
