@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from numbers import Real
 from typing import Any
 
@@ -111,17 +112,14 @@ def _check_array(name: str, value: Any) -> None:
 
 
 def _either(*constraints: Constraint) -> Constraint:
-    """Constraint: what one of several constraints allows."""
+    """Constraint: what one of several constraints allows; the last one says what is wrong."""
 
     def check(name: str, value: Any) -> None:
-        errors = []
-        for constraint in constraints:
-            try:
+        for constraint in constraints[:-1]:
+            with suppress(TypeError, ValueError):
                 constraint(name, value)
                 return
-            except (TypeError, ValueError) as error:
-                errors.append(error)
-        raise errors[-1]
+        constraints[-1](name, value)
 
     return check
 
@@ -143,7 +141,7 @@ _CLUSTERER_PARAMETERS: dict[str, Constraint] = {
     "branching_factor": integer(2, 1000),
     "coef0": number(),
     "compute_distances": check_boolean,
-    "compute_full_tree": _either(check_boolean, choice("auto")),
+    "compute_full_tree": _either(choice("auto"), check_boolean),
     "compute_labels": check_boolean,
     "connectivity": choice(None),
     "copy": check_boolean,  # of Birch, in earlier versions
@@ -154,7 +152,7 @@ _CLUSTERER_PARAMETERS: dict[str, Constraint] = {
     "degrees_of_freedom_prior": optional(number()),
     "distance_threshold": optional(number()),
     "eigen_solver": choice(None, "arpack", "lobpcg"),
-    "eigen_tol": _either(number(0.0), choice("auto")),
+    "eigen_tol": _either(choice("auto"), number(0.0)),
     "eps": number(0.0),
     "gamma": number(),
     "init": _either(_check_array, choice("k-means++", "random")),
@@ -173,7 +171,7 @@ _CLUSTERER_PARAMETERS: dict[str, Constraint] = {
     "min_samples": integer(1, 2**20),
     "n_clusters": optional(_check_counted),
     "n_components": optional(integer(1, 1000)),
-    "n_init": _either(integer(1, 100), choice("auto")),
+    "n_init": _either(choice("auto"), integer(1, 100)),
     "n_neighbors": integer(1, 1000),
     "p": optional(number(1.0, 100.0)),
     "precisions_init": optional(_check_array),

@@ -224,13 +224,14 @@ def _learned_by(estimator: Any) -> tuple[str, ...]:
 
 
 def _array(n_dimensions: int) -> Constraint:
-    """Constraint: an array of numbers that are finite, and 0 or more if it has two dimensions."""
+    """Constraint: an array of finite numbers of at most 1, which are 0 or more in a matrix."""
 
     def check(name: str, value: Any) -> None:
         is_array = isinstance(value, np.ndarray) and value.dtype.kind == "f"
         if not is_array or value.ndim != n_dimensions or not value.size:
             raise TypeError(f"{name} must be an array of {n_dimensions} dimensions")
-        if max(value.shape) > _LONGEST or (n_dimensions == 2 and value.min() < 0.0):
+        lowest = 0.0 if n_dimensions == 2 else -1.001  # with rounding errors
+        if max(value.shape) > _LONGEST or value.min() < lowest or value.max() > 1.001:
             raise ValueError(f"{name} holds values that are not possible")
 
     return check
