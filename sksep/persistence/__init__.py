@@ -126,7 +126,7 @@ def load(path: str | os.PathLike[str], *, device: str | None = None) -> Any:
     -----
     UserWarning
         If the `device` of a separator is not available, in which case it predicts on the CPU; or if
-        settings of a machine were left out, which only files of earlier versions hold.
+        numbers of processes and the like were left out, which only files of earlier versions hold.
 
     See Also
     --------
@@ -170,8 +170,8 @@ def load(path: str | os.PathLike[str], *, device: str | None = None) -> Any:
         )
     if decoder.ignored:
         warnings.warn(
-            f"{path} sets {', '.join(decoder.ignored)}, which were left out, as they depend on the "
-            "machine. Set them again before training goes on.",
+            f"{path} holds {', '.join(decoder.ignored)}, which were left out. Predictions do not "
+            "depend on them; if training needs them, set them again before it goes on.",
             UserWarning,
             stacklevel=2,
         )

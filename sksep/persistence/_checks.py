@@ -224,10 +224,10 @@ def _learned_by(estimator: Any) -> tuple[str, ...]:
 
 
 def _array(n_dimensions: int) -> Constraint:
-    """Constraint: an array of finite numbers of at most 1, which are 0 or more in a matrix."""
+    """Constraint: a float32 array of numbers of at most 1, which are 0 or more in a matrix."""
 
     def check(name: str, value: Any) -> None:
-        is_array = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        is_array = isinstance(value, np.ndarray) and value.dtype == np.float32
         if not is_array or value.ndim != n_dimensions or not value.size:
             raise TypeError(f"{name} must be an array of {n_dimensions} dimensions")
         lowest = 0.0 if n_dimensions == 2 else -1.001  # with rounding errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import sklearn
@@ -40,7 +41,7 @@ class Decoder:
     unused : set of str
         Names of tensors that no value has referred to so far.
     ignored : list of str
-        Names of settings of a machine that were left out.
+        What was left out, which only files of earlier versions hold.
     """
 
     def __init__(self, tensors: dict[str, torch.Tensor], device: str | None = None) -> None:
@@ -122,6 +123,7 @@ class Decoder:
         check_estimator(estimator)
         if cls in CLUSTERERS:  # of earlier versions; separators fit copies
             self.unused -= set(_tensors_of(fitted))
+            self.ignored += [f"fitted attributes of {class_name}"] if fitted else []
             return estimator
         # Neither methods nor parameters, which were checked above.
         hidden = [key for key in fitted if hasattr(cls, key) or key in cls._get_param_names()]
@@ -171,6 +173,8 @@ def _float(value: Any) -> float:
 
 def _front_end(**fields: Any) -> FrontEnd:
     front_end = FrontEnd(**fields)
+    if not fields.items() <= asdict(front_end).items():
+        raise TypeError("f_max of a front end must be a number")
     check_front_end("front_end", front_end)
     return front_end
 
