@@ -20,7 +20,7 @@ from tqdm import tqdm
 from sksep.audio._resampling import resampled_length
 from sksep.audio._track import Track
 from sksep.utils._arrays import FloatArray
-from sksep.utils._files import final_name, remove_unfinished, write_whole
+from sksep.utils._files import final_name, in_order, remove_unfinished, write_whole
 from sksep.utils._parameters import Estimator, parameter
 from sksep.utils._validation import (
     check_integer,
@@ -315,4 +315,4 @@ def _write(path: Path, track: Track, sample_rate: int) -> None:
         "scale": repr(peak / _LARGEST_INTEGER),
         "source": str(track.source),
     }
-    write_whole(path, safetensors.numpy.save({"samples": integers}, metadata))
+    write_whole(path, in_order(safetensors.numpy.save({"samples": integers}, metadata)))

@@ -12,6 +12,8 @@ import safetensors.torch
 import sklearn
 import torch
 
+from sksep.utils._files import in_order
+
 _FORMAT_VERSION = 1
 # A history of 50,000 epochs fits in. JSON takes up to 50 times as much memory when it is read.
 _MOST_CHARACTERS = 2**24
@@ -55,7 +57,7 @@ def pack(estimator: Any, tensors: dict[str, torch.Tensor]) -> bytes:
             f"of at most {_MOST_CHARACTERS}. Shorten its training history."
         )
     metadata = {"sksep": text, "sksep_sha256": text_digest(text)}
-    return _in_order(safetensors.torch.save(tensors, metadata))
+    return in_order(safetensors.torch.save(tensors, metadata))
 
 
 def unpack(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -128,17 +130,6 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     if unknown:
         raise ValueError(damaged % f"tensors of {', '.join(sorted(unknown))}")
     return metadata, tensors
-
-
-def _in_order(content: bytes) -> bytes:
-    """The same file with the keys of its header in alphabetical order.
-
-    The order of safetensors changes from file to file, though the data do not.
-    """
-    stop = 8 + int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8:stop]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # tensors begin at multiples of 8 bytes
-    return b"".join([len(header).to_bytes(8, "little"), header, memoryview(content)[stop:]])
 
 
 def _refuse(constant: str) -> NoReturn:

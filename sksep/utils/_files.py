@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import sys
@@ -99,6 +100,17 @@ def final_name(name: str) -> str:
     """Name that an unfinished file is to get; that of any other file is its own."""
     match = _UNFINISHED.fullmatch(name)
     return match["name"] if match else name
+
+
+def in_order(content: bytes) -> bytes:
+    """The same safetensors file with the keys of its header in alphabetical order.
+
+    The order that the library gives them changes from file to file, though the data do not.
+    """
+    stop = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:stop]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at multiples of 8 bytes
+    return b"".join([len(header).to_bytes(8, "little"), header, memoryview(content)[stop:]])
 
 
 def exists_error(path: Path) -> FileExistsError:
