@@ -698,6 +698,7 @@ class _OwnSeparator(UNetSeparator):
         (UNetSeparator(net_params={"optimizer__eps": object()}), "net_params__optimizer__eps="),
         (UNetSeparator(net_params={"optimizer__betas": {1: 2}}), "net_params__optimizer__betas="),
         (UNetSeparator(net_params={"optimizer__eps": "1"}), "load would refuse.*optimizer__eps"),
+        (UNetSeparator(device="gpu"), "load would refuse.*device must be"),
         (UNetSeparator(n_filters=20000), r"load would refuse.*n_filters must be in \[1, 4096\]"),
         (MelChunker(hop_length=1), "load would refuse.*hop_length"),
         (KMeans(2), r"KMeans.*clusterers of scikit-learn as their parameters"),

@@ -181,9 +181,7 @@ def load(path: str | os.PathLike[str], *, device: str | None = None) -> Any:
 def _check_that_it_loads(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     """Raise an error if `load` would refuse the file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of devices that are not here
-            Decoder(tensors).root(description)
+        Decoder(tensors, device="cpu").root(description)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"sksep.save cannot store the estimator, since sksep.load would refuse it: {error}"

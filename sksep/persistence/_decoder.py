@@ -19,7 +19,7 @@ from sksep.persistence._allowed import (
     split_net_params,
     unsaved_parameters,
 )
-from sksep.persistence._checks import check_estimator, check_front_end, check_learned
+from sksep.persistence._checks import check_device, check_estimator, check_front_end, check_learned
 from sksep.persistence._encoder import ROUTED_METHODS, TAG
 
 _FLOATS = ("nan", "inf", "-inf")
@@ -156,8 +156,10 @@ class Decoder:
                 f"The file sets {', '.join(refused):.200} of {class_name}, which sksep.save never "
                 f"stores, as it could open files or run programs of this machine. {_TRUST}"
             )
-        if self.device is not None and "device" in cls._get_param_names():
-            values["device"] = self.device
+        if "device" in cls._get_param_names():
+            check_device("device", values.get("device", "auto"))
+            if self.device is not None:
+                values["device"] = self.device
         return values
 
 
