@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers import Crash, Stop, assert_same_fit, small
 from skorch.callbacks import Callback
 
@@ -24,6 +26,7 @@ from sksep import (
     UNetSeparator,
 )
 from sksep.training import TrainingInterrupted
+from sksep.training._checkpoint import _HEAD, _digest, _read
 
 _WORKERS = {"iterator_train__num_workers": 2, "iterator_train__prefetch_factor": 4}
 _make = partial(small, max_epochs=4, excerpts_per_epoch=12, validation_fraction=0.25)
@@ -166,6 +169,62 @@ def test_damaged_files_are_named(batch: Any, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(ValueError, match=f"{file.name} cannot be read.*Delete it"):
         _make(checkpoint=tmp_path).fit(batch)
+
+
+def _damaged(content: bytes, kind: str) -> bytes:
+    middle = len(content) // 2
+    return {
+        "bit": content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :],
+        "appended": content + b"\0",
+        "without digest": content[content.index(b"PK") :],
+        "empty": b"",
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["bit", "appended", "without digest", "empty"])
+def test_no_damaged_file_resumes(batch: Any, tmp_path: Path, kind: str) -> None:
+    with pytest.raises(Crash):
+        _make(checkpoint=tmp_path, callbacks=[Stop(1)]).fit(batch)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(_damaged(file.read_bytes(), kind))
+    with pytest.raises(ValueError, match=f"{file.name} cannot be read.*Delete it"):
+        _make(checkpoint=tmp_path).fit(batch)
+
+
+def test_the_file_of_another_training_does_not_resume(batch: Any, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        with pytest.raises(Crash):
+            _make(checkpoint=tmp_path, callbacks=[Stop(1)], random_state=seed).fit(batch)
+    first, second = tmp_path.iterdir()
+    first.write_bytes(second.read_bytes())
+    second.unlink()
+    with pytest.raises(ValueError, match=f"{first.name} cannot be read"):
+        for seed in (0, 1):
+            _make(checkpoint=tmp_path, random_state=seed).fit(batch)
+
+
+class Spoil(Callback):
+    """Makes the weights NaN at the end of the second epoch."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        if len(net.history) == 2:
+            next(net.module_.parameters()).data.fill_(torch.nan)
+
+
+def test_a_training_that_diverges_leaves_the_last_good_epoch(batch: Any, tmp_path: Path) -> None:
+    # Without validation tracks, which would end the training here.
+    parameters = {"validation_fraction": 0.0, "checkpoint": tmp_path}
+    with pytest.raises(Crash):
+        _make(callbacks=[Spoil(), Stop(2)], **parameters).fit(batch)
+    (file,) = tmp_path.iterdir()
+    state = _read(file)
+    assert len(state["history"]) == 1
+    state["module"] = {name: part * torch.nan for name, part in state["module"].items()}
+    content = io.BytesIO()
+    torch.save(state, content)
+    file.write_bytes(_HEAD + _digest(file, content.getvalue()) + content.getvalue())
+    with pytest.raises(ValueError, match=f"{file.name} holds weights that are NaN.*Delete it"):
+        _make(**parameters).fit(batch)
 
 
 def test_an_interrupted_write_keeps_the_last_file(

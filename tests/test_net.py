@@ -148,14 +148,12 @@ def test_compiled_separators_are_pickled(
 def test_compiled_separators_are_saved(
     batch: Any, plain: UNetSeparator, compiled: UNetSeparator, tmp_path: Path
 ) -> None:
-    sksep.save(compiled, tmp_path / "separator.safetensors")
+    with pytest.warns(UserWarning, match="net_params__compile, net_params__compile__backend"):
+        sksep.save(compiled, tmp_path / "separator.safetensors")
+    # What a file could name would run as a command of a compiler.
     restored = sksep.load(tmp_path / "separator.safetensors")
-    assert _is_compiled(restored)
+    assert not _is_compiled(restored)
     assert_same_fit(restored, plain, batch)
-    sksep.save(
-        restored.set_params(net_params=None), tmp_path / "separator.safetensors", overwrite=True
-    )
-    assert not _is_compiled(sksep.load(tmp_path / "separator.safetensors"))
 
 
 def test_warm_starts_are_compiled(batch: Any, plain: UNetSeparator) -> None:

@@ -135,9 +135,9 @@ def test_imports_keep_the_contracts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.lint_imports(no_cache=True, no_logo=True) == 0
 
 
-def test_only_two_modules_stand_directly_in_the_package() -> None:
+def test_only_presets_stand_directly_in_the_package() -> None:
     modules = {path.stem for path in Path(sksep.__file__).parent.glob("*.py")}
-    assert modules - {"__init__", "__main__"} == {"persistence", "presets"}
+    assert modules - {"__init__", "__main__"} == {"presets"}
 
 
 def test_functions_are_short() -> None:

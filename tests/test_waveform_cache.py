@@ -9,6 +9,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+import safetensors
+import safetensors.numpy
 import soundfile
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -29,6 +31,7 @@ from sksep.audio._validation import check_tracks
 from sksep.datasets import make_songs
 from sksep.training import Augmentation
 from sksep.training._dataset import ExcerptDataset
+from sksep.utils import _files
 
 RATE = 16000
 
@@ -136,6 +139,45 @@ def test_a_file_that_changed_is_read_again(files, cache):
     assert len(old[:]) == len(new)  # the old one can still be read
 
 
+@pytest.mark.parametrize(
+    ("samples", "metadata"),
+    [
+        (np.zeros(9, np.float32), {"scale": "1.0", "n_samples": "9"}),
+        (np.zeros(9, np.int16), {"scale": "1.0", "n_samples": "10"}),
+        (np.zeros(0, np.int16), {"scale": "1.0"}),
+        (np.zeros((3, 3), np.int16), {"scale": "1.0"}),
+        *((np.zeros(9, np.int16), {"scale": scale}) for scale in ("nan", "inf", "0", "-1", "x")),
+        (np.zeros(9, np.int16), {}),
+        (np.zeros(9, np.int16), None),
+    ],
+)
+def test_impossible_entries_are_written_anew(files, cache, samples, metadata):
+    tracks = check_tracks(files[0][:1], RATE)
+    (waveform,) = cache.waveforms(tracks, RATE)
+    expected = waveform[:]
+    safetensors.numpy.save_file({"samples": samples}, waveform.path, metadata)
+    (waveform,) = cache.waveforms(tracks, RATE)
+    np.testing.assert_array_equal(waveform[:], expected)
+
+
+def test_entries_of_earlier_versions_are_read(files, cache, monkeypatch):
+    tracks = check_tracks(files[0][:1], RATE)
+    (waveform,) = cache.waveforms(tracks, RATE)
+    expected = waveform[:]
+    with safetensors.safe_open(waveform.path, "numpy") as file:
+        samples, metadata = file.get_tensor("samples").copy(), file.metadata()
+    del metadata["n_samples"]
+    safetensors.numpy.save_file({"samples": samples}, waveform.path, metadata)
+    monkeypatch.setattr("sksep.audio._cache._write", lambda *_: pytest.fail("prepared again"))
+    np.testing.assert_array_equal(cache.waveforms(tracks, RATE)[0][:], expected)
+
+
+def test_entries_have_the_permissions_of_other_files(files, cache, tmp_path):
+    (waveform,) = cache.waveforms(check_tracks(files[0][:1], RATE), RATE)
+    (tmp_path / "ordinary").touch()
+    assert waveform.path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
 @pytest.mark.parametrize("damage", [b"", b"nonsense", "truncated"])
 def test_damaged_entries_are_written_anew(files, cache, damage):
     tracks = check_tracks(files[0][:1], RATE)
@@ -225,13 +267,16 @@ def test_unfinished_files_are_removed_in_time(files, cache):
     folder.mkdir()
     names = [f".waveform-{'0' * 32}.safetensors.{digit * 32}.unfinished" for digit in "ab"]
     old, new = (folder / name for name in names)
-    old.touch()
-    new.write_bytes(b"half")
-    yesterday = time.time() - 25 * 3600
-    os.utime(old, (yesterday, yesterday))
-    assert cache.size == 4
-    cache.waveforms(check_tracks(files[0][:1], RATE), RATE)
-    assert new.exists() and not old.exists()
+    old.write_bytes(b"half")
+    with new.open("wb") as file:
+        file.write(b"half")
+        file.flush()
+        _files._lock(file)  # as a writer does
+        yesterday = time.time() - 25 * 3600
+        os.utime(old, (yesterday, yesterday))
+        assert cache.size == 8
+        cache.waveforms(check_tracks(files[0][:1], RATE), RATE)
+        assert new.exists() and not old.exists()
     cache.clear()
     assert not new.exists()
 

@@ -56,7 +56,7 @@ _CENTROID_CHUNKS = 300
 
 def embedding_length(name: str, value: Any) -> None:
     """Constraint: an integer of at least 2, since a unit vector of one number has no gradient."""
-    check_integer(name, value, 2)
+    check_integer(name, value, 2, 4096)
 
 
 def _check_clusterer(name: str, value: Any) -> None:
@@ -75,11 +75,13 @@ class ClusteringSeparator(NetSeparator):
     embedding_dim: int = parameter(20, embedding_length, "int", "Length of an embedding.")
     cell: str = parameter("gru", choice(*CELLS), '{"gru", "lstm"}', "Kind of the recurrent layers.")
     hidden_size: int = parameter(
-        300, integer(1), "int", "Number of units of a recurrent layer, per direction."
+        300, integer(1, 2**16), "int", "Number of units of a recurrent layer, per direction."
     )
-    n_layers: int = parameter(4, integer(1), "int", "Number of bidirectional recurrent layers.")
+    n_layers: int = parameter(
+        4, integer(1, 100), "int", "Number of bidirectional recurrent layers."
+    )
     n_convolutions: int = parameter(
-        0, integer(0), "int", "Number of convolutions of 3 x 3 before the recurrent layers."
+        0, integer(0, 100), "int", "Number of convolutions of 3 x 3 before the recurrent layers."
     )
     dropout: float = parameter(
         0.3,
@@ -117,7 +119,7 @@ class ClusteringSeparator(NetSeparator):
     )
     max_samples: int = parameter(
         10000,
-        integer(2),
+        integer(2, 10**6),
         "int",
         "Largest number of loud bins that the clusterer is fitted on. It then labels the others.\n"
         "Clusterers that compare all pairs, such as spectral clustering, need about 1000.",
@@ -358,7 +360,7 @@ class ClusteringSeparator(NetSeparator):
     def _check_parameters_of_clusters(self) -> None:
         """Check the parameters that may be set after fit and are used when predicting."""
         check_choice("cluster_scope", self.cluster_scope, _SCOPES)
-        check_integer("max_samples", self.max_samples, 2)
+        check_integer("max_samples", self.max_samples, 2, 10**6)
         if self.clusterer is not None:
             _check_clusterer("clusterer", self.clusterer)
         n_clusters = 2 if self.clusterer is None else n_clusters_of(self.clusterer)

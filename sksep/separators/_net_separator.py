@@ -26,6 +26,7 @@ from sksep.nn.mask_estimator import (
     in_batches,
     join_batches,
 )
+from sksep.separators._weights import check_weights
 from sksep.training._fit import losses_of, make_net, train
 from sksep.training._net import SeparationNet
 from sksep.training._options import resolve_device, resolve_precision
@@ -306,6 +307,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         if net_state is None:
             return
         self.__dict__.setdefault("level_", _EARLIER_LEVEL)
+        check_weights(self._empty_module, net_state["weights"], type(self).__name__)
         module = self._rebuild(net_state["weights"])
         try:
             device = resolve_device(self.device)
@@ -328,10 +330,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
     def _rebuild(self, weights: dict[str, Tensor]) -> NormalizedNetwork:
         """The module that the parameters describe, with these weights."""
-        with torch.random.fork_rng(devices=[]):
-            network = self._network(self.front_end_)
-        empty = torch.zeros(self.front_end_.n_bands)
-        module = self._module_class(network, empty, empty.clone())
+        module = self._empty_module()
         try:
             module.load_state_dict(weights)
         except RuntimeError as error:
@@ -340,6 +339,13 @@ class NetSeparator(TrainingParameters, BaseSeparator):
                 f"parameters of the network to those that it was fitted with, or fit again. {error}"
             ) from error
         return module
+
+    def _empty_module(self) -> NormalizedNetwork:
+        """A module that the parameters describe."""
+        with torch.random.fork_rng(devices=[]):
+            network = self._network(self.front_end_)
+        empty = torch.zeros(self.front_end_.n_bands)
+        return self._module_class(network, empty, empty.clone())
 
 
 def _band_means(net: SeparationNet) -> Tensor:

@@ -87,10 +87,10 @@ class NMFSeparator(BlockwiseSeparator):
     (32000,)
     """
 
-    n_components: int = parameter(50, integer(1))
-    n_context_frames: int = parameter(4, integer(1))
-    max_iter: int = parameter(50, integer(1))
-    n_training_frames: int = parameter(6000, integer(1))
+    n_components: int = parameter(50, integer(1, 1000))
+    n_context_frames: int = parameter(4, integer(1, 64))
+    max_iter: int = parameter(50, integer(1, 10_000))
+    n_training_frames: int = parameter(6000, integer(1, 10**7))
     random_state: Any = parameter(None, random_state_constraint)
 
     def fit(self, X: Any, y: Any = None) -> NMFSeparator:

@@ -62,7 +62,7 @@ class RepetSimSeparator(BlockwiseSeparator):
     neighbor_share: float = parameter(0.3, number(0.0, 1.0, include_low=False))
     min_gap: float = parameter(1.0, number(0.0))
     margin: float = parameter(10.0, number(0.0, include_low=False))
-    power: float = parameter(1.0, number(0.0, include_low=False))
+    power: float = parameter(1.0, number(0.0, 100.0, include_low=False))
 
     def _block_mask(
         self, magnitudes: FloatArray, record: TrackRecord, frames: slice

@@ -67,7 +67,7 @@ class RobustPCASeparator(BlockwiseSeparator):
 
     sparsity: float = parameter(1.0, number(0.0, include_low=False))
     mask: str = parameter("soft", choice("soft", "binary"))
-    max_iter: int = parameter(100, integer(1))
+    max_iter: int = parameter(100, integer(1, 1000))
     tol: float = parameter(1e-6, number(0.0))
 
     def _block_mask(

@@ -57,9 +57,9 @@ class BlockwiseSeparator(SpectralMaskSeparator):
     )
     block_duration: float = parameter(
         30.0,
-        number(0.0, include_low=False),
+        number(0.0, 600.0, include_low=False),
         "float",
-        "Length in seconds of the blocks that long tracks are cut into, above 0. Each block is\n"
+        "Length in seconds of the blocks that long tracks are cut into, in (0, 600]. Each is\n"
         "separated by itself. Shorter blocks take less time and memory.",
     )
 

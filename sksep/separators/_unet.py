@@ -80,7 +80,7 @@ class UNetSeparator(NetSeparator):
     """
 
     architecture: str = parameter("report", choice(*_ARCHITECTURES))
-    n_filters: int = parameter(16, integer(1))
+    n_filters: int = parameter(16, integer(1, 4096))
     n_levels: int = parameter(4, integer(1, 10))
     dropout: float = parameter(0.5, number(0.0, 1.0, include_high=False))
     skip: str = parameter("concatenate", choice(*SKIPS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from pathlib import Path
@@ -17,6 +18,8 @@ from torch import Tensor
 from sksep.training._accelerated import of_main_process
 from sksep.utils._files import remove_unfinished, write_whole
 
+# Every file begins with it. A digest of the rest follows.
+_HEAD = b"sksep checkpoint 2\n"
 # Callbacks that belong to every training. The state of the user's callbacks is not known.
 _STATEFUL = ("best_weights", "schedule")
 # Attributes that they keep from epoch to epoch, beside the scheduler itself.
@@ -49,9 +52,12 @@ class Checkpoint(Callback):  # type: ignore[misc]
         """Delete the file if it exists."""
         if not self.process:
             self.path.unlink(missing_ok=True)
+            remove_unfinished(self.path.parent)
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         """Restore the training if it has a file."""
+        if not self.process:
+            remove_unfinished(self.path.parent)
         state = _read(self.path) if not self.process and self.path.exists() else None
         if self.process is not None:
             state = of_main_process(state)
@@ -73,7 +79,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         """Write the file. That of the previous epoch stays until the new one is complete."""
-        if self.process:
+        if self.process or not _is_finite(net.module_):  # the last file is worth more
             return
         on_cuda = torch.device(net.device).type == "cuda"
         callbacks = {name: part for name, part in net.callbacks_ if name in _STATEFUL}
@@ -88,8 +94,8 @@ class Checkpoint(Callback):  # type: ignore[misc]
         }
         content = io.BytesIO()
         torch.save(state, content)
-        remove_unfinished(self.path.parent, self.path.name)
-        write_whole(self.path, content.getbuffer())
+        saved = content.getbuffer()
+        write_whole(self.path, b"".join([_HEAD, _digest(self.path, saved), saved]))
 
 
 def training_key(module: torch.nn.Module, begin: Any) -> str:
@@ -133,11 +139,30 @@ def _is_plain(value: Any) -> bool:
     )
 
 
+def _is_finite(module: torch.nn.Module) -> bool:
+    return all(bool(weights.isfinite().all()) for weights in module.state_dict().values())
+
+
+def _digest(path: Path, saved: bytes | memoryview) -> bytes:
+    """SHA-256 of the name, which stands for the training, and of what was saved."""
+    digest = hashlib.sha256(path.name.encode())
+    digest.update(saved)
+    return digest.digest()
+
+
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    content = memoryview(path.read_bytes())
+    start = len(_HEAD) + hashlib.sha256().digest_size
+    digest, saved = content[len(_HEAD) : start], content[start:]
+    if content[: len(_HEAD)] != _HEAD or digest != _digest(path, saved):
         raise ValueError(
-            f"The checkpoint {path} cannot be read ({error}). Delete it to begin the training anew."
-        ) from error
+            f"The checkpoint {path} cannot be read: it is damaged, or another version of sksep "
+            "wrote it. Delete it, and the training begins anew."
+        )
+    state: dict[str, Any] = torch.load(io.BytesIO(saved), weights_only=True, map_location="cpu")
+    if not all(bool(weights.isfinite().all()) for weights in state["module"].values()):
+        raise ValueError(
+            f"The checkpoint {path} holds weights that are NaN or infinite: the training diverged. "
+            "Delete it, and train with a lower lr or with gradient_clipping."
+        )
     return state

@@ -42,7 +42,7 @@ def resolve_device(device: str) -> torch.device:
         ) from error
     available = {
         "cpu": True,
-        "cuda": torch.cuda.is_available(),
+        "cuda": torch.cuda.is_available() and (resolved.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
     if not available.get(resolved.type, False):

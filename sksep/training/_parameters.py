@@ -121,14 +121,14 @@ class TrainingParameters(Estimator):
     )
     batch_size: int = parameter(
         32,
-        integer(1),
+        integer(1, 4096),
         "int",
         "Number of excerpts in a training step, and of chunks that are predicted at a time.",
     )
-    max_epochs: int = parameter(30, integer(1), "int", "Number of epochs to train.")
+    max_epochs: int = parameter(30, integer(1, 10**6), "int", "Number of epochs to train.")
     excerpts_per_epoch: int | None = parameter(
         None,
-        optional(integer(1)),
+        optional(integer(1, 10**9)),
         "int",
         "Number of excerpts in an epoch of augmented training. None takes as many as fill the\n"
         "duration of the training tracks.",
@@ -148,7 +148,7 @@ class TrainingParameters(Estimator):
         "may be 0. If some are held back, the weights of the best epoch are kept.",
     )
     n_iter_no_change: int = parameter(
-        10, integer(1), "int", "Patience of `early_stopping` in epochs."
+        10, integer(1, 10**6), "int", "Patience of `early_stopping` in epochs."
     )
     augmentation: bool | Augmentation | None = parameter(
         True,

@@ -59,7 +59,7 @@ class GriffinLimInverter(TransformerMixin, Estimator):
     True
     """
 
-    n_iter: int = parameter(10, integer(0))
+    n_iter: int = parameter(10, integer(0, 1000))
     init: str = parameter("mixture", choice("mixture", "random"))
     momentum: float = parameter(0.0, number(0.0, 1.0, include_high=False))
     random_state: Any = parameter(None, random_state_constraint)

@@ -121,15 +121,15 @@ def interval(low: float = -math.inf, high: float = math.inf) -> Constraint:
     return lambda name, value: check_range(name, value, low, high)
 
 
-def integers(length: int, low: int) -> Constraint:
-    """Constraint: a sequence of `length` integers, each at least `low`."""
+def integers(length: int, low: int, high: int | None = None) -> Constraint:
+    """Constraint: a sequence of `length` integers, each in [low, high]."""
 
     def check(name: str, value: Any) -> None:
         is_sequence = isinstance(value, Sequence) and not isinstance(value, str)
         if not is_sequence or len(value) != length:
             raise TypeError(f"{name} must be {length} integers, got {value!r:.200}.")
         for index, item in enumerate(value):
-            check_integer(f"{name}[{index}]", item, low)
+            check_integer(f"{name}[{index}]", item, low, high)
 
     return check
 
