@@ -30,7 +30,8 @@ def check_samples(source: Any, name: str, *, is_block: bool = False) -> FloatArr
     name : str
         Name of the track in messages.
     is_block : bool, default=False
-        Whether it is a part of a track, which may have fewer samples than channels.
+        Whether it is a part of a track, which may have fewer samples than channels, and is not
+        warned of.
 
     Returns
     -------
@@ -62,7 +63,7 @@ def check_samples(source: Any, name: str, *, is_block: bool = False) -> FloatArr
     with np.errstate(over="ignore"):
         samples = np.array(array, dtype=np.float32, order="C")
     peak = check_amplitudes(samples, name)
-    if peak > _LARGEST_PLAUSIBLE_PEAK:
+    if peak > _LARGEST_PLAUSIBLE_PEAK and not is_block:
         warnings.warn(
             f"{name} reaches {peak:.0f}, but the full scale of floating point samples is 1.0; "
             "divide integer recordings by their full scale (32768 for 16 bits).",
