@@ -279,8 +279,14 @@ def write_mutants(folder: Path, originals: Path, count: int, seed: int) -> list[
     for index in range(count):
         name = draw.choice(names)
         description, tensors = read_model(originals / f"{name}.safetensors")
-        on_tensors = bool(tensors) and draw.random() < 0.35
-        how = mutate_tensors(tensors, draw) if on_tensors else mutate_text(description, draw)
+        changes = []
+        for _ in range(draw.choice([1, 1, 2, 3])):
+            on_tensors = bool(tensors) and draw.random() < 0.35
+            with suppress(IndexError, KeyError, RuntimeError, TypeError, ValueError):
+                changes.append(  # the change before may leave nothing to change
+                    mutate_tensors(tensors, draw) if on_tensors else mutate_text(description, draw)
+                )
+        how = "; ".join(changes)
         sealed = draw.random() < 0.95
         path = folder / f"{index}.safetensors"
         write_model(path, description, tensors, sealed)
