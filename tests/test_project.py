@@ -188,7 +188,7 @@ def test_constraints_fit_the_dependencies() -> None:
 
 def test_optional_dependencies_are_tested() -> None:
     extras = _pyproject()["project"]["optional-dependencies"]
-    users = {text for name in ("plot", "musdb", "dask", "accelerate") for text in extras[name]}
+    users = {text for name in ("plot", "musdb", "dask", "accelerate", "av") for text in extras[name]}
     assert users <= set(extras["test"])
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
+from sksep.audio._decoding import AudioFile, Report, is_pipe
 from sksep.audio._resampling import Resampler
 from sksep.utils._arrays import FloatArray
 
@@ -94,6 +94,7 @@ class Track:
     # Size and modification time of each file when it was validated. Masks that were estimated from
     # another version of the file, or cached for it, must not be applied silently.
     _file_versions: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    _files: tuple[AudioFile, ...] = field(default=(), repr=False)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -109,6 +110,11 @@ class Track:
     def source(self) -> AudioSource | None:
         """The source of a file; None for an array."""
         return self._source
+
+    @property
+    def files(self) -> tuple[AudioFile, ...]:
+        """The files of the source; none for an array."""
+        return self._files
 
     @property
     def version(self) -> tuple[Any, ...]:
@@ -169,8 +175,13 @@ class Track:
             yield start, window[:, :width]
             window = window[:, length:]
 
-    def read_blocks(self, length: int, dtype: str = "float32") -> Iterator[npt.NDArray[Any]]:
-        """The samples, `length` at a time. "float64" keeps all bits of 32-bit files."""
+    def read_blocks(
+        self, length: int, dtype: str = "float32", report: Report | None = None
+    ) -> Iterator[npt.NDArray[Any]]:
+        """The samples, `length` at a time. "float64" keeps all bits of 32-bit files.
+
+        `report` takes sentences about damaged places, which are silent. None warns of them.
+        """
         if self._array is not None:
             for start in range(0, self.n_samples, length):
                 yield self._array[:, start : start + length]
@@ -178,48 +189,49 @@ class Track:
         assert self._source is not None
         self.check_unchanged()
         position = 0
-        for block in _read_blocks(self._source, length, self.name, dtype):
+        for block in self._decoded(length, dtype, report or self._warn):
             if not np.isfinite(block).all():
                 raise ValueError(
                     f"{self.name} contains NaN or infinity. Repair the file or leave it out."
                 )
             position += block.shape[1]
+            if position == self.n_samples:
+                self.check_unchanged()
             yield block
-        if position != self.n_samples:
+
+    def _decoded(self, length: int, dtype: str, report: Report) -> Iterator[npt.NDArray[Any]]:
+        """Sums of the blocks of all files, each with the gains of its channels."""
+        assert self._source is not None
+        gains = self._source.channel_gains
+        matrix = None if gains is None else np.array(gains, dtype)
+        try:
+            for parts in zip(
+                *(file.blocks(length, dtype, report) for file in self._files), strict=True
+            ):
+                if matrix is not None:
+                    parts = tuple(matrix @ part for part in parts)
+                block = parts[0] if len(parts) == 1 else np.sum(np.broadcast_arrays(*parts), axis=0)
+                yield np.ascontiguousarray(block, dtype=dtype)
+        except (OSError, RuntimeError) as error:
+            self.check_unchanged()
             raise ValueError(
-                f"{self.name} ends after {position} of {self.n_samples} samples: the file is "
-                "truncated. Restore or re-encode it."
-            )
+                f"{self.name} cannot be decoded ({error}). Restore or re-encode the file."
+            ) from error
+
+    def _warn(self, problem: str) -> None:
+        warnings.warn(f"{self.name}: {problem}.", UserWarning, stacklevel=2)
 
 
 def file_versions(source: AudioSource, name: str) -> tuple[tuple[int, int], ...]:
     versions = []
     for path in source.paths:
+        if is_pipe(path):
+            raise ValueError(
+                f"{name}: {path!r} is a pipe, which can be read only once. Read it with "
+                "load_audio, and pass the samples."
+            )
         if not Path(path).is_file():
             raise ValueError(f"{name}: there is no file {path!r}; check the path.")
         status = Path(path).stat()
         versions.append((status.st_size, status.st_mtime_ns))
     return tuple(versions)
-
-
-def _read_blocks(
-    source: AudioSource, length: int, name: str, dtype: str
-) -> Iterator[npt.NDArray[Any]]:
-    gains = None if source.channel_gains is None else np.array(source.channel_gains, dtype)
-    with ExitStack() as stack:
-        files = [stack.enter_context(soundfile.SoundFile(path)) for path in source.paths]
-        while True:
-            try:
-                parts = [file.read(length, dtype=dtype, always_2d=True).T for file in files]
-            except soundfile.LibsndfileError as error:
-                raise ValueError(
-                    f"{name} cannot be decoded ({error}). Restore or re-encode the file."
-                ) from error
-            if len({part.shape[1] for part in parts}) > 1:
-                raise ValueError(f"{name}: one of its files is truncated. Restore or re-encode it.")
-            if gains is not None:
-                parts = [gains @ part for part in parts]
-            block = parts[0] if len(parts) == 1 else np.sum(np.broadcast_arrays(*parts), axis=0)
-            if block.shape[1] == 0:
-                return
-            yield np.ascontiguousarray(block, dtype=dtype)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import soundfile
 
+from sksep.audio._decoding import Report, inspect_file, regular_file
 from sksep.audio._samples import check_samples
 from sksep.audio._track import AudioSource, Source, Track, file_versions
 from sksep.utils._arrays import FloatArray
@@ -74,12 +74,17 @@ def check_collection(X: Any, name: str = "X") -> list[Any]:
     return items
 
 
-def check_track(source: Source, sample_rate: int, name: str = "track") -> Track:
-    """Validate one track. See `check_tracks`."""
+def check_track(
+    source: Source, sample_rate: int, name: str = "track", report: Report | None = None
+) -> Track:
+    """Validate one track. See `check_tracks`.
+
+    `report` takes sentences about what is missing in a file. None warns of it.
+    """
     if isinstance(source, (str, os.PathLike)):
         source = AudioSource((os.fspath(source),))
     if isinstance(source, AudioSource):
-        return _check_file(source, f"{name} ({source})")
+        return _check_file(source, f"{name} ({source})", report)
     return _check_array(source, sample_rate, name)
 
 
@@ -117,6 +122,10 @@ def load_audio(
     >>> samples
     array([0. , 0.5], dtype=float32)
     """
+    if isinstance(source, (str, os.PathLike)):
+        with regular_file(source) as path:
+            track = check_track(path, 0, name)
+            return track.read().reshape(track.shape), track.sample_rate
     track = check_track(source, sample_rate or 0, name)
     return track.read().reshape(track.shape), track.sample_rate
 
@@ -164,23 +173,22 @@ def _check_array(source: Any, sample_rate: int, name: str) -> Track:
     )
 
 
-def _check_file(source: AudioSource, name: str) -> Track:
+def _check_file(source: AudioSource, name: str, report: Report | None) -> Track:
     versions = file_versions(source, name)
     infos = []
-    for path in source.paths:
+    for path, version in zip(source.paths, versions, strict=True):
         try:
-            infos.append(soundfile.info(path))
-        # TypeError: soundfile takes .raw files for headerless audio and asks for their rate.
-        except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
-            raise ValueError(
-                f"{name} cannot be read as audio ({error}). WAV, FLAC, OGG and MP3 files work; "
-                "convert others first."
-            ) from error
+            infos.append(inspect_file(path, version))
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{name} {error}") from error
     if len({(info.samplerate, info.frames) for info in infos}) > 1:
         sizes = ", ".join(f"{info.frames} samples at {info.samplerate} Hz" for info in infos)
-        raise ValueError(f"The files of {name} differ in length or sample rate: {sizes}.")
-    if infos[0].frames == 0:
-        raise ValueError(f"{name} is empty; leave it out.")
+        problems = "".join(
+            f" {path}: {problem}. Restore or re-encode it."
+            for path, info in zip(source.paths, infos, strict=True)
+            for problem in info.problems
+        )
+        raise ValueError(f"The files of {name} differ in length or sample rate: {sizes}.{problems}")
     gains = source.channel_gains
     if gains is not None and any(len(row) != info.channels for row in gains for info in infos):
         raise ValueError(
@@ -190,7 +198,7 @@ def _check_file(source: AudioSource, name: str) -> Track:
     n_channels = len(gains) if gains is not None else max(info.channels for info in infos)
     if gains is None and any(info.channels not in (1, n_channels) for info in infos):
         raise ValueError(f"The files of {name} differ in their number of channels.")
-    return Track(
+    track = Track(
         name=name,
         sample_rate=int(infos[0].samplerate),
         n_channels=n_channels,
@@ -198,4 +206,8 @@ def _check_file(source: AudioSource, name: str) -> Track:
         _source=source,
         _one_dimensional=n_channels == 1,
         _file_versions=versions,
+        _files=tuple(infos),
     )
+    for problem in dict.fromkeys(problem for info in infos for problem in info.problems):
+        (report or track._warn)(problem)
+    return track

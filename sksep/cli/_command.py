@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import click
@@ -91,6 +94,34 @@ def describe(error: Exception) -> str:
     if click.get_current_context().meta[__name__]:
         traceback.print_exception(error)
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Drop what libraries in C write to the standard error, such as notes of the MP3 decoder.
+
+    What Python writes there, also from other threads, still arrives.
+    """
+    stderr = sys.stderr
+    try:
+        is_usual = stderr.fileno() == 2
+        saved = os.dup(2)
+    except (OSError, ValueError, AttributeError):  # closed, or not a file
+        yield
+        return
+    with open(saved, "w", encoding=stderr.encoding, errors=stderr.errors, buffering=1) as copy:
+        stderr.flush()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        os.close(nothing)
+        if is_usual:
+            sys.stderr = copy
+        try:
+            yield
+        finally:
+            copy.flush()
+            sys.stderr = stderr
+            os.dup2(copy.fileno(), 2)
 
 
 def _show_warning(

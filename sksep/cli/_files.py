@@ -10,11 +10,12 @@ import click
 
 from sksep.utils._files import remove_unfinished, write_whole
 
+STANDARD_INPUT = Path("-")
 FIELDS = ("track", "stem", "ext", "folder")
 
 
 def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[Path]:
-    """Audio files among files and folders, each once.
+    """Audio files among files and folders, each once. Other files in folders are named.
 
     Parameters
     ----------
@@ -30,7 +31,6 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
     click.UsageError
         If a folder has no audio files.
     """
-    from sksep.datasets import load_files
     from sksep.datasets._bunch import AUDIO_SUFFIXES
 
     songs: dict[Path, Path] = {}
@@ -38,13 +38,12 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
     for path in paths:
         found = [path]
         if path.is_dir():
-            try:
-                files = load_files(path, "**/*" if recursive else "*").paths
-            except FileNotFoundError:
-                files = []
-            found = [file for file in map(Path, files) if file.is_file()]
+            files = _visible_files(path, recursive=recursive)
             if results != path.resolve():
-                found = [file for file in found if results not in file.resolve().parents]
+                files = [file for file in files if results not in file.resolve().parents]
+            found = [file for file in files if _may_be_song(file)]
+            if skipped := [str(file.relative_to(path)) for file in files if file not in found]:
+                click.echo(f"Skipped in {path}: {', '.join(skipped)} (not audio)", err=True)
             if not found:
                 hint = "" if recursive else " --recursive also searches the folders inside it."
                 kinds = ", ".join(sorted(AUDIO_SUFFIXES))
@@ -55,6 +54,25 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
         for song in found:
             songs.setdefault(song.resolve(), song)
     return list(songs.values())
+
+
+def _visible_files(folder: Path, *, recursive: bool) -> list[Path]:
+    from sksep.datasets._bunch import natural_key
+
+    files = [file for file in folder.glob("**/*" if recursive else "*") if file.is_file()]
+    files = [file for file in files if not file.name.startswith(".")]
+    return sorted(files, key=lambda file: (str(file.parent), natural_key(file)))
+
+
+def _may_be_song(file: Path) -> bool:
+    """Whether the name or the content of a file is that of audio. If not readable, it is tried."""
+    from sksep.audio._decoding import is_audio
+    from sksep.datasets._bunch import AUDIO_SUFFIXES
+
+    try:
+        return file.suffix.lower() in AUDIO_SUFFIXES or is_audio(file)
+    except OSError:
+        return True
 
 
 def check_template(template: str, extension: str) -> str:
@@ -97,7 +115,10 @@ def plan_outputs(
         plan[song] = {}
         for stem in stems:
             name = template.format(
-                track=song.stem, stem=stem, ext=extension, folder=song.resolve().parent.name
+                track="stdin" if song == STANDARD_INPUT else song.stem,
+                stem=stem,
+                ext=extension,
+                folder=song.resolve().parent.name,
             )
             _check_inside(name, template)
             path = output / name

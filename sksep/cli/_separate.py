@@ -20,6 +20,7 @@ from sksep.cli._command import (
     device_option,
     n_iter_option,
     overwrite_option,
+    quiet_libraries,
 )
 from sksep.cli._files import (
     check_template,
@@ -37,6 +38,7 @@ sksep separate *.wav album -o out --format flac --filename "{track} ({stem}).{ex
 sksep separate song.wav -o out --vocals-gain -60      # out/song/remix.wav, for karaoke
 sksep separate song.wav -o out --model mine.safetensors --overwrite
 sksep separate album -o out --activity singing.csv    # intervals of singing
+curl -s ADDRESS | sksep separate - -o out             # out/stdin/vocals.wav
 """
 
 
@@ -50,7 +52,7 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
     metavar="SONG...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(exists=True, path_type=Path, allow_dash=True),
 )
 @click.option(
     "-o",
@@ -130,9 +132,9 @@ def separate(
 ) -> None:
     """Split songs into vocals and accompaniment.
 
-    SONG is an audio file (WAV, FLAC, OGG, MP3, ...) or a folder of such files. The result is two
-    files per song, with the sample rate, channels and length of the song. They add up to the song.
-    Songs of any length need little memory.
+    SONG is an audio file (WAV, FLAC, OGG, MP3, ...), a folder of such files, or - for standard
+    input. The result is two files per song, with the sample rate, channels and length of the song.
+    They add up to the song. Songs of any length need little memory.
 
     The table of --activity has a row per interval of singing. Its label, vocal or instrumental, is
     that of the whole track. A track without singing has one row without start and end.
@@ -191,7 +193,7 @@ def _separate_one(song: Path, outputs: dict[str, Path], quiet: bool, **settings:
     from sksep.inference._files import separate_file
 
     try:
-        with _progress(song.name, quiet) as progress:
+        with quiet_libraries(), _progress(song.name, quiet) as progress:
             report = separate_file(song, outputs, progress=progress, **settings)
     # Errors that concern one song, also a full disk and too little memory.
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:

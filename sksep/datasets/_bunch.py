@@ -17,9 +17,10 @@ from sksep.audio._track import AudioSource
 from sksep.audio._validation import load_audio
 from sksep.utils._arrays import FloatArray
 
-AUDIO_SUFFIXES = frozenset(
-    [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"]
-)
+_SUFFIXES = "wav flac ogg oga opus mp3 aif aiff aifc au caf w64"
+# These are read by PyAV.
+_MORE_SUFFIXES = "aac ac3 ape avi eac3 m4a m4b mka mkv mov mp2 mp4 tta webm wma wmv wv"
+AUDIO_SUFFIXES = frozenset(f".{name}" for name in f"{_SUFFIXES} {_MORE_SUFFIXES}".split())
 
 
 @dataclass(frozen=True)

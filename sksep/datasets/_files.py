@@ -31,7 +31,7 @@ def load_files(
         Folder with the files.
     pattern : str, default="*"
         Glob pattern of the files; ``"**/*"`` searches the folders inside too. Files without an
-        audio suffix are ignored.
+        audio suffix are skipped.
     group_pattern : str, default=None
         Regular expression searched in the file name without suffix; the match (its first group if
         it has one) is the file's group. If it is None or does not match, the group is the part
@@ -43,6 +43,7 @@ def load_files(
         - paths : list of str
         - track_names : list of str, the file names without suffix
         - groups : ndarray of shape (n_files,), such as the singers; keep each in one split
+        - skipped : list of str, the other files that match the pattern
         - DESCR : str
 
     Raises
@@ -63,14 +64,14 @@ def load_files(
     ['choir_-_Alto-1_a', 'choir_-_Alto-2_a', 'Solo - b']
     >>> list(map(str, takes.groups))
     ['Alto-1', 'Alto-2', 'Solo']
+    >>> [Path(path).name for path in takes.skipped]
+    ['x.txt']
     """
     remedy = f"It should hold audio files ({', '.join(sorted(AUDIO_SUFFIXES))})."
     folder = data_folder(path, (), remedy)
-    files = [
-        file
-        for file in folder.glob(pattern)
-        if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")
-    ]
+    found = [file for file in folder.glob(pattern) if not file.name.startswith(".")]
+    files = [file for file in found if file.suffix.lower() in AUDIO_SUFFIXES]
+    others = {*found} - {*files}
     if not files:
         raise FileNotFoundError(f"{str(folder)!r} has no files {pattern!r}. {remedy}")
     files.sort(key=lambda file: (str(file.parent), natural_key(file)))
@@ -78,6 +79,7 @@ def load_files(
         paths=[os.fspath(file) for file in files],
         track_names=[file.stem for file in files],
         groups=np.array([_group_of(file, group_pattern) for file in files]),
+        skipped=sorted(os.fspath(file) for file in others if file.is_file()),
         DESCR=_DESCRIPTION.format(path=folder, count=len(files)),
     )
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import soundfile
 from sklearn.pipeline import Pipeline
 
 from sksep.activity._detector import ActivityDetector, VocalActivity
 from sksep.activity._levels import LevelMeter
+from sksep.audio._decoding import regular_file
 from sksep.audio._stems import StemWriter, resolve_format
 from sksep.audio._validation import check_track
 from sksep.inference._separate import separated_blocks
@@ -46,7 +46,7 @@ class FileReport:
     sample_rate, n_channels : int
         Sample rate in Hz and number of channels of the song and the stems.
     warnings : tuple of str
-        Sentences about empty stems and clipped samples.
+        Sentences about what is missing or damaged in the song, empty stems and clipped samples.
     activity : VocalActivity or None
         Intervals in which vocals sound, if a detector was given.
     """
@@ -78,7 +78,7 @@ def separate_file(
     Parameters
     ----------
     path : path
-        File of the song.
+        File of the song, or "-" for standard input.
     outputs : mapping of str to path
         Files of "vocals" and "accompaniment", and of "remix" if a gain is given.
     pipeline : Pipeline
@@ -105,21 +105,52 @@ def separate_file(
         If the song cannot be separated. The message names the file and says what to do. No file is
         then written or replaced.
     """
-    path = Path(path)
-    track = check_track(path, 0, "the song")
-    info = soundfile.info(path)
-    stem_format = resolve_format(format, subtype, info)
+    with regular_file(path) as file:
+        return _separate(
+            Path(path),
+            file,
+            outputs,
+            pipeline,
+            _StemSettings(format, subtype, overwrite, vocals_gain, accompaniment_gain),
+            detector,
+            progress,
+        )
+
+
+@dataclass(frozen=True)
+class _StemSettings:
+    """What `separate_file` takes about the files that it writes."""
+
+    format: str | None
+    subtype: str | None
+    overwrite: bool
+    vocals_gain: float | None
+    accompaniment_gain: float | None
+
+
+def _separate(
+    path: Path,
+    file: str,
+    outputs: Mapping[str, str | os.PathLike[str]],
+    pipeline: Pipeline,
+    settings: _StemSettings,
+    detector: ActivityDetector | None,
+    progress: Callable[[int, int], None],
+) -> FileReport:
+    problems: list[str] = []
+    track = check_track(file, 0, "the song", problems.append)
+    (info,) = track.files
     meter = None if detector is None else LevelMeter(track.sample_rate)
     dtype = "float64" if info.subtype in _WIDE_SUBTYPES else "float32"
     writer = StemWriter(
         outputs,
         track.sample_rate,
         track.n_channels,
-        stem_format,
+        resolve_format(settings.format, settings.subtype, info),
         source=path,
-        overwrite=overwrite,
-        vocals_gain=vocals_gain,
-        accompaniment_gain=accompaniment_gain,
+        overwrite=settings.overwrite,
+        vocals_gain=settings.vocals_gain,
+        accompaniment_gain=settings.accompaniment_gain,
     )
 
     def write(mixture: npt.NDArray[Any], vocals: FloatArray) -> int:
@@ -131,7 +162,7 @@ def separate_file(
     # A block is written while the next one is separated.
     with (
         writer,
-        closing(separated_blocks(track, pipeline, dtype)) as blocks,
+        closing(separated_blocks(track, pipeline, dtype, problems.append)) as blocks,
         ThreadPoolExecutor(1) as background,
     ):
         written = background.submit(int, 0)
@@ -145,7 +176,7 @@ def separate_file(
         seconds=track.n_samples / track.sample_rate,
         sample_rate=track.sample_rate,
         n_channels=track.n_channels,
-        warnings=tuple(_warnings(writer)),
+        warnings=(*problems, *_warnings(writer)),
         activity=detector.detect(meter.levels()) if detector and meter else None,
     )
 

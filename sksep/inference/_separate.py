@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import os
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from sksep.activity._detector import VocalActivity
 from sksep.activity._levels import LevelMeter
+from sksep.audio._decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Report, regular_file
 from sksep.audio._track import Track
 from sksep.audio._validation import check_track
 from sksep.inference._models import detector_of, load_model, model_rate
@@ -62,7 +66,8 @@ def separate(
     Parameters
     ----------
     source : path, array or AudioSource
-        Audio file of any rate, or samples of shape (n_samples,) or (n_channels, n_samples).
+        Audio file at 500 to 768,000 Hz, "-" for standard input, or samples of shape (n_samples,) or
+        (n_channels, n_samples).
     model : str, path or Pipeline, default="uhnet"
         Name of a model that ships (see `sksep.pretrained.list_pretrained`), file that `sksep.save`
         wrote, or fitted pipeline.
@@ -98,8 +103,8 @@ def separate(
     (True, 16000)
     """
     pipeline = load_model(model, n_iter=n_iter, device=device)
-    track = _check_song(source, sample_rate, pipeline)
-    pairs = [*separated_blocks(track, pipeline)]
+    with _checked_song(source, sample_rate, pipeline) as track:
+        pairs = [*separated_blocks(track, pipeline)]
     vocals = np.concatenate([part for _, part in pairs], axis=1)
     mixture = np.concatenate([part for part, _ in pairs], axis=1)
     mixture -= vocals
@@ -147,31 +152,32 @@ def vocal_activity(
     ('instrumental', 0)
     """
     pipeline = load_model(model, device=device)
-    track = _check_song(source, sample_rate, pipeline)
-    meter = LevelMeter(track.sample_rate)
-    for mixture, vocals in separated_blocks(track, pipeline):
-        meter.add(mixture, vocals)
+    with _checked_song(source, sample_rate, pipeline) as track:
+        meter = LevelMeter(track.sample_rate)
+        for mixture, vocals in separated_blocks(track, pipeline):
+            meter.add(mixture, vocals)
     return detector_of(model).detect(meter.levels())
 
 
 def separated_blocks(
-    track: Track, pipeline: Pipeline, dtype: str = "float32"
+    track: Track, pipeline: Pipeline, dtype: str = "float32", report: Report | None = None
 ) -> Generator[tuple[npt.NDArray[Any], FloatArray], None, None]:
     """Mixture and vocals, each (n_channels, n), block by block from the beginning to the end.
 
-    Models that need the whole track, such as those that cluster it, hold it in memory.
+    Models that need the whole track, such as those that cluster it, hold it in memory. `report`
+    takes sentences about damaged places; None warns of them.
     """
     length = round(_BLOCK_SECONDS * track.sample_rate)
     if not can_stream(pipeline):
         vocals = _predict(track, pipeline)
         start = 0
-        for block in track.read_blocks(length, dtype):
+        for block in track.read_blocks(length, dtype, report):
             yield block, vocals[:, start : start + block.shape[1]]
             start += block.shape[1]
         return
     stream = StreamingSeparator(pipeline, track.sample_rate, track.n_channels)
     waiting: npt.NDArray[Any] = np.zeros((track.n_channels, 0), dtype)
-    for block in track.read_blocks(length, dtype):
+    for block in track.read_blocks(length, dtype, report):
         waiting = np.concatenate([waiting, block], axis=1)
         vocals = stream.process(block).vocals
         if vocals.shape[1]:
@@ -189,10 +195,19 @@ def _predict(track: Track, pipeline: Pipeline) -> FloatArray:
                 f"{model_rate(pipeline)} Hz only. Resample it, or give a file."
             )
         source = track.read()
-    vocals: FloatArray = pipeline.predict([source])[0]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"X\[0\] \(.*\): ")  # said when the song was checked
+        vocals: FloatArray = pipeline.predict([source])[0]
     return vocals.reshape(track.n_channels, track.n_samples)
 
 
-def _check_song(source: Any, sample_rate: int | None, pipeline: Pipeline) -> Track:
+@contextmanager
+def _checked_song(source: Any, sample_rate: int | None, pipeline: Pipeline) -> Iterator[Track]:
+    """The song as a track. What a pipe delivers is in a file until the end."""
     rate = model_rate(pipeline) if sample_rate is None else sample_rate
-    return check_track(source, check_integer("sample_rate", rate, 1), "the song")
+    rate = check_integer("sample_rate", rate, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE)
+    if isinstance(source, (str, os.PathLike)):
+        with regular_file(source) as path:
+            yield check_track(path, rate, "the song")
+    else:
+        yield check_track(source, rate, "the song")
