@@ -188,7 +188,8 @@ def test_constraints_fit_the_dependencies() -> None:
 
 def test_optional_dependencies_are_tested() -> None:
     extras = _pyproject()["project"]["optional-dependencies"]
-    users = {text for name in ("plot", "musdb", "dask", "accelerate", "av") for text in extras[name]}
+    names = ("plot", "musdb", "dask", "accelerate", "av")
+    users = {text for name in names for text in extras[name]}
     assert users <= set(extras["test"])
 
 

@@ -135,7 +135,7 @@ def _fitted_state(estimator: Any) -> dict[str, Any]:
 
 
 def _metadata_requests(estimator: Any) -> dict[str, dict[str, Any]]:
-    """What `set_score_request` and its like were called with."""
+    """Requests that `set_score_request` and similar methods have made."""
     if "_metadata_request" not in vars(estimator):
         return {}
     routing = get_routing_for_object(estimator)
