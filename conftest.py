@@ -1,4 +1,4 @@
-"""What tests and doctests share: nothing on a screen, few threads, found recordings."""
+"""Settings that tests and doctests share: no windows, few threads, and where recordings are."""
 
 import os
 import tempfile
@@ -8,15 +8,15 @@ import pytest
 
 _ROOT = Path(__file__).resolve().parent
 
-# The pages' own code is tested; not what builds them, nor what was built.
+# The code in the pages is tested. The scripts that build them, and built files, are not.
 collect_ignore_glob = ["docs/*.py", "docs/_*", "docs/api/generated/*", "docs/gallery/*"]
 
 # Set before torch and matplotlib are imported; examples and joblib workers inherit it.
 os.environ["MPLBACKEND"] = "Agg"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
-    # numba's files in site-packages can be damaged by two workers that compile librosa's functions
-    # at once, and then crash every process that loads them.
+    # Two workers that compile librosa's functions at once can damage numba's files in
+    # site-packages, which then crash every process that loads them.
     os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="numba-")
 
 # Absolute, because tests change their working directory.
@@ -28,6 +28,6 @@ elif (_ROOT.parent / "shared" / "data").is_dir():
 
 @pytest.fixture(autouse=True)
 def _doctest_in_empty_folder(request: pytest.FixtureRequest) -> None:
-    """Run each docstring's examples in a folder of its own, where they may write files."""
+    """Run each docstring's examples in a folder of their own, where they may write files."""
     if isinstance(request.node, pytest.DoctestItem):
         request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))

@@ -1,13 +1,13 @@
-"""Where is the singing? Learn the detector of vocal activity, and score it on MIR-1K's own labels.
+"""Learn the detector of vocal activity, and score it on the labels of MIR-1K.
 
     python benchmarks/activity.py --models trained --output activity.json
 
 Needs the two fold models of `pretrained.py uhnet --fold K`: each singer's clips are separated by
-the model that has not heard that singer, and instrumentals by the one that has not heard their
-project. F-measure, precision and recall are those of the intervals in frames of 20 ms, the area
-under the ROC curve (AUC) that of the frames' probabilities. A detector is learned on one singer
-and tested on the other, and learned on all other songs of both singers. The same with the true
-vocals in place of the estimate says how far levels and labels agree at all.
+the model that was not trained on that singer, and instrumentals by the one that was not trained on
+their project. F-measure, precision and recall are those of the intervals in frames of 20 ms; the
+area under the ROC curve (AUC) is that of the probabilities of the frames. A detector is learned on
+one singer and tested on the other, and learned on all other songs of both singers. The same scores
+for the true vocals in place of the estimate show how far levels and labels agree at all.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _N_SONG_FOLDS = 10
 
 @dataclass(frozen=True)
 class Clips:
-    """Levels of labelled clips, and who sings which song in each."""
+    """Levels of labeled clips, and who sings which song in each."""
 
     levels: list[np.ndarray]
     labels: list[np.ndarray]
@@ -56,7 +56,7 @@ def main() -> None:
     )
     parser.add_argument("--models", type=Path, required=True, help="folder of pretrained.py")
     parser.add_argument("--data", type=Path, help="folder of recordings (default: SKSEP_DATA_HOME)")
-    parser.add_argument("--output", type=Path, help="where to write the detector (.json)")
+    parser.add_argument("--output", type=Path, help="file of the detector (.json)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=FOLDER)
     options = parser.parse_args()
@@ -119,7 +119,7 @@ def measured(mixture: Any, vocals: Any) -> np.ndarray:
 
 
 def tested(source: str, part: Clips) -> list[dict[str, Any]]:
-    """Scores of detectors on what they were not learned from."""
+    """Scores of detectors on clips that they were not learned from."""
     rows = []
     for singer in sorted(set(part.singers)):
         test = np.flatnonzero(part.singers == singer)
@@ -139,7 +139,7 @@ def tested(source: str, part: Clips) -> list[dict[str, Any]]:
 def detected(
     part: Clips, train: np.ndarray, test: np.ndarray
 ) -> Iterator[tuple[int, VocalActivity]]:
-    """Where a detector of some clips finds vocals in others."""
+    """Activity in clips, found by a detector that was learned from other clips."""
     detector = learned(part, train)
     for index in test:
         yield index, detector.detect(part.levels[index])
@@ -176,7 +176,7 @@ def row(
 
 
 def track_labels(part: Clips, without: list[list[np.ndarray]]) -> dict[str, Any]:
-    """How many tracks are labelled right: clips of one singer and what that model left out."""
+    """How many tracks get the right label: clips of singers, and excerpts of instrumentals."""
     counts = {"clips": 0, "called vocal": 0, "instrumentals": 0, "called instrumental": 0}
     for singer, excerpts in zip(sorted(set(part.singers)), without, strict=True):
         detector = learned(part, np.flatnonzero(part.singers != singer))
@@ -190,7 +190,7 @@ def track_labels(part: Clips, without: list[list[np.ndarray]]) -> dict[str, Any]
 
 
 def rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """For the table: three digits of what lies in [0, 1]."""
+    """A row for the table, with three digits of values in [0, 1]."""
     return {
         name: f"{value:.3f}" if isinstance(value, float) else value for name, value in row.items()
     }

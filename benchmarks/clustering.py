@@ -1,4 +1,4 @@
-"""What clustering costs: the loss within a training step, and K-means within a prediction.
+"""Cost of clustering: the loss within a training step, and K-means within a prediction.
 
     python benchmarks/clustering.py --threads 2
 
@@ -93,7 +93,7 @@ def loss_share(name: str, repeats: int) -> dict[str, Any]:
 
 
 def memory_of_loss(n_frames: int) -> dict[str, Any]:
-    """What the backward pass of the loss keeps beside its inputs."""
+    """Memory that the backward pass of the loss keeps beside its inputs."""
     vectors = torch.randn(BATCH_SIZE, n_frames * N_BANDS, EMBEDDING_DIM, requires_grad=True)
     labels, weights = truth(n_frames)
     kept: dict[int, int] = {}

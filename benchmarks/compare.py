@@ -11,7 +11,7 @@ beside classical methods, the mixture and ideal masks, and writes one table (Mar
 the figures of others beside it, one table per protocol.
 
 Data sets
-  mir1k    the published protocol where all 1000 clips are there, else amy -> abjones
+  mir1k    the published protocol if all 1000 clips are there, else amy -> abjones
   musdb18  the 7-second sample or the whole, split by artist: a fifth is tested on (--fold)
   dsd100   its own parts, Dev -> Test, as in the source report
 
@@ -22,11 +22,11 @@ Presets
                clustering networks keep their losses
 
 Every finished run is a record of its own, RESULTS/compare/DATA_SET-PRESET/MODEL-seedN-DIGEST.json,
-with losses per epoch and scores per track; trained weights are kept in the cache. A run whose
-record agrees in data set, protocol, budget, machine, threads and parameters is not repeated, so
+with losses per epoch and scores per track; trained weights are kept in the cache. A run is not
+repeated if its record agrees in data set, protocol, budget, machine, threads and parameters, so
 start the same command again after an interruption: at most the model in training is lost. Records
-that differ in any of it are listed with what differs, and left out of the table. The code of sksep
-is not part of a record: delete the records (and the cache) of what a change of code concerns.
+that differ are listed with the differences, and left out of the table. The code of sksep is not
+part of a record: after a change of code, delete the records (and the cache) that it concerns.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from sklearn.pipeline import Pipeline
 
 import sksep
 
-# Settings of a training that a record tells, but need not agree where they were not asked for.
+# Settings of a training that are recorded, but need not agree unless they were asked for.
 _NOTED = ("checkpoints",)
 # Settings in which records may differ from this machine when tables alone are made.
 _PLACE = ("machine", "device", "threads")
@@ -62,7 +62,7 @@ _PLACE = ("machine", "device", "threads")
 
 @dataclass
 class Comparison:
-    """A data set, split, and what was asked for."""
+    """A data set, its split, and the options."""
 
     options: argparse.Namespace
     split: data.Split
@@ -75,17 +75,17 @@ class Comparison:
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """Of the test tracks."""
+        """Evaluation on the test tracks."""
         return Evaluation(self.tests)
 
     @cached_property
     def checkpoint_tracks(self) -> data.Part:
-        """The few that are scored at checkpoints."""
+        """The few test tracks that are scored at checkpoints."""
         return self.tests.spread(self.options.checkpoint_tracks)
 
     @cached_property
     def checkpoint_evaluation(self) -> Evaluation:
-        """Of these."""
+        """Evaluation on the tracks of checkpoints."""
         return Evaluation(self.checkpoint_tracks)
 
     @cached_property
@@ -97,12 +97,12 @@ class Comparison:
 
     @property
     def folder(self) -> Path:
-        """Of the records."""
+        """Folder of the records."""
         return Path(self.options.results) / "compare" / self._case
 
     @property
     def cache(self) -> Path:
-        """Of trained weights."""
+        """Folder of trained weights."""
         return Path(self.options.cache) / self._case
 
     @property
@@ -152,11 +152,11 @@ class Comparison:
             raise SystemExit(f"No model has the parameters {', '.join(unknown)} of --set.")
 
     def seeds(self, model: Model) -> list[int]:
-        """Of a model; one for what is not trained."""
+        """Seeds of a model. A model that is not trained has one."""
         return self.options.seeds if model.learns == "network" else [0]
 
     def run_of(self, model: Model, seed: int) -> Run:
-        """What identifies the scores of a model."""
+        """Identity of the scores of a model."""
         made = self._pipeline(model, seed)
         made["separate"].set_params(**model.prediction)
         return Run(model.name, seed, self._scoring_settings(model), Parameters.of(made.steps[:3]))
@@ -191,7 +191,7 @@ class Comparison:
         write_record(self.folder / f"{file_name}.json", record)
 
     def _pipeline(self, model: Model, seed: int, clustering: Any = None) -> Pipeline:
-        """Unfitted; what it is given is unfitted too, where it does not matter."""
+        """An unfitted pipeline. A clustering separator that it is given may be unfitted, too."""
         if model.clustering is not None and clustering is None:
             given = sharing(model.clustering)[0]
             clustering = self._pipeline(given, seed)["separate"]
@@ -291,7 +291,7 @@ _UNTRAINED: dict[str, Any] = {"noted": {}, "training": {}, "checkpoints": {}, "h
 
 
 def main() -> None:
-    """Run what is missing, then write the tables."""
+    """Run missing models, then write the tables."""
     options = _parser().parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -459,7 +459,7 @@ def _budget(options: argparse.Namespace) -> Budget:
 
 
 def _digest(split: data.Split) -> str:
-    """Of the names of all tracks, in few letters, with their numbers."""
+    """Numbers of tracks, and a short digest of their names."""
     names = [
         [Path(path).parent.name + "/" + Path(path).name for path in source.paths]
         for part in (split.train, split.test)
@@ -475,7 +475,7 @@ def _n_parameters(separator: Any) -> int:
 
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    """What can be stored of a row of the history."""
+    """Values of a row of the history that can be stored."""
     return {
         name: value if isinstance(value, (bool, int)) else float(value)
         for name, value in row.items()

@@ -1,4 +1,4 @@
-"""Training and separation on a GPU: throughput, what its parts cost, and speed against real time.
+"""Training and separation on a GPU: throughput, the cost of its parts, and speed in real time.
 
     python benchmarks/gpu.py                                  # CUDA, about ten minutes
     python benchmarks/gpu.py --batch-size 64 --workers 4
@@ -39,7 +39,7 @@ from sksep.training._net import SeparationNet
 
 SAMPLE_RATE = 44100
 NETWORKS = {"U-Net": unet_pipeline, "UH-Net": uhnet_pipeline}
-# Of the data sheets: TFLOP/s of dense products in bfloat16. By names as CUDA has them.
+# TFLOP/s of dense products in bfloat16 by the data sheets, and names of devices in CUDA.
 PEAKS = {
     r"A100": 312.0,
     r"H100 PCIe": 756.0,
@@ -179,7 +179,7 @@ def operations_per_excerpt(net: SeparationNet, batch: Any) -> int:
 
 
 def known_peak(chip: str, precision: torch.dtype) -> float | None:
-    """TFLOP/s of the data sheet, where it is known."""
+    """TFLOP/s of the data sheet, if it is known."""
     if precision != torch.bfloat16:
         return None
     return next((peak for name, peak in PEAKS.items() if re.search(rf"\b{name}\b", chip)), None)

@@ -3,12 +3,12 @@
     python benchmarks/held_out.py --models trained            # fold models of pretrained.py
     python benchmarks/held_out.py --models trained --only uhnet --n-iter 0 10
 
-Of each recipe with folds (`pretrained.py NAME --fold K`), each fold is tested on what it was not
-trained on: MUSDB18's excerpts and whole songs, by artist; MIR-1K's clips of the other singer; and
+Each fold of a recipe (`pretrained.py NAME --fold K`) is tested on recordings that it was not
+trained on: excerpts and whole songs of MUSDB18, by artist; MIR-1K's clips of the other singer; and
 instrumentals by project, in which nothing should be taken for vocals. The two recipes on MIR-1K
-alone are tested on MUSDB18 only, which has none of their recordings. BSSEval v3, mono at 16 kHz,
-whole track; the leakage is the level of the vocals over that of the instrumental. Results are added
-to those that are there already.
+alone are tested only on MUSDB18, which has none of their recordings. Scores are BSSEval v3, mono at
+16 kHz, over the whole track; the leakage is the level of the vocals over that of the instrumental.
+Results are added to earlier ones.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import sksep
 from sksep.audio._resampling import resample, to_mono
 from sksep.datasets import load_folder, load_mir1k, load_musdb18
 
-# Of each instrumental, this many seconds from its middle.
+# Seconds from the middle of each instrumental.
 _INSTRUMENTAL_SECONDS = 20.0
 _MIR1K_STRIDE = 3
 
@@ -125,7 +125,7 @@ def tests_of(data: Path, fold: int | None) -> dict[str, list[tuple[Any, Any]]]:
 
 
 def score(pipeline: Pipeline, mixture: Any, vocals: Any) -> Any:
-    """Scores of one track, which the model hears as a user's file: at its own rate."""
+    """Scores of one track, which is separated at its own sample rate, as files of users are."""
     estimate = sksep.separate(mixture, pipeline)
     waveform = resample(to_mono(estimate.vocals), estimate.sample_rate, SAMPLE_RATE)
     return score_track(mono(mixture), mono(vocals), waveform)

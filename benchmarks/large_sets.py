@@ -93,7 +93,7 @@ def write_songs(folder: Path, n_tracks: int) -> None:
 def measure(
     hours: float, kind: str, songs: Path, cache: Path | None, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """A row: what a process of its own took to prepare and to train."""
+    """A row: time and memory that a process of its own took to prepare and to train."""
     n_tracks = count_tracks(hours)
     child = [str(songs), str(n_tracks), "" if cache is None else str(cache)]
     child += [str(options.steps), str(options.n_filters)]
@@ -116,7 +116,7 @@ def measure(
 
 
 def train(songs: str, n_tracks: str, folder: str, steps: str, n_filters: str) -> None:
-    """In a process of its own: fit, and print what it took."""
+    """Fit in a process of its own, and print the time and memory that it took."""
     torch.set_num_threads(1)
     files = load_folder(songs)
     mixtures, vocals = (part[: int(n_tracks)] for part in (files.mixtures, files.vocals))

@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def separate(model: str, song: str) -> None:
-    """In a process of its own: what importing and loading took, and the peak."""
+    """Separate in a process of its own, and print its memory after loading and at its peak."""
     pipeline = sksep.load(model)
     before = peak_megabytes()
     pipeline.predict([song])

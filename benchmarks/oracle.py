@@ -1,4 +1,4 @@
-"""What the true masks reach: the ceiling that each front end sets for any separator.
+"""Scores of true masks: the ceiling that each front end sets for any separator.
 
     python benchmarks/oracle.py                      # data sets in SKSEP_DATA_HOME
     python benchmarks/oracle.py --data recordings    # the folder that holds them
@@ -6,7 +6,7 @@
 True power-ratio masks, inverted from the mixture's phase with and without Griffin-Lim iterations,
 and once from random phases; mean SDR of the vocals (BSSEval v3, 512 taps, 16 kHz mono) on training
 clips of MIR-1K and on training tracks of MUSDB18 (or its 7-second sample) whose vocals are not
-silent, both spread evenly over what there is.
+silent. Both are spread evenly over the data sets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DATA_SETS = ("MIR-1K", "MUSDB18")
 
 @dataclass(frozen=True)
 class FrontEndCase:
-    """A front end, and what was measured with it earlier, on other clips, without iterations.
+    """A front end, and figures that were measured earlier, on other clips, without iterations.
 
     Parameters
     ----------

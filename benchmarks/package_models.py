@@ -65,14 +65,14 @@ _MIR1K_LIMITS = (
 
 @dataclass(frozen=True)
 class Shipped:
-    """What is said of a model beside its figures, and how it is set.
+    """Texts of the card of a model, and its setting.
 
     Attributes
     ----------
     summary, architecture, data, terms, protocol, limits : str
-        Of the card.
+        Texts of the card.
     overlap : float
-        Of the chunks.
+        Overlap of the chunks.
     """
 
     summary: str
@@ -173,7 +173,7 @@ def package(name: str, models: Path, results: Path, detector: dict[str, Any]) ->
 
 
 def figures(name: str, results: Path) -> dict[str, str]:
-    """What was measured on recordings that the model, or its like, was not trained on."""
+    """Figures on recordings that the model, or its folds, were not trained on."""
     rows = json.loads((results / "held_out.json").read_text())["rows"]
     rows = [row for row in rows if row["model"] == name and row["Griffin-Lim iterations"] == 0]
     found = {

@@ -41,7 +41,7 @@ _MUSDB18_COPIES = 3
 
 @dataclass(frozen=True)
 class Recordings:
-    """What a model is trained on, and what was left out for its test."""
+    """Recordings that a model is trained on."""
 
     mixtures: list[Any]
     vocals: list[Any]
@@ -58,13 +58,13 @@ class Recipe:
     pipeline : callable
         A preset.
     recordings : {"mir1k", "general"}
-        What it is trained on.
+        Recordings that it is trained on.
     steps : int
-        Of the optimizer, 8 excerpts of 4 s each.
+        Steps of the optimizer, with 8 excerpts of 4 s each.
     parameters : dict
         Changes of the preset.
     seed : int
-        Of everything that is drawn.
+        Seed of all random numbers.
     """
 
     pipeline: Callable[..., Pipeline]
@@ -114,7 +114,7 @@ def main() -> None:
     print(f"{name}: {steps} steps on {len(recordings.mixtures)} tracks.", flush=True)
     started = time.perf_counter()
     pipeline.fit(recordings.mixtures, recordings.vocals)
-    # What was trained on is on this machine alone.
+    # The pools of recordings are folders of this machine.
     pipeline.set_params(
         separate__augmentation__vocals_pool=None,
         separate__augmentation__accompaniment_pool=None,
@@ -195,7 +195,7 @@ def general(data: Path, fold: int | None) -> Recordings:
     return Recordings(mixtures, vocals, *(pool(data / name, fold) for name in POOLS))
 
 
-# Unpaired recordings, and what in the names of their files is a group.
+# Folders of unpaired recordings, and patterns of the groups in their file names.
 POOLS = {"singing": r"^(.*?_-_[A-Za-z]+-[A-Za-z]+-\d)", "instrumental": None}
 
 

@@ -115,7 +115,7 @@ def run_child(model: str, song: Path, folder: str, format: str) -> list[float]:
 
 
 def child(model: str, song: str, folder: str, format: str) -> None:
-    """Separate one song by a loaded model, and print what it took."""
+    """Separate one song by a loaded model, and print the time and memory that it took."""
     from sksep.inference._files import separate_file
     from sksep.inference._models import load_model
 

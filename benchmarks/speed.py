@@ -1,14 +1,14 @@
-"""Speed and memory of sksep beside what people use for the same, on the same cores.
+"""Speed and memory of sksep beside other libraries, on the same cores.
 
     python benchmarks/speed.py                                # everything: a quarter of an hour
     python benchmarks/speed.py --only griffin-lim --threads 2
-    python benchmarks/speed.py --plot                         # draws what was measured
+    python benchmarks/speed.py --plot                         # draws the last result
 
-Ours and the references take turns in one process, so that what else the machine does hurts all of
-them; a ratio is the median over the turns. The threads are those of torch; the libraries under the
-references (BLAS, FFT) keep their own choice. How time and memory grow is measured in a process for
-each job. References that cannot be imported are left out, and named; `references.py` says how to
-install them.
+Our jobs and the references take turns in one process, so that other work of the machine slows all
+of them; a ratio is the median over the turns. The threads are those of torch. Libraries under the
+references (BLAS, FFT) choose their own number. The growth of time and memory is measured in a
+process for each job. References that cannot be imported are left out and named;
+`_lib/references.py` says how to install them.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from _lib.results import FOLDER, markdown_table, settings, write
 from tqdm import tqdm
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "speed.png"
-# Of the tracks whose number grows.
+# Seconds of the tracks whose number grows.
 TRACK_SECONDS = 10.0
-# Of the results.
+# Parts of the results.
 PARTS = ("comparisons", "growth", "busiest")
-# What grows -> how its points call that.
+# Quantities that grow, and their names in the points.
 SIZES = {"length": "seconds", "tracks": "tracks"}
 
 Row = dict[str, Any]
 
 
 def main() -> None:
-    """Measure, print and write; or draw what was measured."""
+    """Measure, print and write, or draw the last result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="length of the audio")
-    parser.add_argument("--repeats", type=int, default=9, help="turns, fewer of what takes long")
+    parser.add_argument("--repeats", type=int, default=9, help="turns, fewer of long jobs")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of torch")
     parser.add_argument(
         "--lengths", type=float, nargs="*", default=[10, 60, 600, 3600], help="seconds to grow to"
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def measure(name: str, options: argparse.Namespace) -> tuple[list[Row], list[Row], list[Row]]:
-    """One comparison: what turns took, how the jobs grow, and what ours are busy with."""
+    """One comparison: time of turns, growth of the jobs, and the busiest operations of ours."""
     comparison = COMPARISONS[name]
     seconds = options.seconds * comparison.share
     jobs = comparison.make(seconds, 1)
@@ -104,7 +104,7 @@ def measure(name: str, options: argparse.Namespace) -> tuple[list[Row], list[Row
     if comparison.takes_many:
         series["tracks"] = [(TRACK_SECONDS, count) for count in options.tracks]
     labels = [*references] if comparison.grows_with else [*jobs.ours, *references]
-    del jobs, references  # what they hold need not be there while others grow
+    del jobs, references  # to free memory while others grow
     grown = [
         grow(name, label, by, sizes, options)
         for label, (by, sizes) in product(labels, series.items())

@@ -80,7 +80,7 @@ pipeline = Pipeline(
             "separate",
             ModuleSeparator(
                 DilatedConvolutions,
-                {"width": 8},
+                module_params={"width": 8},
                 loss=waveform_distance,
                 optimizer="adamw",
                 lr=1e-2,

@@ -1,4 +1,4 @@
-"""Settings that belong together, as ready pipelines."""
+"""Ready pipelines with settings that belong together."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TRAINING: dict[str, Any] = {
 # the report's cross-entropy after equal steps and time (docs/measurements.md).
 _MASKS: dict[str, Any] = {"loss": "snr", "dropout": 0.2}
 _RECURRENT: dict[str, Any] = {"hidden_size": 128, "n_layers": 2}
-# What each separator has beside the settings of training, unless the preset is the report's.
+# Parameters of each separator beside those of training, unless the preset is the report's.
 _SEPARATORS: dict[type[NetSeparator], dict[str, Any]] = {
     UNetSeparator: _MASKS,
     DeepClusteringSeparator: _RECURRENT,
@@ -55,23 +55,23 @@ PRESETS = tuple(_PRESETS)
 
 
 def unet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
-    """A pipeline around a `UNetSeparator`, with settings that belong together.
+    """Make a pipeline with a `UNetSeparator` and settings that belong together.
 
     Parameters
     ----------
     preset : {"report", "report_front_end", "recommended"}, default="recommended"
         "report" has the source report's front end (window 1024, hop 128, 128 mel bands), network,
-        loss (cross-entropy) and optimizer (rmsprop), but inverts from the phase of the mixture;
-        the report's random phases are ``invert__init="random"``. "report_front_end" keeps the
+        loss (cross-entropy) and optimizer (rmsprop), but inverts from the phase of the mixture.
+        The report's random phases are ``invert__init="random"``. "report_front_end" keeps the
         front end and trains on the negative SNR of the waveform. "recommended" adds a front end
-        with a higher ceiling (window 2048, hop 512, 256 mel bands).
+        whose oracle masks reach a higher SDR (window 2048, hop 512, 256 mel bands).
     **parameters
         Further parameters of the pipeline, such as ``separate__max_epochs=10``.
 
     Returns
     -------
     Pipeline
-        With the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
+        A pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
 
     Raises
     ------
@@ -89,21 +89,21 @@ def unet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
 
 
 def deep_clustering_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
-    """A pipeline around a `DeepClusteringSeparator`, with settings that belong together.
+    """Make a pipeline with a `DeepClusteringSeparator` and settings that belong together.
 
     Parameters
     ----------
     preset : {"report", "report_front_end", "recommended"}, default="recommended"
-        As in `unet_pipeline`, but for the losses, which are the separator's own. The last two have
-        a smaller recurrent network than the report (two layers of 128 units per direction instead
-        of four of 300).
+        The presets of `unet_pipeline`, except that the losses are the separator's own. The last two
+        have a smaller recurrent network than the report (two layers of 128 units per direction
+        instead of four of 300).
     **parameters
         Further parameters of the pipeline, such as ``separate__max_epochs=10``.
 
     Returns
     -------
     Pipeline
-        With the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
+        A pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
 
     Raises
     ------
@@ -120,21 +120,21 @@ def deep_clustering_pipeline(preset: str = "recommended", **parameters: Any) -> 
 
 
 def hybrid_clustering_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
-    """A pipeline around a `HybridClusteringSeparator`, with settings that belong together.
+    """Make a pipeline with a `HybridClusteringSeparator` and settings that belong together.
 
     Parameters
     ----------
     preset : {"report", "report_front_end", "recommended"}, default="recommended"
-        As in `unet_pipeline`, but for the losses, which are the separator's own. The last two have
-        a smaller recurrent network than the report (two layers of 128 units per direction instead
-        of four of 300).
+        The presets of `unet_pipeline`, except that the losses are the separator's own. The last two
+        have a smaller recurrent network than the report (two layers of 128 units per direction
+        instead of four of 300).
     **parameters
         Further parameters of the pipeline, such as ``separate__max_epochs=10``.
 
     Returns
     -------
     Pipeline
-        With the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
+        A pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
 
     Raises
     ------
@@ -151,20 +151,20 @@ def hybrid_clustering_pipeline(preset: str = "recommended", **parameters: Any) -
 
 
 def uhnet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
-    """A pipeline around a `UHNetSeparator`, with settings that belong together.
+    """Make a pipeline with a `UHNetSeparator` and settings that belong together.
 
     Parameters
     ----------
     preset : {"report", "report_front_end", "recommended"}, default="recommended"
-        As in `unet_pipeline`. The last two have a smaller recurrent network than the report
-        (two layers of 128 units per direction instead of four of 300).
+        The presets of `unet_pipeline`. The last two have a smaller recurrent network than the
+        report (two layers of 128 units per direction instead of four of 300).
     **parameters
         Further parameters of the pipeline, such as ``separate__max_epochs=10``.
 
     Returns
     -------
     Pipeline
-        With the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
+        A pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``.
 
     Raises
     ------

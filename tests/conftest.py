@@ -1,23 +1,63 @@
 """Fixtures and markers of the tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-# No test modules themselves, so pytest would not explain their failures.
-pytest.register_assert_rewrite("sksep.utils._estimator_checks")
+# These modules are no test modules, so pytest would not explain their failures.
+pytest.register_assert_rewrite("helpers", "sksep.utils._estimator_checks")
 
 
 @pytest.fixture(scope="session")
 def data_home() -> Path:
-    """Folder of the recordings; a test that asks for it is skipped where there are none."""
+    """Folder of the recordings. A test that asks for it is skipped if there are none."""
     folder = os.environ.get("SKSEP_DATA_HOME")
     if not folder:
         pytest.skip("no recordings: set SKSEP_DATA_HOME to their folder")
     if not Path(folder).is_dir():
         pytest.fail(f"SKSEP_DATA_HOME is set to {folder}, which is no folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def songs() -> Any:
+    """Four short songs of two singers, whose arrays cannot be written to."""
+    from sksep.datasets import make_songs
+
+    songs = make_songs(4, duration=1.0, random_state=0)
+    for array in [*songs.mixtures, *songs.vocals, *songs.accompaniments]:
+        array.flags.writeable = False
+    return songs
+
+
+@pytest.fixture(scope="session")
+def chunks(songs: Any) -> Any:
+    """The songs through a small front end."""
+    from sksep import MelChunker
+
+    return MelChunker(n_fft=512, n_mels=24, n_frames=20).fit_transform(songs.mixtures)
+
+
+@pytest.fixture(scope="session")
+def batch(songs: Any, chunks: Any) -> Any:
+    """The songs with targets."""
+    from sksep import MaskBuilder
+
+    return MaskBuilder().fit_transform(chunks, songs.vocals)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread for torch: sums of other numbers of threads differ in their last digits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""Small and fast instances of every public estimator, to be checked.
+"""Small and fast instances of every public estimator, for the checks.
 
 A new estimator is found through ``__all__``. Its parameters that make it small and fast are taken
 from `SMALL` if it has them; further variants go into `VARIANTS`.
@@ -34,18 +34,18 @@ SMALL: dict[str, Any] = {
 
 
 class SmallNetwork(nn.Module):
-    """A module of a user's own: one linear layer over the bands."""
+    """A module as users write it: one linear layer over the bands."""
 
     def __init__(self, n_bands: int) -> None:
         super().__init__()
         self.layer = nn.Linear(n_bands, n_bands)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits of the shape of the features."""
+        """Return logits in the shape of the features."""
         return self.layer(features)
 
 
-# Parameters to check instead of none, by class name; an empty dict is the small default.
+# Further parameters to check, by class name. An empty dict is the small default.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "DeepClusteringSeparator": [
         {},

@@ -1,6 +1,6 @@
-"""One training on several processes: it ends where one process would have ended.
+"""One training on several processes has the same result as on a single process.
 
-Launched as a script, this file trains the cases below on each process of a launcher.
+If this file runs as a script, it trains the cases below on each process of a launcher.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import Crash, Stop
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -40,7 +41,7 @@ from sksep.training._dataset import ExcerptDataset
 from sksep.training._net import SeparationNet
 
 _CHUNKER = MelChunker(sample_rate=8000, n_fft=256, hop_length=64, n_mels=24, n_frames=20)
-# Batches of 5, 5 and 1 excerpts: shares of different sizes, and fewer excerpts than processes.
+# Batches of 5, 5 and 1 excerpts have shares of different sizes, or fewer excerpts than processes.
 _TRAINING: dict[str, Any] = {
     "batch_size": 5,
     "excerpts_per_epoch": 11,
@@ -66,14 +67,14 @@ class Unused(nn.Module):
 
 
 class Draws(Callback):
-    """Draws random numbers in the second process only, which must not change the order there."""
+    """Draw random numbers in the second process only, which must not change the order there."""
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         if os.environ.get("RANK") == "1":
             torch.rand(1)
 
 
-# What neither dropout nor batch norm makes different on several processes.
+# Separators without dropout and batch norm, which differ on several processes.
 _EQUAL: dict[str, Any] = {
     "hybrid": _HYBRID,
     "variation, schedule, clipping": clone(_HYBRID).set_params(
@@ -87,7 +88,7 @@ _EQUAL: dict[str, Any] = {
     ),
     "unused weights": ModuleSeparator(Unused, loss="l1", **_TRAINING),
 }
-# What they make different; a high rate does so with rounding errors.
+# Separators that differ on several processes. A high rate also enlarges rounding errors.
 _DIFFERENT: dict[str, Any] = {
     "early stopping": clone(_HYBRID).set_params(
         early_stopping=True, n_iter_no_change=2, lr=1.0, max_epochs=20
@@ -98,18 +99,6 @@ _DIFFERENT: dict[str, Any] = {
     ),
     "uhnet": UHNetSeparator(n_filters=2, depth=2, hidden_size=4, n_layers=1, **_TRAINING),
 }
-
-
-class Crash(Exception):
-    """As if the power had failed."""
-
-
-class Stop(Callback):
-    """Ends the training by an error, in the first batch after two epochs."""
-
-    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        if training and len(net.history) > 2:
-            raise Crash
 
 
 def _songs() -> Any:
@@ -136,7 +125,7 @@ def _summary(separator: Any) -> dict[str, Any]:
 def _interrupted(separator: Any, batch: Any, folder: Path) -> Any:
     separator = clone(separator).set_params(checkpoint=folder)
     with pytest.raises(Crash):
-        clone(separator).set_params(callbacks=[Stop()]).fit(batch)
+        clone(separator).set_params(callbacks=[Stop(2)]).fit(batch)
     assert len(list(folder.iterdir())) == 1
     return separator
 
@@ -159,7 +148,7 @@ def _error(separator: Any, batch: Any, **parameters: Any) -> str:
 
 
 def _train_as_launched(folder: Path) -> None:
-    """Train all cases, and write down how they ended."""
+    """Train all cases and write their results to a file."""
     batch = _batch()
     results: dict[str, Any] = {}
     for name, separator in {**_EQUAL, **_DIFFERENT}.items():
@@ -185,7 +174,7 @@ def batch() -> Any:
 
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Results of two processes, what they printed, and the folder of their checkpoints."""
+    """Results of two processes, their output, and the folder of their checkpoints."""
     pytest.importorskip("accelerate")
     folder = tmp_path_factory.mktemp("accelerate")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -240,7 +229,7 @@ def test_checkpoints_of_two_processes(launched: Any, batch: Any) -> None:
     for name, tensor in expected["weights"].items():
         assert torch.equal(resumed["weights"][name], tensor), name
     assert list((launched.folder / "resumed").iterdir()) == []
-    # One process goes on where two were.
+    # One process continues the training of two.
     alone = clone(_HYBRID).set_params(checkpoint=launched.folder / "left").fit(batch)
     _assert_close(_summary(alone), expected)
     assert list((launched.folder / "left").iterdir()) == []
@@ -252,7 +241,7 @@ def test_what_surrounds_a_training(launched: Any, batch: Any) -> None:
     _assert_close(launched.first["going on"], _summary(expected))
     np.testing.assert_allclose(launched.first["search"], _search(accelerate=False), rtol=1e-3)
     assert 1 < len(launched.first["early stopping"]["losses"][0]) < 20
-    assert launched.printed.count("train_loss") == 1  # the table of one process
+    assert launched.printed.count("train_loss") == 1  # only one process prints the table
     seed, size = launched.second["errors"]
     assert seed.startswith("accelerate needs an integer as random_state")
     assert size.startswith("batch_size=1 is too small for 2 processes")

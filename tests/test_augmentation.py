@@ -52,7 +52,7 @@ def varied_length(augmentation, n_samples=N_SAMPLES):
     ],
 )
 def test_validation_names_the_parameter(parameters, error, message):
-    augmentation = Augmentation(**parameters)  # nothing is checked here
+    augmentation = Augmentation(**parameters)  # the constructor checks nothing
     with pytest.raises(error, match=message):
         augmentation.validate()
 

@@ -1,4 +1,4 @@
-"""Floors, ceilings and classical methods: what they compute, and what they gain."""
+"""Floors, ceilings and classical methods: their results and their gains."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def name_of(value):
 
 @pytest.fixture(scope="module")
 def blind_gains(songs, batch):
-    """Gains of the classical methods without any truth, by name."""
+    """Gains of the classical methods, which are given no truth, by name."""
     return {
         name_of(separator): gains(clone(separator).fit(batch).predict(batch), songs)
         for separator in BLIND
@@ -101,7 +101,7 @@ def test_mixture_is_returned(songs, batch):
 
 @pytest.mark.parametrize("separator", BLIND, ids=name_of)
 def test_gain_on_songs(blind_gains, separator):
-    """Without any truth, more than 1 dB on average, and never a loss."""
+    """Without any truth, the gain is more than 1 dB on average and never negative."""
     found = blind_gains[name_of(separator)]
     assert found.mean() > 1.0
     assert found.min() > 0.0
@@ -117,7 +117,7 @@ def test_gain_of_learned_dictionaries(songs, batch, training):
 def test_oracle_beats_everything(songs, batch, known, blind_gains, kind):
     ceiling = gains(OracleMaskSeparator(kind).fit(known).predict(batch), songs)
     for found in blind_gains.values():
-        # Of single tracks only for the mask that is made for the SDR.
+        # For each track this holds only for the mask that is made for the SDR.
         assert ceiling.mean() > found.mean()
         assert kind != "phase_sensitive" or (ceiling > found).all()
 
@@ -141,12 +141,12 @@ def test_gain_on_recordings(data_home):
         assert np.mean(found) > 2.0, separator
 
 
-# What holds for all.
+# Properties of all.
 
 
 @pytest.mark.parametrize("separator", [MixtureSeparator(), *BLIND], ids=name_of)
 def test_vocals_and_accompaniment_add_up(batch, songs, separator):
-    """The complementary mask gives the rest of the mixture."""
+    """The complementary mask extracts the rest of the mixture."""
     record = batch[0]
     mask = clone(separator).fit(batch).predict_mask(batch)[0]
     parts = [invert(record.with_mask(share), Inversion()) for share in (mask, 1.0 - mask)]
@@ -179,7 +179,7 @@ def test_nothing_below_the_high_pass(batch, separator):
     (mask,) = filtered.predict_mask(batch[:1])
     assert not mask[:, gain == 0.0].any()
     unfiltered = clone(separator).set_params(high_pass=0.0).fit(batch).predict_mask(batch[:1])[0]
-    if not isinstance(separator, NMFSeparator):  # its guide is filtered too
+    if not isinstance(separator, NMFSeparator):  # the mask that guides it is filtered, too
         np.testing.assert_allclose(mask, unfiltered * gain, atol=1e-6)
 
 
@@ -188,7 +188,7 @@ def test_louder_is_the_same(songs, separator):
     """Masks do not depend on the level."""
     batches = [chunker().fit_transform([gain * songs.mixtures[0]]) for gain in (0.5, 1.0)]
     quiet, loud = (clone(separator).fit(batch).predict_mask(batch)[0] for batch in batches)
-    # Some bins are within rounding errors of a decision.
+    # In some bins rounding errors change the decision.
     assert np.mean(np.abs(quiet - loud)) < 1e-3
 
 
@@ -209,7 +209,7 @@ def test_other_front_ends_are_refused(songs, known, separator):
     other = chunker(n_mels=40).fit_transform(songs.mixtures)
     with pytest.raises(ValueError, match=r"X\[0\] was chunked with other MelChunker settings"):
         fitted.predict(other)
-    # How far chunks overlap does not matter.
+    # The overlap of the chunks does not matter.
     fitted.predict_mask(chunker(overlap=0.5).fit_transform(songs.mixtures[:1]))
 
 
@@ -246,7 +246,7 @@ def test_bad_parameters(known, separator, parameters, error):
     (name,) = parameters
     with pytest.raises(error, match=name):
         separator(**parameters).fit(known)
-    # Set after fit, they are found when predicting.
+    # Parameters that are set after fit are checked when predicting.
     fitted = separator().set_params(**({"n_components": 2} if separator is NMFSeparator else {}))
     fitted.fit(known).set_params(**parameters)
     with pytest.raises(error, match=name):
@@ -277,7 +277,7 @@ def test_oracle_masks(known):
 
 
 def test_phase_sensitive_mask(songs, monkeypatch):
-    """In linear bins it is the cosine of the phase difference times the ratio of magnitudes."""
+    """In linear bins, it is the ratio of magnitudes times the cosine of the phase difference."""
     linear = chunker(n_mels=None)
     inputs = MaskBuilder().fit_transform(linear.fit_transform(songs.mixtures), songs.vocals)
     mixed, sung = (
@@ -348,7 +348,7 @@ def test_hpss_blocks_do_not_show(songs, monkeypatch):
 
 
 def test_hpss_keeps_what_glides():
-    """Of a held tone, clicks and a glide, the glide."""
+    """The gliding tone is kept, but not the held tone and the clicks."""
     time = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
     held = 0.3 * np.sin(2 * np.pi * 440.0 * time)
     clicks = np.where(np.arange(len(time)) % 4000 == 0, 0.9, 0.0)
@@ -369,7 +369,7 @@ def test_similar_frames_are_those_of_librosa():
         frames.T, k=5, width=4, metric="cosine", mode="distance", sparse=True
     )
     found, expected = found.toarray() > 0, expected.toarray() > 0
-    # librosa does not count a frame itself, and takes any of the nearest without distances.
+    # librosa does not count the frame itself, and takes any of the nearest without distances.
     assert found.diagonal().all()
     np.testing.assert_array_equal(found & ~np.eye(60, dtype=bool), expected)
 
@@ -382,7 +382,7 @@ def test_candidates_are_spaced():
 
 
 def test_repetition_is_accompaniment():
-    """A loop is taken away; what sounds once in it stays."""
+    """A loop is removed, and a sound that occurs once in it stays."""
     rng = np.random.default_rng(0)
     n_samples = 6 * SAMPLE_RATE
     loop = np.tile(rng.normal(0.0, 0.1, SAMPLE_RATE // 2), 12)[:n_samples]
@@ -432,7 +432,7 @@ def test_nmf_mask_is_that_of_sklearn(batch, training):
 
 
 def test_nmf_separates_known_spectra():
-    """Two tones that never share a band are told apart by the dictionaries."""
+    """The dictionaries separate two tones that never share a band."""
     time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
     sung = (0.3 * np.sin(2 * np.pi * 700.0 * time)).astype(np.float32)
     played = (0.3 * np.sin(2 * np.pi * 2200.0 * time)).astype(np.float32)
@@ -444,13 +444,13 @@ def test_nmf_separates_known_spectra():
 
 def test_nmf_training_frames_are_bounded(training, monkeypatch):
     sizes = []
-    factorise = NMFSeparator._factorise
+    factorize = NMFSeparator._factorize
 
     def record_size(self, frames, seed):
         sizes.append(len(frames))
-        return factorise(self, frames, seed)
+        return factorize(self, frames, seed)
 
-    monkeypatch.setattr(NMFSeparator, "_factorise", record_size)
+    monkeypatch.setattr(NMFSeparator, "_factorize", record_size)
     NMFSeparator(n_components=2, n_training_frames=90, random_state=0).fit(training)
     assert sizes == [90, 90]
 

@@ -1,4 +1,4 @@
-"""The batch between the steps: immutable, indexable by scikit-learn, the same after a pickle."""
+"""The batch between the steps: immutable, indexed by scikit-learn, the same after pickling."""
 
 import pickle
 
@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pytest
 import soundfile
+from helpers import noise
 from sklearn.utils import _safe_indexing
 
 from sksep import MaskBuilder, MelChunker
@@ -16,13 +17,9 @@ RATE = 16000
 LENGTHS = (1, 900, 16000, 24001)
 
 
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
-
-
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory):
-    """Arrays and files, with everything attached that a record can carry."""
+    """Arrays and files, with everything that can be attached to a record."""
     path = tmp_path_factory.mktemp("songs") / "song.wav"
     soundfile.write(path, noise(44100, 2), 44100)
     mixtures = [*(noise(length) for length in LENGTHS), noise(2, 5000), path]
@@ -47,7 +44,7 @@ def test_is_a_sequence(batch):
     assert batch[0] in batch and [record.name for record in batch[:2]] == ["X[0]", "X[1]"]
     with pytest.raises(IndexError):
         batch[len(batch)]
-    # What would make scikit-learn or skorch take it for an array, a frame or an estimator.
+    # With these, scikit-learn or skorch would take it for an array, a frame or an estimator.
     assert not any(hasattr(batch, name) for name in ("shape", "iloc", "fit", "__dataframe__"))
 
 
@@ -112,8 +109,8 @@ def test_pickle_keeps_everything(batch):
 
 
 def test_hash_survives_a_pickle(batch):
-    # What Pipeline(memory=...) relies on: the second step hits only if its input, restored from
-    # the cache of the first, hashes as it did when it was computed.
+    # Pipeline(memory=...) needs this: the cache of the second step is used only if its input, from
+    # the cache of the first, has the same hash as when it was computed.
     restored = pickle.loads(pickle.dumps(batch))
     assert joblib.hash(batch) == joblib.hash(restored)
     assert joblib.hash(batch) == joblib.hash(pickle.loads(pickle.dumps(restored)))

@@ -1,4 +1,4 @@
-"""The comparison of all separators on a made-up data set, its helpers, and other scripts."""
+"""The comparison of all separators on a synthetic data set, its helpers, and other scripts."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ NAMES = ("mixture", "unet", "oracle_ratio")
 
 @pytest.fixture(scope="module")
 def helpers():
-    """The modules beside the scripts."""
+    """Import the modules that lie beside the scripts."""
     sys.path.insert(0, str(BENCHMARKS))
     import package_models
     import pretrained
@@ -48,7 +48,7 @@ def records_in(folder):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Songs laid out like MIR-1K: accompaniment on the left, vocals on the right."""
+    """Songs in the layout of MIR-1K, with accompaniment on the left and vocals on the right."""
     folder = tmp_path_factory.mktemp("mir1k")
     songs = make_songs(4, duration=1.5, random_state=0)
     for index, singer in enumerate(("abjones", "amy", "amy", "abjones")):
@@ -120,13 +120,13 @@ class TestComparison:
     def test_resumption_and_mismatch(self, first, compare, folder):
         before = records_in(folder)["unet"]
         record = json.loads(before.read_text())
-        # As if it had been interrupted between training and scoring,
+        # This is the state after an interruption between training and scoring,
         before.unlink()
-        # and as if the folder held a run of another machine and budget.
+        # with a run of another machine and budget in the same folder.
         settings = {**record["settings"], "machine": "another", "budget": "9 steps"}
         stranger = before.with_name("unet-seed0-0123456789.json")
         stranger.write_text(json.dumps({**record, "settings": settings}))
-        # Without checkpoints, a training that has them serves as well.
+        # Without checkpoints, a training with checkpoints is used, too.
         printed = compare(*budget(4), "--only", *NAMES)
         assert "Training" not in printed and "Loading unet, seed 0." in printed
         assert printed.count("Already there") == 2
@@ -156,7 +156,7 @@ class TestRecords:
         )
         assert run.find(tmp_path) == (path, [])
         assert helpers["records"].read(path)["scores"] == {"SDR": None}
-        # What is recorded elsewhere does not matter.
+        # Records of other runs do not matter.
         assert self.run(helpers, lr=1e-2, verbose=1, random_state=3).find(tmp_path) == (path, [])
 
     @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_large_sets(tmp_path):
     rows = json.loads((tmp_path / "large_sets.json").read_text())["rows"]
     assert [row["waveforms"] for row in rows] == ["cache, first fit", "cache, second fit"]
     assert all(row["peak, MB"] > row["after import, MB"] > 0 for row in rows)
-    # Two waveforms of three minutes at 16 kHz, of 16 bits.
+    # Two waveforms of three minutes at 16 kHz and 16 bits.
     assert [round(row["on disk, MB"]) for row in rows] == [12, 12]
     assert (tmp_path / "large_sets.md").read_text().count("| 0.05 |") == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large_sets.json", "large_sets.md"]
@@ -278,7 +278,7 @@ def test_gpu_runs_on_a_cpu(tmp_path):
     assert [row["network"] for row in record["training"]] == ["U-Net", "UH-Net"]
     for row in record["training"]:
         assert row["excerpts per second"] > 0 and row["share of the peak"] > 0
-    # The recurrent part comes on top of the U-Net.
+    # The recurrent part comes in addition to the U-Net.
     operations = [row["share of the peak"] * row["fit, ms per step"] for row in record["training"]]
     assert operations[1] > operations[0]
     (row,) = record["separation"]
@@ -303,7 +303,7 @@ class TestSpeed:
         points = grown["sksep", "length"]["points"]
         assert [(point["seconds"], point["tracks"]) for point in points] == [(1, 1), (2, 1)]
         assert min(point["time, s"] for point in points) > 0
-        # At the least the waveform of two seconds as float32, and the spectrogram.
+        # The least is the waveform of two seconds as float32, and the spectrogram.
         assert points[1]["memory, MB"] > 2 * 4 * (16000 + 125 * 128) / 1e6
         assert [len(row["operations"]) for row in record["busiest"]] == [3]
         table = (tmp_path / "speed.md").read_text()
@@ -324,7 +324,7 @@ class TestSpeed:
             assert 0 < value <= bound, name
 
     def test_work(self, helpers):
-        """A second: 125 hops, and 16000 samples of 2 references and 2 estimates."""
+        """One second has 125 hops, and 16000 samples of 2 references and 2 estimates."""
         comparisons = helpers["comparisons"].COMPARISONS
         work = comparisons["griffin-lim, 1024/128, 10 iterations"].make(1.0, 1).work
         assert work.transforms == ((1024, torch.float32, 126 * 21),)

@@ -1,15 +1,18 @@
-"""Checkpoints: a training that was interrupted ends where it would have ended."""
+"""Checkpoints: a training that was interrupted has the same result in the end."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from helpers import Crash, Stop, assert_same_fit, small
 from skorch.callbacks import Callback
 
 import sksep
@@ -18,49 +21,19 @@ from sksep import (
     DeepClusteringSeparator,
     HybridClusteringSeparator,
     MaskBuilder,
-    MelChunker,
     ModuleSeparator,
     UHNetSeparator,
     UNetSeparator,
 )
-from sksep.datasets import make_songs
+from sksep.training import TrainingInterrupted
+from sksep.training._checkpoint import _HEAD, _digest, _read
 
-_TRAINING: dict[str, Any] = {
-    "max_epochs": 4,
-    "batch_size": 4,
-    "excerpts_per_epoch": 12,
-    "validation_fraction": 0.25,
-    "device": "cpu",
-    "random_state": 0,
-}
 _WORKERS = {"iterator_train__num_workers": 2, "iterator_train__prefetch_factor": 4}
-_SMALL: dict[type, dict[str, Any]] = {
-    UNetSeparator: {"n_filters": 2, "n_levels": 2},
-    UHNetSeparator: {"n_filters": 2, "depth": 2, "hidden_size": 4, "n_layers": 1},
-    DeepClusteringSeparator: {"hidden_size": 4, "n_layers": 1},
-    HybridClusteringSeparator: {"hidden_size": 4, "n_layers": 1},
-    ModuleSeparator: {"module_params": {"n_filters": 2, "n_levels": 2}},
-}
-
-
-class Crash(Exception):
-    """As if the power had failed."""
-
-
-class Stop(Callback):
-    """Ends the training by an error, in the first batch after some epochs."""
-
-    def __init__(self, after: int, error: type[BaseException] = Crash) -> None:
-        self.after = after
-        self.error = error
-
-    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        if training and len(net.history) > self.after:
-            raise self.error
+_make = partial(small, max_epochs=4, excerpts_per_epoch=12, validation_fraction=0.25)
 
 
 class Epochs(Callback):
-    """Writes down which epochs are trained, in a list that copies share."""
+    """Write the trained epochs into a list that copies share."""
 
     def __init__(self, seen: list[int]) -> None:
         self.seen = seen
@@ -70,34 +43,6 @@ class Epochs(Callback):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         self.seen.append(net.history[-1, "epoch"])
-
-
-@pytest.fixture(scope="module")
-def batch() -> Any:
-    songs = make_songs(4, duration=1.5, random_state=0)
-    chunks = MelChunker(n_fft=512, n_mels=24, n_frames=20).fit_transform(songs.mixtures)
-    return MaskBuilder().fit_transform(chunks, songs.vocals)
-
-
-def _make(kind: type = UNetSeparator, **parameters: Any) -> Any:
-    return kind(**{**_SMALL[kind], **_TRAINING, **parameters})
-
-
-def _weights(separator: Any) -> dict[str, torch.Tensor]:
-    return separator.net_.module_.state_dict()
-
-
-def _assert_same(separator: Any, expected: Any, batch: Any) -> None:
-    assert separator.loss_curve_ == expected.loss_curve_
-    assert separator.validation_loss_curve_ == expected.validation_loss_curve_
-    assert separator.n_epochs_ == expected.n_epochs_
-    weights = _weights(separator)
-    for name, tensor in _weights(expected).items():
-        assert torch.equal(weights[name], tensor), name
-    for mask, other in zip(
-        separator.predict_mask(batch), expected.predict_mask(batch), strict=True
-    ):
-        np.testing.assert_array_equal(mask, other)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +72,12 @@ def test_the_training_ends_where_it_would_have_ended(
     seen: list[int] = []
     separator = _make(kind, checkpoint=folder, callbacks=[Epochs(seen)], **parameters).fit(batch)
     assert seen == [3, 4]
-    _assert_same(separator, expected, batch)
+    assert_same_fit(separator, expected, batch)
     assert list(folder.iterdir()) == []
 
 
 def test_early_stopping_goes_on_counting(batch: Any, tmp_path: Path) -> None:
-    # At this rate nothing improves after the first epochs by more than rounding.
+    # At this rate, losses after the first epochs improve by rounding errors only.
     parameters = {"early_stopping": True, "n_iter_no_change": 3, "lr": 1.0, "max_epochs": 30}
     expected = _make(**parameters).fit(batch)
     assert expected.n_epochs_ < 30
@@ -140,22 +85,22 @@ def test_early_stopping_goes_on_counting(batch: Any, tmp_path: Path) -> None:
         _make(checkpoint=tmp_path, callbacks=[Stop(expected.n_epochs_ - 1)], **parameters).fit(
             batch
         )
-    _assert_same(_make(checkpoint=tmp_path, **parameters).fit(batch), expected, batch)
+    assert_same_fit(_make(checkpoint=tmp_path, **parameters).fit(batch), expected, batch)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_checkpoints_change_nothing(batch: Any, tmp_path: Path) -> None:
     separator = _make(checkpoint=str(tmp_path)).fit(batch)
-    _assert_same(separator, _make().fit(batch), batch)
+    assert_same_fit(separator, _make().fit(batch), batch)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_keeps_the_file_and_fit_goes_on(batch: Any, tmp_path: Path) -> None:
     stopped = _make(checkpoint=tmp_path, callbacks=[Stop(2, KeyboardInterrupt)])
-    with pytest.warns(UserWarning, match="interrupted after 2 of 4 epochs"):
+    with pytest.raises(TrainingInterrupted, match="interrupted after 2 of 4 epochs"):
         stopped.fit(batch)
     assert stopped.n_epochs_ == 2
-    _assert_same(stopped.set_params(callbacks=None).fit(batch), _make().fit(batch), batch)
+    assert_same_fit(stopped.set_params(callbacks=None).fit(batch), _make().fit(batch), batch)
 
 
 def test_a_warm_start_goes_on(batch: Any, tmp_path: Path) -> None:
@@ -168,7 +113,7 @@ def test_a_warm_start_goes_on(batch: Any, tmp_path: Path) -> None:
     assert interrupted.n_epochs_ == 2
     expected = warm().fit(batch)
     assert expected.n_epochs_ == 6
-    _assert_same(interrupted.set_params(callbacks=None).fit(batch), expected, batch)
+    assert_same_fit(interrupted.set_params(callbacks=None).fit(batch), expected, batch)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +127,9 @@ def test_another_training_has_another_file(
     with pytest.raises(Crash):
         _make(checkpoint=tmp_path, callbacks=[Stop(1)]).fit(batch)
     (file,) = tmp_path.iterdir()
-    _assert_same(_make(checkpoint=tmp_path, **other).fit(batch), _make(**other).fit(batch), batch)
+    assert_same_fit(
+        _make(checkpoint=tmp_path, **other).fit(batch), _make(**other).fit(batch), batch
+    )
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -211,7 +158,7 @@ def test_a_crash_after_the_last_epoch(batch: Any, tmp_path: Path) -> None:
 
     with pytest.raises(Crash):
         _make(checkpoint=tmp_path, callbacks=[Last()]).fit(batch)
-    _assert_same(_make(checkpoint=tmp_path).fit(batch), _make().fit(batch), batch)
+    assert_same_fit(_make(checkpoint=tmp_path).fit(batch), _make().fit(batch), batch)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -222,6 +169,62 @@ def test_damaged_files_are_named(batch: Any, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(ValueError, match=f"{file.name} cannot be read.*Delete it"):
         _make(checkpoint=tmp_path).fit(batch)
+
+
+def _damaged(content: bytes, kind: str) -> bytes:
+    middle = len(content) // 2
+    return {
+        "bit": content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :],
+        "appended": content + b"\0",
+        "without digest": content[content.index(b"PK") :],
+        "empty": b"",
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["bit", "appended", "without digest", "empty"])
+def test_no_damaged_file_resumes(batch: Any, tmp_path: Path, kind: str) -> None:
+    with pytest.raises(Crash):
+        _make(checkpoint=tmp_path, callbacks=[Stop(1)]).fit(batch)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(_damaged(file.read_bytes(), kind))
+    with pytest.raises(ValueError, match=f"{file.name} cannot be read.*Delete it"):
+        _make(checkpoint=tmp_path).fit(batch)
+
+
+def test_the_file_of_another_training_does_not_resume(batch: Any, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        with pytest.raises(Crash):
+            _make(checkpoint=tmp_path, callbacks=[Stop(1)], random_state=seed).fit(batch)
+    first, second = tmp_path.iterdir()
+    first.write_bytes(second.read_bytes())
+    second.unlink()
+    with pytest.raises(ValueError, match=f"{first.name} cannot be read"):
+        for seed in (0, 1):
+            _make(checkpoint=tmp_path, random_state=seed).fit(batch)
+
+
+class Spoil(Callback):
+    """Makes the weights NaN at the end of the second epoch."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        if len(net.history) == 2:
+            next(net.module_.parameters()).data.fill_(torch.nan)
+
+
+def test_a_training_that_diverges_leaves_the_last_good_epoch(batch: Any, tmp_path: Path) -> None:
+    # Without validation tracks, which would end the training here.
+    parameters = {"validation_fraction": 0.0, "checkpoint": tmp_path}
+    with pytest.raises(Crash):
+        _make(callbacks=[Spoil(), Stop(2)], **parameters).fit(batch)
+    (file,) = tmp_path.iterdir()
+    state = _read(file)
+    assert len(state["history"]) == 1
+    state["module"] = {name: part * torch.nan for name, part in state["module"].items()}
+    content = io.BytesIO()
+    torch.save(state, content)
+    file.write_bytes(_HEAD + _digest(file, content.getvalue()) + content.getvalue())
+    with pytest.raises(ValueError, match=f"{file.name} holds weights that are NaN.*Delete it"):
+        _make(**parameters).fit(batch)
 
 
 def test_an_interrupted_write_keeps_the_last_file(
@@ -251,12 +254,12 @@ def test_an_integer_random_state_is_needed(batch: Any, tmp_path: Path, random_st
 
 def test_trainings_with_workers_are_repeatable(batch: Any) -> None:
     first, second = (_make(net_params=_WORKERS).fit(batch) for _ in range(2))
-    _assert_same(first, second, batch)
+    assert_same_fit(first, second, batch)
 
 
 def test_persistent_workers_are_refused(batch: Any, tmp_path: Path) -> None:
     net_params = {**_WORKERS, "iterator_train__persistent_workers": True}
-    with pytest.raises(ValueError, match="leave iterator_train__persistent_workers out"):
+    with pytest.raises(ValueError, match="Leave iterator_train__persistent_workers out"):
         _make(checkpoint=tmp_path, net_params=net_params).fit(batch)
 
 

@@ -1,4 +1,4 @@
-"""MelChunker: the spectrogram of librosa, in chunks."""
+"""MelChunker: chunks of the same spectrogram as that of librosa."""
 
 import warnings
 
@@ -26,7 +26,7 @@ FRONT_ENDS = [
 
 
 def music(n_samples, seed=0):
-    """Sines over noise, with a pause: levels over a wide range."""
+    """Sines over noise, with a pause, so that levels cover a wide range."""
     generator = np.random.default_rng(seed)
     times = np.arange(n_samples) / RATE
     samples = sum(0.2 * np.sin(2 * np.pi * f * times) for f in (110.0, 440.0, 1975.5))
@@ -57,7 +57,7 @@ def reference_power(samples, chunker):
     ).T
 
 
-@pytest.mark.filterwarnings("ignore:n_fft=.* is too large")  # librosa, of the short ones
+@pytest.mark.filterwarnings("ignore:n_fft=.* is too large")  # librosa warns of short tracks
 @pytest.mark.parametrize("n_samples", [1, 700, 20000])
 @pytest.mark.parametrize("front_end", FRONT_ENDS, ids=str)
 def test_equals_librosa(front_end, n_samples):
@@ -67,7 +67,7 @@ def test_equals_librosa(front_end, n_samples):
     power = reference_power(samples, chunker)
     expected = librosa.db_to_power(librosa.power_to_db(power, amin=1e-10, top_db=None))
     assert spectrogram.dtype == np.float32 and spectrogram.shape == expected.shape
-    # 1e-4 of the power, plus what float32 rounds 120 dB below the loudest bin of a frame.
+    # 1e-4 of the power, plus rounding of float32 at 120 dB below the loudest bin of a frame.
     magnitude, loudest = np.sqrt(expected), np.sqrt(power.max(axis=1, keepdims=True))
     difference = np.abs(np.sqrt(librosa.db_to_power(spectrogram)) - magnitude)
     assert (difference <= 0.5e-4 * magnitude + 1e-6 * loudest).all()
@@ -77,7 +77,7 @@ def test_equals_librosa(front_end, n_samples):
     "front_end", [part for part in FRONT_ENDS if part.get("n_mels", 1)], ids=str
 )
 def test_equals_librosa_in_every_band(front_end):
-    # Noise has no bands that are quieter than the rounding of others.
+    # Noise has no bands that are quieter than the rounding errors of others.
     samples = 0.1 * np.random.default_rng(0).normal(size=20000).astype(np.float32)
     chunker = MelChunker(**front_end)
     power = librosa.feature.melspectrogram(
@@ -134,12 +134,18 @@ def test_unchunk_undoes_chunks():
         MelChunker().unchunk([music(100)], [np.zeros((1, 128, 128))])
 
 
-def test_listens_to_the_mean_over_channels():
+def test_listens_to_the_power_of_all_channels():
     left, right = music(5000), music(5000, seed=1)
-    batch = MelChunker().fit_transform([np.stack([left, right]), (left + right) / 2])
-    assert batch[0].track.shape == (2, 5000) and batch[1].track.shape == (5000,)
-    np.testing.assert_allclose(batch[0].waveform, batch[1].waveform, atol=1e-7)
-    np.testing.assert_allclose(batch[0].spectrogram, batch[1].spectrogram, atol=1e-2)
+    both, antiphase, mono, *alone = MelChunker().fit_transform(
+        [np.stack([left, right]), np.stack([left, -left]), (left + right) / 2, left, right]
+    )
+    assert both.track.shape == (2, 5000) and mono.track.shape == (5000,)
+    np.testing.assert_allclose(both.waveform, mono.waveform, atol=1e-7)
+    powers = np.mean([10.0 ** (part.spectrogram / 10.0) for part in alone], axis=0)
+    np.testing.assert_allclose(both.spectrogram, 10.0 * np.log10(powers), atol=1e-3)
+    # What cancels in the mean of the channels is heard all the same.
+    np.testing.assert_allclose(antiphase.spectrogram, alone[0].spectrogram, atol=1e-3)
+    assert not antiphase.waveform.any()
 
 
 def test_files_are_resampled(tmp_path):
@@ -156,7 +162,7 @@ def test_files_are_resampled(tmp_path):
 def test_nothing_is_learned():
     chunker = MelChunker()
     before = dict(vars(chunker))
-    expected = chunker.transform([music(3000)])  # without fit
+    expected = chunker.transform([music(3000)])  # fit is not needed
     assert vars(chunker) == before
     fitted = clone(chunker).fit([music(100)])
     np.testing.assert_array_equal(
@@ -188,7 +194,7 @@ def test_nothing_is_learned():
     ],
 )
 def test_parameters_are_validated_when_used(parameters, error, message):
-    chunker = MelChunker(**parameters)  # __init__ stores only
+    chunker = MelChunker(**parameters)  # the constructor only stores parameters
     assert all(getattr(chunker, name) is value for name, value in parameters.items())
     for use in (chunker.fit, chunker.transform):
         with pytest.raises(error, match=message):

@@ -1,4 +1,4 @@
-"""The command: what it writes, what it refuses, what it says, and its exit codes."""
+"""The command: its files, errors, messages and exit codes."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ _SONGS = make_songs(2, duration=2.0, random_state=0)
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """File of a trained pipeline, as small as can be."""
+    """File of a trained pipeline, which is as small as possible."""
     separator = UNetSeparator(n_filters=2, n_levels=2, max_epochs=1, device="cpu", random_state=0)
     steps = [
         ("chunk", MelChunker()),
@@ -52,7 +52,7 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _run(*arguments: object) -> Result:
-    """The command, on the CPU where it computes."""
+    """Run the command, on the CPU if it computes."""
     words = [str(argument) for argument in arguments]
     return CliRunner().invoke(main, words)
 
@@ -69,7 +69,7 @@ def _write_song(path: str, *, seconds: float = 0.5, channels: int = 1) -> Path:
 
 
 def _write_data(folder: str) -> Path:
-    """A folder per song, as `load_folder` takes it."""
+    """Write one folder per song, as `load_folder` reads them."""
     for name, mixture, vocals in zip("AB", _SONGS.mixtures, _SONGS.vocals, strict=True):
         track = Path(folder, name)
         track.mkdir(parents=True)
@@ -84,7 +84,7 @@ def _files(folder: str | Path) -> list[str]:
 
 
 def _assert_fails(result: Result, code: int, message: str) -> None:
-    """Ended with the code and with one line that holds the message, and no traceback."""
+    """Assert that it ended with the code, and one line with the message but no traceback."""
     assert result.exit_code == code, result.output
     assert isinstance(result.exception, SystemExit)
     last = next(line for line in reversed(result.stderr.splitlines()) if line.strip())
@@ -104,7 +104,7 @@ def test_help(name: str | None) -> None:
     assert len([line for line in explanation if line.startswith("  ")]) >= 2
     for option in command.params:
         assert option.opts[-1] in result.stdout or option.param_type_name == "argument"
-    # Each example is of a command that there is, with options that it has.
+    # Each example shows an existing command with options that it has.
     examples = [line for line in command.examples.splitlines() if line.startswith("sksep ")]
     assert examples
     for example in examples:
@@ -194,7 +194,7 @@ def test_separate_folders(model: Path) -> None:
     assert result.exit_code == 0, result.output
     stems = [f"{song}/{stem}.flac" for song in ("one", "two") for stem in sorted(STEMS)]
     assert _files("album/out") == stems
-    # Results are no songs, also where they lie in the folder that is searched.
+    # Results are not songs, even if they lie in the folder that is searched.
     result = _separate(model, "album", "-o", "album/out", "--recursive", "--overwrite")
     assert result.exit_code == 0, result.output
     assert "Separated 3 songs" in result.stdout
@@ -260,7 +260,7 @@ def test_templates(model: Path, template: str, expected: str) -> None:
     [
         ("a/song.wav", "b/song.wav"),
         ("a/song.wav", "a/song.flac"),
-        ("a/song.wav", "b/Song.wav"),  # one name where case does not count
+        ("a/song.wav", "b/Song.wav"),  # the same name if case does not matter
     ],
 )
 def test_collisions_are_found_before_any_work(model: Path, songs: tuple[str, ...]) -> None:
@@ -307,7 +307,7 @@ def test_results_are_not_replaced(model: Path) -> None:
     assert re.search(r"a\.wav: .*accompaniment|vocals\.wav exists; add --overwrite", result.stderr)
     assert kept.read_text() == "precious"
     assert "b/vocals.wav" in _files("out")
-    # With nothing left to do, no model is needed.
+    # If nothing is left to do, no model is needed.
     result = _run("separate", "album", "-o", "out", "--model", "absent")
     _assert_fails(result, 1, "Failed: 2 of 2 songs")
     assert "Separated" not in result.stdout
@@ -332,7 +332,7 @@ def test_remix(model: Path) -> None:
 
 
 class _Detector:
-    """Hears singing in tracks by turns."""
+    """Find singing in every second track."""
 
     def __init__(self) -> None:
         self._intervals = iter([[(0.0, 0.25), (0.3, 0.5)], []])
@@ -469,7 +469,7 @@ def test_train(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pipeline, "fit", recorded)
     data = _write_data("data")
     singing, music = _write_song("singing/deep/a.wav"), _write_song("music/b.wav")
-    # The fast one of the presets' networks.
+    # Of the presets' networks, this one is fast.
     monkeypatch.setattr(
         "sksep.presets.unet_pipeline",
         lambda preset: presets.uhnet_pipeline(
@@ -526,7 +526,6 @@ def test_what_is_trained(model_name: str, preset: str, monkeypatch: pytest.Monke
     assert separator.augmentation.accompaniment_pool is None
 
 
-@pytest.mark.filterwarnings("default:Training was interrupted")
 @pytest.mark.parametrize("n_epochs", [0, 1])
 def test_interrupted_training(n_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from sksep.training._net import SeparationNet
@@ -642,7 +641,7 @@ def test_evaluate_names_what_does_not_fit(model: Path) -> None:
 def test_demo(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sksep.cli._demo._SECONDS", 2.0)
     arguments = ["demo", "-o", "shown", "--model", model, "--device", "cpu"]
-    for _ in range(2):  # an earlier demo may be replaced
+    for _ in range(2):  # the files of an earlier demo may be replaced
         result = _run(*arguments)
         assert result.exit_code == 0, result.output
         stems = [f"{stem}.wav" for stem in sorted(STEMS)]

@@ -36,7 +36,7 @@ def weights(seed=2, dtype=torch.float64):
 
 
 def affinity_loss(vectors, one_hot, weight):
-    """The definition: every pair of bins."""
+    """The loss by its definition, over every pair of bins."""
     difference = vectors @ vectors.mT - one_hot @ one_hot.mT
     pairs = weight[:, :, None] * weight[:, None, :]
     return ((pairs * difference**2).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2))).mean()

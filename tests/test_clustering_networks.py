@@ -1,4 +1,4 @@
-"""The recurrent body, the clustering networks on it, and UH-Net."""
+"""The recurrent body, the clustering networks that use it, and UH-Net."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_a_body_gives_a_vector_per_frame(cell, n_convolutions, n_layers):
 
 
 def test_recurrent_weights_are_those_of_the_formula():
-    # Three gates, in both directions: input, hidden and two biases; the second layer sees both.
+    # Three gates per direction have input and hidden weights and two biases. Layer 2 sees both.
     body = make_body()
     expected = 2 * 3 * (5 * N_BANDS + 5 * 5 + 2 * 5) + 2 * 3 * (5 * 10 + 5 * 5 + 2 * 5)
     assert sum(weights.numel() for weights in body.parameters()) == expected

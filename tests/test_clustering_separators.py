@@ -36,7 +36,7 @@ SAMPLE_RATE = 8000
 FRONT_END = {"n_fft": 512, "hop_length": 256, "n_mels": 32, "n_frames": 16}
 SMALL = {
     **{"hidden_size": 8, "n_layers": 1, "embedding_dim": 4, "batch_size": 8, "random_state": 0},
-    "precision": "float32",  # half of it is not exact enough to compare with another order of sums
+    "precision": "float32",  # bfloat16 is not exact enough to compare with another order of sums
 }
 
 
@@ -63,7 +63,7 @@ def chunks_of(mixtures, vocals=None):
 
 
 def with_clusterer(separator, **parameters):
-    """The same fitted separator with other parameters of the post-step."""
+    """Copy a fitted separator, with other parameters of the post-step."""
     changed = clone(separator).set_params(**parameters)
     for name, value in vars(separator).items():
         if name.endswith("_"):
@@ -107,7 +107,7 @@ def test_no_clusterer_is_fitted_in_place(fitted, batch):
 
 
 def test_masks_of_kmeans_are_those_of_sklearn(fitted, batch):
-    """Written again with K-means on all loud bins, for a track of chunks that do not overlap."""
+    """They equal those of K-means on all loud bins if the chunks of a track do not overlap."""
     separator = with_clusterer(
         fitted[DeepClusteringSeparator], clusterer=KMeans(2, n_init=1, random_state=3)
     ).set_params(max_samples=10**6)
@@ -126,7 +126,7 @@ def test_masks_of_kmeans_are_those_of_sklearn(fitted, batch):
     to_vocals, to_accompaniment = np.linalg.norm(differences, axis=2).T
     expected = (labels == np.argmax(to_accompaniment - to_vocals)).reshape(-1, 32)
     mask = separator.predict_mask([record])[0]
-    # A bin halfway between the centroids may fall either way.
+    # A bin halfway between the centroids may belong to either.
     assert np.mean(mask != expected[: len(mask)]) < 1e-3
 
 
@@ -140,7 +140,7 @@ def test_chunks_beyond_the_sample_are_assigned_too(fitted, batch, monkeypatch, n
     monkeypatch.setattr("sksep.separators._clusters._MAX_BINS", n_kept * 16 * 32)
     part = separator.predict_mask(batch[:1])[0]
     handle.remove()
-    # Each chunk goes through the network once, whether its bins are sampled or not.
+    # Each chunk passes the network once, whether its bins are sampled or not.
     assert sum(passed) == len(batch[0].chunks)
     assert part.shape == whole.shape and set(np.unique(part[:8])) <= {0.0, 1.0}
     if n_kept == 3:
@@ -154,7 +154,7 @@ def test_soft_masks_agree_with_hard_ones(fitted, batch):
     hard = separator.predict_mask(batch[:1])[0]
     soft = with_clusterer(separator, soft_masks=True).predict_mask(batch[:1])[0]
     assert len(np.unique(soft)) > 100
-    certain = (hard == 0.0) | (hard == 1.0)  # the same in both chunks that overlap
+    certain = (hard == 0.0) | (hard == 1.0)  # overlapping chunks agree
     np.testing.assert_array_equal(soft[certain] > 0.5, hard[certain] > 0.5)
 
 
@@ -167,7 +167,7 @@ def test_memberships_of_fuzzy_clusters_by_hand():
 
 
 def test_the_vocal_cluster_is_named_without_the_truth(songs, batch):
-    """Trained well enough, the mask of the vocals is better than that of the other cluster."""
+    """After enough training, the mask of the vocals is better than that of the other cluster."""
     separator = DeepClusteringSeparator(
         **{**SMALL, "hidden_size": 32},
         optimizer="adam",
@@ -229,7 +229,7 @@ def test_a_singing_cluster_among_several():
     random = np.random.default_rng(0)
     corners = np.array([[0, 0], [5, 0], [0, 5], [5, 5]], np.float32)
     sample = np.repeat(corners, 50, axis=0) + random.normal(0, 0.1, (200, 2)).astype(np.float32)
-    # To the right is singing.
+    # The cluster on the right is singing.
     clusters = fit_clusters(
         KMeans(4, n_init=5, random_state=0),
         sample,
@@ -333,7 +333,7 @@ def test_parameters_of_the_default_clusterer_can_be_searched(songs):
     name = "deepclusteringseparator__clusterer__n_init"
     search = GridSearchCV(pipeline, {name: [1, 2]}, cv=2).fit(songs.mixtures, songs.vocals)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    # The default itself is as it was.
+    # The default itself has not changed.
     assert pipeline[-1].clusterer is None and DeepClusteringSeparator().clusterer is None
 
 
@@ -371,7 +371,7 @@ def test_a_given_hybrid_can_be_trained_further(fitted, batch):
     separator = uhnet(clustering=hybrid, freeze_clustering=False).fit(batch)
     trained = separator.net_.module_.network.clustering.state_dict()
     assert not torch.equal(trained["mask.weight"], before["network.mask.weight"])
-    # The separator that was handed in is no part of that.
+    # The given separator does not change.
     for name, weights in hybrid.net_.module_.state_dict().items():
         assert torch.equal(weights, before[name]), name
 
@@ -471,7 +471,7 @@ def test_uhnet_with_a_hybrid_saves_and_loads(fitted, batch, tmp_path, wrap):
 
 
 def test_levels_have_a_loss_each(batch):
-    """The loss of a pyramid is the sum over its levels, all of about ln 2 in the beginning."""
+    """The loss of a pyramid is the sum over its levels, which are all about ln 2 at first."""
     losses = [
         uhnet(n_levels=n_levels, clustering=None, lr=1e-9).fit(batch).loss_curve_[0]
         for n_levels in (1, 3)

@@ -32,12 +32,12 @@ _SEPARATORS: dict[type, dict[str, Any]] = {
     HybridClusteringSeparator: {"hidden_size": 8, "n_layers": 1, "output": "mask"},
     ModuleSeparator: {"module_params": {"n_filters": 4, "n_levels": 2}},
 }
-# Sums are rounded in another way, and convolutions may compute in TF32.
+# Sums are rounded differently, and convolutions may compute in TF32.
 _TOLERANCE = 0.01
 
 
 class Stop(Callback):
-    """An error in the second epoch."""
+    """Raise an error in the second epoch."""
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:
         if len(net.history) == 2:

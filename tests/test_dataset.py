@@ -1,4 +1,4 @@
-"""The training data set: which samples of which tracks make up a batch."""
+"""The training data set, which chooses the samples and tracks of each batch."""
 
 import sys
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers import noise
 from torch.utils.data import DataLoader
 
 from sksep import MaskBuilder, MelChunker
@@ -18,17 +19,13 @@ N_FFT, HOP = 512, 128
 PLAIN = {"gain_range": (0.0, 0.0), "level_range": (0.0, 0.0), "vocal_free": 0.0}
 
 
-def noise(n_samples, seed=0, level=0.1):
-    return np.random.default_rng(seed).normal(0, level, n_samples).astype(np.float32)
-
-
 def build(mixtures, vocals, n_frames=20, overlap=0.5, **parameters):
     chunker = MelChunker(n_fft=N_FFT, hop_length=HOP, n_mels=24, n_frames=n_frames, overlap=overlap)
     return MaskBuilder(**parameters).fit_transform(chunker.fit_transform(mixtures), vocals)
 
 
 def build_constant(n_tracks=4, n_samples=9000):
-    """Tracks whose vocals are 0.01 (1 + index) and whose accompaniment is minus that."""
+    """Tracks whose vocals are 0.01 (1 + index), and whose accompaniment is the negative of it."""
     levels = [0.01 * (1 + index) for index in range(n_tracks)]
     vocals = [np.full(n_samples, level, np.float32) for level in levels]
     mixtures = [noise(n_samples, seed=9, level=1e-4) for _ in levels]
@@ -42,7 +39,7 @@ def draw(dataset, count):
 
 
 def values(stem):
-    """Sets of rounded values above silence of each excerpt."""
+    """Set of the rounded values of each excerpt, without silence."""
     return [set(np.unique(np.abs(part).round(2))) - {0.0} for part in stem]
 
 
@@ -51,8 +48,8 @@ def values(stem):
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
 def test_items_are_the_chunks_of_the_tracks(overlap):
-    vocals = [noise(9000, 1), noise(7000, 2)]
-    mixtures = [part + noise(len(part), 3 + len(part)) for part in vocals]
+    vocals = [noise(9000, seed=1), noise(7000, seed=2)]
+    mixtures = [part + noise(len(part), seed=3 + len(part)) for part in vocals]
     batch = build(mixtures, vocals, overlap=overlap)
     dataset = ExcerptDataset(batch)
     n_chunks = [len(record.chunks) for record in batch]
@@ -65,8 +62,8 @@ def test_items_are_the_chunks_of_the_tracks(overlap):
             assert stems.shape == (2, record.front_end.excerpt_length)
             assert torch.equal(gains, torch.ones(2))
             excerpts = Excerpts(stems[:1], stems[1:], record.front_end)
-            # Frames that hear what is beyond the end of the track differ: there a chunk is
-            # filled up.
+            # Frames that reach beyond the end of the track differ, since a chunk is
+            # padded there.
             start = number * record.front_end.chunk_step
             known = max(0, min(20, len(record.spectrogram) - start))
             assert known > 0
@@ -108,7 +105,7 @@ def test_short_tracks_are_filled_up_with_silence(n_samples, augmentation):
 
 
 def test_items_in_any_order_make_batches():
-    batch = build([noise(9000)], [noise(9000, 1)])
+    batch = build([noise(9000)], [noise(9000, seed=1)])
     dataset = ExcerptDataset(batch)
     stems, gains = dataset.__getitems__([3, 0, 3])
     assert stems.shape == (3, 2, batch[0].front_end.excerpt_length) and gains.shape == (3, 2)
@@ -116,7 +113,7 @@ def test_items_in_any_order_make_batches():
     for row, index in enumerate([3, 0, 3]):
         assert torch.equal(stems[row], dataset[index][0])
     expected = stems[1].clone()
-    stems += 1.0  # what is handed out is a copy
+    stems += 1.0  # the returned state is a copy
     assert torch.equal(dataset[0][0], expected)
 
 
@@ -124,7 +121,7 @@ def test_items_in_any_order_make_batches():
 
 
 def test_shapes_and_lengths_with_augmentation():
-    batch = build([noise(40000)], [noise(40000, 1)])
+    batch = build([noise(40000)], [noise(40000, seed=1)])
     length = batch[0].front_end.excerpt_length
     augmentation = Augmentation(speed_range=(0.8, 1.25))
     dataset = ExcerptDataset(batch, augmentation)
@@ -132,7 +129,7 @@ def test_shapes_and_lengths_with_augmentation():
     assert stems.shape == (7, 2, augmentation.source_length(length))
     assert gains.shape == (7, 2) and (gains > 0).all()
     assert stems.is_contiguous() and stems.dtype == gains.dtype == torch.float32
-    # As many excerpts as fill the duration of the tracks, unless a number is asked for.
+    # Excerpts fill the duration of the tracks, unless their number is given.
     assert len(dataset) == pytest.approx(40000 / (20 * HOP), abs=1.5)
     assert len(ExcerptDataset(batch, augmentation, n_excerpts=123)) == 123
 
@@ -153,10 +150,10 @@ def test_share_of_true_pairs(true_pairs):
     dataset = ExcerptDataset(batch, Augmentation(true_pairs=true_pairs, **PLAIN), seed=1)
     stems, _ = draw(dataset, 2000)
     middle = stems[:, :, N_FFT:-N_FFT]
-    # Excerpts at the end of a track are shorter: take the sample that is never zero.
+    # Excerpts at the end of a track are shorter, so take the sample that is never zero.
     levels = np.abs(middle).max(axis=2).round(2)
     same = (levels[:, 0] == levels[:, 1]).mean()
-    # Of the remixed ones, a quarter find a part of their own track.
+    # A quarter of the remixed ones get a part of their own track.
     assert same == pytest.approx(true_pairs + (1 - true_pairs) / 4, abs=0.04)
     for row in range(2):
         tracks, counts = np.unique(levels[:, row], return_counts=True)
@@ -165,12 +162,12 @@ def test_share_of_true_pairs(true_pairs):
 
 
 def test_true_pairs_are_aligned():
-    vocals = [noise(9000, seed) for seed in range(3)]
+    vocals = [noise(9000, seed=seed) for seed in range(3)]
     batch = build([3.0 * part for part in vocals], vocals)
     dataset = ExcerptDataset(batch, Augmentation(true_pairs=1.0, **PLAIN))
     stems, _ = draw(dataset, 200)
     np.testing.assert_allclose(stems[:, 1], 2.0 * stems[:, 0], atol=1e-6)
-    # Positions are not bound to the chunks.
+    # Positions are not those of the chunks.
     assert len(np.unique(stems[:, 0, 1000])) > 100
 
 
@@ -193,7 +190,7 @@ def test_excerpts_never_read_into_another_track():
             stems = np.concatenate([stems, draw(dataset, len(dataset))[0]])
         for row in range(2):
             assert all(len(found) == 1 for found in values(stems[:, row]))
-    # Yet they come from everywhere in their track, including its ends.
+    # Yet they come from everywhere in the track, its ends included.
     ramp = np.linspace(0.1, 1.0, 9000, dtype=np.float32)
     dataset = ExcerptDataset(build([2 * ramp], [ramp]), Augmentation(true_pairs=1.0, **PLAIN))
     stems, _ = draw(dataset, 300)
@@ -202,9 +199,9 @@ def test_excerpts_never_read_into_another_track():
 
 
 def test_remixed_vocals_sing():
-    # Half of the tracks have no vocals: what is remixed takes its vocals from the others.
-    vocals = [noise(9000, 1), np.zeros(9000, np.float32)]
-    batch = build([noise(9000, 2), noise(9000, 3)], vocals, vocal_free_share=0.5)
+    # Half of the tracks have no vocals, so remixed excerpts take those of the other half.
+    vocals = [noise(9000, seed=1), np.zeros(9000, np.float32)]
+    batch = build([noise(9000, seed=2), noise(9000, seed=3)], vocals, vocal_free_share=0.5)
     stems, _ = draw(ExcerptDataset(batch, Augmentation(true_pairs=0.0, **PLAIN)), 200)
     assert stems[:, 0].any(axis=1).all()
     stems, _ = draw(ExcerptDataset(batch, Augmentation(true_pairs=1.0, **PLAIN)), 200)
@@ -225,7 +222,7 @@ def test_the_seed_decides_every_draw():
         assert not np.array_equal(first, other)
     dataset = ExcerptDataset(batch, Augmentation(), seed=0)
     np.testing.assert_array_equal(draw(dataset, 30)[0], batches[0][0])
-    assert not np.array_equal(draw(dataset, 30)[0], batches[0][0])  # the next batch is another
+    assert not np.array_equal(draw(dataset, 30)[0], batches[0][0])  # the next batch is different
 
 
 def test_global_random_states_are_left_alone():
@@ -253,7 +250,7 @@ def share_of_tone(stem, frequency):
 @pytest.mark.parametrize("row", [0, 1])
 def test_pools_are_remixed_with(row, tmp_path):
     name = ["vocals_pool", "accompaniment_pool"][row]
-    batch = build([noise(20000)], [noise(20000, 1)])
+    batch = build([noise(20000)], [noise(20000, seed=1)])
     n_own = len(batch[0].chunks)
     for frequency in (3000.0, 5000.0):
         soundfile.write(tmp_path / f"{frequency}.wav", marker(frequency=frequency), RATE)
@@ -263,13 +260,13 @@ def test_pools_are_remixed_with(row, tmp_path):
         stems, _ = draw(ExcerptDataset(batch, augmentation), 600)
         for frequency in (3000.0, 5000.0):
             share = (share_of_tone(stems[:, row], frequency) > 0.9).mean()
-            # Every chunk, of the pairs or of the two tracks of the pool, is as likely.
+            # All chunks of the pairs and of the two tracks of the pool are equally likely.
             assert share == pytest.approx(0.8 * n_own / (3 * n_own), abs=0.07)
             assert (share_of_tone(stems[:, 1 - row], frequency) < 0.9).all()
 
 
 def test_pools_do_not_touch_true_pairs():
-    batch = build([noise(20000)], [noise(20000, 1)])
+    batch = build([noise(20000)], [noise(20000, seed=1)])
     augmentation = Augmentation(
         true_pairs=1.0, vocals_pool=[marker()], accompaniment_pool=[marker()], **PLAIN
     )
@@ -293,7 +290,7 @@ def test_silence_in_pools_is_left_out():
 
 
 def test_pools_may_be_stereo_and_of_any_length():
-    batch = build([noise(9000)], [noise(9000, 1)])
+    batch = build([noise(9000)], [noise(9000, seed=1)])
     pool = [np.stack([marker(), -0.5 * marker()]), marker(400), marker(60000)]
     dataset = ExcerptDataset(batch, Augmentation(true_pairs=0.0, vocals_pool=pool, **PLAIN))
     stems, _ = draw(dataset, 300)
@@ -304,7 +301,7 @@ def test_pools_may_be_stereo_and_of_any_length():
 
 
 def test_errors_name_the_track_of_a_pool(tmp_path):
-    batch = build([noise(9000)], [noise(9000, 1)])
+    batch = build([noise(9000)], [noise(9000, seed=1)])
     broken = noise(9000)
     broken[7] = np.nan
     with pytest.raises(ValueError, match=r"vocals_pool\[1\]"):
@@ -317,7 +314,7 @@ def test_errors_name_the_track_of_a_pool(tmp_path):
 
 
 def test_loaders_hand_on_whole_batches():
-    batch = build([noise(20000)], [noise(20000, 1)])
+    batch = build([noise(20000)], [noise(20000, seed=1)])
     dataset = ExcerptDataset(batch)
     loader = DataLoader(dataset, batch_size=4, shuffle=False, collate_fn=keep_batch)
     stems = torch.cat([part for part, _ in loader])
@@ -326,7 +323,7 @@ def test_loaders_hand_on_whole_batches():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks")
 def test_worker_processes_draw_excerpts_of_their_own():
-    batch = build([noise(40000)], [noise(40000, 1)])
+    batch = build([noise(40000)], [noise(40000, seed=1)])
     dataset = ExcerptDataset(batch, Augmentation(true_pairs=1.0, **PLAIN), n_excerpts=4)
     loader = DataLoader(
         dataset,

@@ -1,4 +1,4 @@
-"""Loaders: layouts of data sets made up on disk, and the recordings where they are present."""
+"""Loaders: layouts of data sets, made of synthetic files, and the recordings if present."""
 
 import sys
 import types
@@ -244,7 +244,7 @@ class TestMusdb18:
             songs = load_musdb18(tmp_path, decode_to=tmp_path / "train" / "..")
             assert songs.track_names == names
         assert load_musdb18(tmp_path, decode_to=tmp_path / "wav").track_names == names
-        assert load_musdb18(tmp_path).track_names == names  # nothing is left to decode
+        assert load_musdb18(tmp_path).track_names == names  # so nothing has to be decoded
 
     def test_interrupted_decoding_leaves_nothing(self, tmp_path, monkeypatch):
         def read_stems(path, dtype):

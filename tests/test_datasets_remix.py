@@ -35,10 +35,10 @@ def test_pairs(stems):
     pairs = list(zip(mixes.vocals_indices, mixes.accompaniment_indices, strict=True))
     assert all(row != column for row, column in pairs)
     assert len(set(pairs[:12])) == len(set(pairs[12:24])) == 12
-    # Different pools: any pair may occur.
+    # With different pools, any pair may occur.
     mixes = remix(stems[:1], stems, n_tracks=4, sample_rate=8000, random_state=0)
     assert sorted(mixes.accompaniment_indices) == [0, 1, 2, 3]
-    # The only pair.
+    # There is only one pair.
     mixes = remix(stems[:1], stems[:1], n_tracks=2, sample_rate=8000, random_state=0)
     assert mixes.vocals_indices.tolist() == mixes.accompaniment_indices.tolist() == [0, 0]
 

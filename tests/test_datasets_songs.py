@@ -1,4 +1,4 @@
-"""Synthetic songs: reproducible, exact sums, and like a voice over a band."""
+"""Synthetic songs: reproducible, with exact sums, and similar to a voice over a band."""
 
 import librosa
 import numpy as np
@@ -45,7 +45,7 @@ def test_a_song_does_not_depend_on_the_number_of_songs(songs):
 def test_singers_have_several_songs(songs):
     names, counts = np.unique(songs.groups, return_counts=True)
     assert len(names) == 3 and (counts == 2).all()
-    # Two songs of one singer lie within an octave; there are high and low voices.
+    # Two songs of one singer lie within an octave. There are high and low voices.
     medians = [np.median(_pitch(vocals)[_loud(vocals)]) for vocals in songs.vocals]
     medians = 12 * np.log2(np.array(medians).reshape(3, 2))
     assert np.abs(medians[:, 0] - medians[:, 1]).max() < 12
@@ -59,7 +59,7 @@ def test_the_voice_moves_pauses_and_hisses(songs):
         assert np.percentile(semitones, 90) - np.percentile(semitones, 10) > 1.5
         quiet = librosa.feature.rms(y=vocals, frame_length=1024, hop_length=256)[0]
         assert np.mean(quiet < 0.03 * quiet.max()) > 0.04  # pauses
-    # Consonants: frames whose energy lies above 3 kHz.
+    # Consonants are frames whose energy lies above 3 kHz.
     centroids = np.concatenate(
         [librosa.feature.spectral_centroid(y=v, sr=16000)[0][_loud(v)] for v in songs.vocals]
     )
@@ -88,7 +88,7 @@ def test_channels(n_channels):
         assert mixture.shape == (n_channels, 16000)
         np.testing.assert_array_equal(mixture, vocals + accompaniment)
         assert not np.allclose(accompaniment[0], accompaniment[1], atol=1e-3)
-        # The voice stands in the middle.
+        # The voice is in the middle of the stereo image.
         assert np.corrcoef(vocals[0], vocals[1])[0, 1] > 0.8
 
 

@@ -79,7 +79,7 @@ def test_an_estimator_keeps_the_new_name_of_a_parameter() -> None:
     with pytest.warns(FutureWarning):
         estimator = RenamedParameter(bands=5)  # type: ignore[call-arg]
     assert estimator.get_params() == {"n_bands": 5}
-    assert clone(estimator).n_bands == 5  # without a warning, which would be an error
+    assert clone(estimator).n_bands == 5  # no warning, which would be an error
     assert "deprecated" not in (RenamedParameter.__doc__ or "")
 
 

@@ -1,4 +1,4 @@
-"""The documentation names everything public, and everything that it names is there."""
+"""The documentation names everything public, and everything that it names exists."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _listed() -> list[str]:
 
 
 def _resolve(name: str) -> object:
-    """What a dotted name stands for."""
+    """The object that a dotted name stands for."""
     parts = name.split(".")
     for n_parts in range(len(parts) - 1, 0, -1):
         try:
@@ -76,7 +76,7 @@ def test_examples_say_what_they_show(path: Path) -> None:
 
 
 def test_doctests_of_the_pages_are_collected(request: pytest.FixtureRequest) -> None:
-    """The pages' own code runs, and most pages of the guide have some."""
+    """The code in the pages runs, and most pages of the guide have some."""
     pages = sorted((_DOCS / "guide").glob("*.rst"))
     with_code = [page for page in pages if ">>> " in page.read_text(encoding="utf-8")]
     assert len(with_code) >= len(pages) // 2

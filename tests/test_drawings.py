@@ -1,4 +1,4 @@
-"""The drawings of the documentation say what the code does."""
+"""The drawings of the documentation agree with the code."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_no_arrow_of_the_architecture_leads_through_a_box(architecture: ModuleTy
     assert boxes and arrows
     for arrow in arrows:
         shaft = Outline(arrow.get_path().to_polygons(closed_only=False)[0])
-        # One point less: an arrow begins and ends on the edges of its own boxes.
+        # One point less, since an arrow begins and ends on the edges of its own boxes.
         hit = [box for box in boxes if shaft.intersects_bbox(box.padded(-1), filled=False)]
         assert not hit, (shaft, hit)
 

@@ -1,4 +1,4 @@
-"""Every public estimator passes the shared checks, and the checks find what they should."""
+"""Every public estimator passes the shared checks, and the checks find mistakes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from instances import VARIANTS, cases_of
 from sklearn.utils import get_tags
+from torch import nn
 
 from sksep import (
     GriffinLimInverter,
@@ -24,6 +26,8 @@ from sksep import (
     persistence,
 )
 from sksep.base import BaseSeparator, TrackBatch, TrackRecord, as_batch, training_batch
+from sksep.nn.front_end import FrontEnd
+from sksep.separators import NetSeparator
 from sksep.utils import all_estimators
 from sksep.utils._estimator_checks import _masks, _parameters, _steps, _waveforms
 from sksep.utils._estimator_checks._case import (
@@ -36,11 +40,11 @@ from sksep.utils._estimator_checks._case import (
 from sksep.utils.estimator_checks import check_estimator, checks_of, parametrize_with_checks
 
 _CASES = [case for _, estimator_class in all_estimators() for case in cases_of(estimator_class)]
-# Estimators by scikit-learn's base class only: they hold parameters and never see tracks.
+# Estimators that only hold parameters and never see tracks.
 _PARAMETER_OBJECTS = {"Augmentation", "NSDRScorer", "WaveformCache"}
 
 
-# Of the estimators of sksep alone.
+# Checks for estimators of sksep only.
 
 
 def check_doc_lists_parameters_in_order(case: EstimatorCase) -> None:
@@ -125,7 +129,7 @@ def test_public_estimators_by_type() -> None:
 
 
 class Constant(BaseSeparator):
-    """The least that a separator must do: one value for every bin.
+    """A minimal separator, whose mask has one value in all bins.
 
     Parameters
     ----------
@@ -136,12 +140,18 @@ class Constant(BaseSeparator):
     def __init__(self, share: float = 0.5) -> None:
         self.share = share
 
-    def fit(self, X: Any, y: Any = None) -> Constant:
-        self.front_end_ = as_batch(X, user="Constant")[0].front_end
-        return self
-
     def _estimate_mask(self, record: TrackRecord) -> np.ndarray:
         return np.full_like(record.spectrogram, self.share)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class OneLayer(NetSeparator):
+    """The least that a separator must do that trains a network."""
+
+    kernel_size: int = 3
+
+    def _network(self, front_end: FrontEnd) -> nn.Module:
+        return nn.Conv2d(1, 1, self.kernel_size, padding="same")
 
 
 class _ChangesParameter(Constant):
@@ -214,8 +224,12 @@ class _NeedsTargets(Constant):
 
 
 class _OneFrontEnd(Constant):
+    def fit(self, X: Any, y: Any = None) -> Constant:
+        self.n_bands_ = as_batch(X, user="_OneFrontEnd")[0].front_end.n_bands
+        return self
+
     def _estimate_mask(self, record: TrackRecord) -> np.ndarray:
-        return super()._estimate_mask(record) * np.ones(self.front_end_.n_bands)
+        return super()._estimate_mask(record) * np.ones(self.n_bands_)
 
 
 class _NoDefault(Constant):
@@ -241,7 +255,9 @@ def test_every_check_is_run() -> None:
     assert len(run) >= 34
 
 
-@parametrize_with_checks([Constant(), _NeedsTargets(share=0.25)])
+@parametrize_with_checks(
+    [Constant(), _NeedsTargets(share=0.25), OneLayer(kernel_size=5, max_epochs=1, device="cpu")]
+)
 def test_the_least_separators_pass(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
@@ -255,7 +271,7 @@ def test_checks_have_readable_names_and_share_what_is_fitted() -> None:
     assert len({parameter.id for parameter in parameters}) == len(parameters)
     first, second = (parameter.values[1].args[1] for parameter in parameters[:2])
     assert first is second
-    # A check may be given another estimator than that which it is listed with.
+    # A check can be run with another estimator than the one that it is listed with.
     with pytest.raises(AssertionError, match="0, 1"):
         parameters[-5].values[1](_Amplifies())
 
@@ -303,7 +319,7 @@ for cls in (Augmentation, GriffinLimInverter, MaskBuilder, MelChunker, MixtureSe
 def test_broken_separator_is_found(
     broken: type[Constant], check: Callable[[EstimatorCase], None]
 ) -> None:
-    # Errors of the separator itself pass through.
+    # Errors of the separator itself are passed on.
     with pytest.raises(AttributeError if broken is _ForgetsTargets else AssertionError):
         check(EstimatorCase(broken()))
 

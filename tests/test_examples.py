@@ -1,6 +1,6 @@
-"""The scripts of examples/ run; `--fast` shrinks their data and training.
+"""The scripts of examples/ run. Their option `--fast` makes data and training smaller.
 
-Those of the gallery, plot_*.py, run when the documentation is built.
+Scripts of the gallery, plot_*.py, run when the documentation is built.
 """
 
 import subprocess
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 _EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("[!p]*.py"))
-# Warnings of the package, and those that it attributes to the script, are errors here too. The
-# interpreter's own option for that, -W, takes the name of one module and not of a package.
+# Warnings of the package, and those that it attributes to the script, are errors here, too. The
+# interpreter's option -W cannot do this, since it takes the name of a module, not of a package.
 _RUN = r"""
 import runpy, sys, warnings
 warnings.filterwarnings("error", module=r"(sksep|__main__)(\.|$)")

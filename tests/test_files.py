@@ -3,10 +3,13 @@
 import errno
 import os
 import re
+import subprocess
+import sys
 import time
 
 import pytest
 
+from sksep.utils import _files
 from sksep.utils._files import final_name, remove_unfinished, whole_files, write_whole
 
 
@@ -19,7 +22,7 @@ def test_content_and_mode(tmp_path):
     write_whole(tmp_path / "b.bin", memoryview(b"\0\1"))
     assert (tmp_path / "new" / "a.txt").read_bytes() == b"\xc3\xa9\r\n"
     assert (tmp_path / "b.bin").read_bytes() == b"\0\1"
-    # As an ordinary new file: what the user's mask allows.
+    # An ordinary new file has the same permissions, those that the umask allows.
     (tmp_path / "ordinary").touch()
     assert (tmp_path / "b.bin").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
     assert names_in(tmp_path) == ["a.txt", "b.bin", "ordinary"]
@@ -91,7 +94,45 @@ def test_other_errors_pass(tmp_path):
         write_whole(tmp_path, "text")
 
 
-def test_leftovers_are_removed_in_time(tmp_path):
+def killed_writer(path):
+    """Start to write a file in a process that is killed meanwhile."""
+    code = (
+        "import os, signal, sys, pathlib\n"
+        "from sksep.utils._files import whole_files\n"
+        "with whole_files([pathlib.Path(sys.argv[1])]) as (temporary,):\n"
+        "    temporary.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks")
+def test_leftovers_of_killed_writers_are_removed_at_once(tmp_path):
+    killed_writer(tmp_path / "a.txt")
+    killed_writer(tmp_path / "b.txt")
+    assert len(names_in(tmp_path)) == 2 and all(name[0] == "." for name in names_in(tmp_path))
+    with whole_files([tmp_path / "a.txt"]) as (temporary,):
+        remove_unfinished(tmp_path, "a.txt")  # not what is being written
+        assert len(names_in(tmp_path)) == 2 and temporary.exists()
+        remove_unfinished(tmp_path)
+        assert names_in(tmp_path) == [temporary.name]
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+def test_a_name_is_claimed_without_links(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EPERM, "no links")
+
+    monkeypatch.setattr(os, "link", no_links)
+    write_whole(tmp_path / "a", "text", overwrite=False)
+    assert (tmp_path / "a").read_text() == "text" and names_in(tmp_path) == ["a"]
+    with pytest.raises(FileExistsError, match=r"a exists.*overwrite=True"):
+        write_whole(tmp_path / "a", "new", overwrite=False)
+    assert (tmp_path / "a").read_text() == "text" and names_in(tmp_path) == ["a"]
+
+
+def test_leftovers_are_removed_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(_files, "_lock", lambda *_, **__: False)  # as on some file systems
     hexadecimal = "0123456789abcdef" * 2
     old = [f".{name}.{hexadecimal}.unfinished" for name in ("a.txt", "b.txt")]
     kept = [f".a.txt.{hexadecimal[::-1]}.unfinished", ".notes.unfinished", "a.unfinished"]

@@ -1,12 +1,13 @@
-"""The fully convolutional network: its depths and upsampling, and boundaries that blur.
+"""The fully convolutional network: its depths, its upsampling, and its blurred boundaries.
 
-What it shares with the U-Nets is tested in test_networks.py.
+Properties that it shares with the U-Nets are tested in test_networks.py.
 """
 
 import copy
 
 import pytest
 import torch
+from helpers import features
 from torch.nn import functional
 
 from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
@@ -16,10 +17,6 @@ from sksep.nn.unet import UNet
 def make(architecture=FullyConvolutionalNetwork, seed=0, **parameters):
     torch.manual_seed(seed)
     return architecture(**{"n_filters": 4, "n_levels": 4, "dropout": 0.0, **parameters})
-
-
-def features(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +40,7 @@ def test_upsampling_begins_as_bilinear_interpolation():
     expected = functional.interpolate(scores, scale_factor=2, mode="bilinear")
     assert len(network.upsamplers) == 2
     for upsampler in network.upsamplers:
-        inner = (..., slice(1, -1), slice(1, -1))  # beyond the edge are zeros, not its repetition
+        inner = (..., slice(1, -1), slice(1, -1))  # edges are padded with zeros, not repeated
         torch.testing.assert_close(upsampler(scores)[inner], expected[inner])
 
 
@@ -62,13 +59,13 @@ def test_logits_are_sums_of_the_depths():
 
 
 def stripes(period):
-    """Binary masks (4, 1, 16, 32) of stripes at random bands, each `period` / 2 wide."""
+    """Binary masks (4, 1, 16, 32) with stripes at random bands, which are `period` / 2 wide."""
     starts = torch.randint(period, (4, 1, 1, 1), generator=torch.Generator().manual_seed(0))
     return ((torch.arange(32) + starts) % period < period // 2).float().expand(-1, -1, 16, -1)
 
 
 def learned(architecture, masks):
-    """What a network makes of a noisy picture of the masks that it was trained on."""
+    """Output of a network for a noisy picture of the masks that it was trained on."""
     network = make(architecture, n_levels=3)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.03)
     inputs = masks - 0.5 + 0.1 * features(*masks.shape)
@@ -84,7 +81,7 @@ def test_boundaries_are_blurrier_than_those_of_a_unet():
     masks = stripes(period=4)
     sharp, blurred = learned(UNet, masks), learned(FullyConvolutionalNetwork, masks)
     assert (sharp - masks).abs().mean() < 0.1
-    # Half of the bins are in the mask: 0.5 is as good as a guess.
+    # Half of the bins are in the mask, so 0.5 is no better than a guess.
     assert (blurred - masks).abs().mean() > 0.4
 
     def steepest(estimate):

@@ -1,4 +1,4 @@
-"""Griffin-Lim, held against librosa from the same initial phase."""
+"""Griffin-Lim, compared with librosa from the same initial phase."""
 
 import inspect
 from itertools import pairwise
@@ -29,7 +29,7 @@ def convergence(estimate, magnitude, n_fft, hop_length):
 
 
 def random_phase(seed):
-    """The argument of librosa.griffinlim for it, which librosa 1.0 renamed."""
+    """Argument of librosa.griffinlim, which librosa 1.0 renamed."""
     names = inspect.signature(librosa.griffinlim).parameters
     return {"rng" if "rng" in names else "random_state": np.random.RandomState(seed)}
 
@@ -59,7 +59,7 @@ def test_same_as_librosa_from_the_same_phase(n_fft, hop_length, momentum, n_iter
         pad_mode="constant",
         **random_phase(3),
     )
-    # The phase of nearly silent bins depends on rounding errors; those of the rest do not.
+    # The phases of nearly silent bins depend on rounding errors. The others do not.
     assert np.linalg.norm(estimate - expected) < 2e-3 * np.linalg.norm(expected)
 
 
@@ -90,7 +90,7 @@ def test_converges_no_worse_than_librosa(momentum):
             **random_phase(seed),
         )
         theirs.append(convergence(torch.from_numpy(reference), magnitude, n_fft, hop_length))
-    # The seeds mean other phases: as good but for chance.
+    # The seeds give other phases, whose results are equally good on average.
     assert np.mean(ours) < 1.1 * np.mean(theirs)
     assert np.mean(ours) < 0.25
 
@@ -130,7 +130,7 @@ def test_without_iterations_it_is_the_inverse(center):
     spectra = stft(noise(2, 5001), 256, 100, center=center)
     magnitude = spectra.abs() * noise(*spectra.shape).sigmoid()
     settings = {"n_fft": 256, "hop_length": 100, "n_samples": 5001, "center": center}
-    # Only the angles of the phase count.
+    # Only the angles of the phases matter.
     estimate = griffin_lim(magnitude, n_iter=0, phase=3.0 * spectra, **settings)
     expected = istft(torch.polar(magnitude, spectra.angle()), **settings)
     torch.testing.assert_close(estimate, expected, rtol=0, atol=1e-5)
@@ -205,7 +205,7 @@ def test_uncentered_edges_stay_quiet():
     estimate = griffin_lim(
         spectra.abs(), 1024, 128, n_samples=6000, n_iter=20, momentum=0.9, center=False
     )
-    # Where a window all but hides the first and last samples, iterations must not run away.
+    # Windows nearly hide the first and last samples. Iterations must not diverge there.
     assert estimate.abs().max() < 100
 
 

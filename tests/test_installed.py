@@ -1,4 +1,4 @@
-"""The package as others have it: installed, where the checkout is not to be found."""
+"""The package as users have it: installed, and without a checkout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def _run(*command: object, folder: Path) -> str:
-    """What a command prints that finds neither this checkout nor what is in its environment."""
+    """Output of a command that has neither this checkout nor its Python variables."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST"))}
     words = list(map(str, command))
     run = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(folder: Path) -> Path:
-    """The interpreter of a new environment with this package; its dependencies are lent."""
+    """Python of a new environment that has this package, and dependencies from the present one."""
     build = ["--no-build-isolation", "--wheel-dir", folder / "wheels", _ROOT]
     _run(*_PIP, "wheel", *_OFFLINE, *build, folder=folder)
     (wheel,) = (folder / "wheels").iterdir()
@@ -42,7 +42,7 @@ def python(folder: Path) -> Path:
     python = folder / "environment" / ("Scripts" if os.name == "nt" else "bin") / "python"
     _run(*_PIP, "--python", python, "install", *_OFFLINE, wheel, folder=folder)
     (site_packages,) = (folder / "environment").rglob("site-packages")
-    # Not the checkout itself, which is on the path by a file that is not read from there.
+    # This leaves the checkout out, which is on the path by a file that is not read there.
     lent = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     (site_packages / "lent.pth").write_text("\n".join(lent))
     return python
@@ -78,7 +78,7 @@ for card in list_pretrained():
 
 
 def test_a_separator_of_somebody_else_passes_the_checks(python: Path, folder: Path) -> None:
-    """The one that the guide shows."""
+    """The separator that the guide shows."""
     names = ("band_separator.py", "test_band_separator.py")
     for name in names:
         shutil.copy(_ROOT / "docs" / "guide" / name, folder)

@@ -5,15 +5,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers import noise
 
 from sksep import MelChunker
 from sksep.base._inversion import BlockInverter, Inversion, interpolate_frames, invert, native_grid
 
 RATE = 16000
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
 
 
 def song(n_samples, rate=RATE, seed=0):
@@ -83,7 +80,7 @@ def test_equals_librosa(front_end):
     spectra = librosa.stft(track, n_fft=1024, hop_length=hop_length, pad_mode="constant")
     spectra *= (record.mask @ record.front_end.lift_matrix(RATE, 1024).numpy()).T
     expected = librosa.istft(spectra, n_fft=1024, hop_length=hop_length, length=40000)
-    # Around either end librosa lacks the frames that are centered beyond it.
+    # librosa has no frames that are centered beyond the ends.
     inner = slice(512, -512)
     np.testing.assert_allclose(invert(record, Inversion())[inner], expected[inner], atol=1e-5)
 
@@ -101,7 +98,7 @@ def test_blocks_of_random_phases_fade_into_each_other(monkeypatch, n_iter):
     vocals = invert(masked(song(60000)), Inversion(n_iter, init="random"))
     assert len(levels) > 3 and vocals[0] == 1.0 and vocals[-1] == levels[-1]
     assert vocals.min() >= 1.0 - 1e-6 and vocals.max() <= 2.0 + 1e-6
-    # From one level to the other within a window at least, not from one sample to the next.
+    # The level changes over a window or more, not from one sample to the next.
     assert 0 < np.abs(np.diff(vocals)).max() < 1 / 1000
     assert (vocals == 1.0).any() and (vocals == 2.0).any()
 
@@ -117,9 +114,9 @@ def test_random_phases_are_continuous_across_blocks(monkeypatch, n_iter):
     np.testing.assert_array_equal(vocals, invert(record, inversion))
     other = invert(record, Inversion(n_iter=n_iter, init="random", seed=4))
     assert np.abs(vocals - other).max() > 0.01
-    # No clicks: nowhere does it jump further than a sound of this kind does anywhere.
+    # There are no clicks: steps are not much larger than the largest one of the track.
     assert np.abs(np.diff(vocals)).max() < 2 * np.abs(np.diff(track)).max()
-    # Nor gaps or bumps, in a track of even level.
+    # There are no gaps or bumps either, since the level of the track is even.
     level = 10 * np.log10(np.mean(vocals.reshape(-1, 800) ** 2, axis=1))
     assert np.abs(level - level.mean()).max() < 9.0
 
@@ -165,8 +162,8 @@ def test_masks_act_at_their_time_and_frequency(tmp_path):
     record = MelChunker().fit_transform([tmp_path / "song.wav"])[0]
     n_total_frames, n_bands = record.spectrogram.shape
     mask = np.zeros((n_total_frames, n_bands))
-    mask[: n_total_frames // 2, :64] = 1.0  # the low one in the first second
-    mask[n_total_frames // 2 :, 64:] = 1.0  # the high one in the second
+    mask[: n_total_frames // 2, :64] = 1.0  # the low tone in the first second
+    mask[n_total_frames // 2 :, 64:] = 1.0  # the high tone in the second one
     vocals = invert(record.with_mask(mask), Inversion())
     first, second = slice(2000, rate - 3000), slice(rate + 3000, 2 * rate - 2000)
     np.testing.assert_allclose(vocals[first], low[first], atol=2e-3)
@@ -204,7 +201,7 @@ def test_native_grid(rate, n_fft, hop_length):
         return
     assert grid.n_fft % 2 == 0 and grid.hop_length <= grid.n_fft // 2
     assert grid.hop_length / rate == pytest.approx(hop_length / RATE, rel=0.1)
-    # Windows are whole hops here: the number of hops is rounded to an even one.
+    # Windows are an even number of hops here, to which their length is rounded.
     assert abs(grid.n_fft / rate - n_fft / RATE) <= 1.5 * hop_length / RATE + 0.1 * n_fft / RATE
     assert max(prime for prime in range(2, 100) if grid.n_fft % prime == 0) >= 2
 
@@ -219,7 +216,7 @@ def test_interpolated_frames():
 
 
 class SmallDevice(BlockInverter):
-    """Named CUDA, computes on the CPU, and has memory for a number of blocks."""
+    """A device that is called CUDA, uses the CPU, and has memory for a number of blocks."""
 
     n_blocks = 0
 

@@ -1,4 +1,4 @@
-"""GriffinLimInverter: masks to waveforms, and what true masks reach."""
+"""GriffinLimInverter: waveforms from masks, and the SDR of true masks."""
 
 import librosa
 import numpy as np
@@ -110,7 +110,7 @@ def test_ends_a_pipeline(songs):
 
 
 class MasksOfOnes(MaskBuilder):
-    """A step that estimates that everything is vocals."""
+    """A step whose masks take everything for vocals."""
 
     def transform(self, X):
         return super().transform(X).with_masks(np.ones(part.spectrogram.shape) for part in X)
@@ -146,7 +146,7 @@ def test_parameters_are_validated_when_used(batch, parameters, error, message):
             use(batch)
 
 
-# The same recipe in plain librosa.
+# The same steps in plain librosa.
 
 
 def reference(mixture, vocals, n_fft, hop_length, n_mels, n_iter):
@@ -170,7 +170,7 @@ def reference(mixture, vocals, n_fft, hop_length, n_mels, n_iter):
 
 
 def check_oracle(mixtures, vocals, front_end, n_iter, tolerance):
-    """Mean SDR of true masks, at most `tolerance` dB from what plain librosa reaches."""
+    """Mean SDR of true masks, after a check that it is within `tolerance` dB of librosa's."""
     n_fft, hop_length, n_mels = front_end
     batch = oracle(mixtures, vocals, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
     estimates = GriffinLimInverter(n_iter=n_iter).predict(batch)

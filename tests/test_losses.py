@@ -1,4 +1,4 @@
-"""Losses, and the excerpts whose spectra and masks they are computed from."""
+"""Losses, and the spectra and masks of excerpts, from which they are computed."""
 
 import librosa
 import numpy as np
@@ -25,7 +25,7 @@ def make_excerpts(batch=3, level=0.1, vocal_level=1.0, front_end=None, **setting
     front_end = front_end or make_front_end()
     generator = torch.Generator().manual_seed(0)
     stems = torch.randn(2, batch, front_end.excerpt_length, generator=generator) * level
-    # The vocals have a spectrum of their own: a running mean.
+    # A running mean gives the vocals another spectrum.
     vocals = torch.nn.functional.avg_pool1d(stems[0], 9, stride=1, padding=4) * 3.0
     return Excerpts(vocals * vocal_level, stems[1], front_end, **settings)
 
@@ -138,7 +138,7 @@ def test_features_keep_their_precision_under_autocast():
     separator.set_params(loss=loss, augmentation=False, random_state=0).fit(targets)
     dtype, features = seen[0]
     assert dtype == torch.float32 and features.dtype == torch.float32
-    # Half precision has no more than 2 ** 8 steps between -64 and -32 dB.
+    # bfloat16 has only 2 ** 8 steps between -64 and -32 dB.
     assert len(features.unique()) > 0.5 * features.numel()
 
 
@@ -197,7 +197,7 @@ def test_waveform_losses_are_close_to_the_metric(name):
     excerpts = make_excerpts(batch=1)
     mask = excerpts.proportion_mask
     estimate, vocals = excerpts.invert(mask)
-    # BSSEval's SDR allows a short filter between the two, SNR does not: it is no higher.
+    # The SNR is not higher, since only BSSEval's SDR allows a short filter between the two.
     loss = LOSSES[name](logits_of(mask), excerpts).item()
     value = float(np.asarray(metric(vocals.numpy(), estimate.numpy())).squeeze())
     if name == "si_sdr":

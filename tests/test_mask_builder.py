@@ -1,19 +1,16 @@
-"""MaskBuilder: the truth, attached while fitting only."""
+"""MaskBuilder attaches the truth only while fitting."""
 
 import librosa
 import numpy as np
 import pytest
 import soundfile
+from helpers import noise
 
 from sksep import MaskBuilder, MelChunker
 from sksep.base._targets import chunk_power
 
 RATE = 16000
 CHUNK = 128 * 128  # samples
-
-
-def noise(*shape, seed=0, level=0.1):
-    return np.random.default_rng(seed).normal(0, level, shape).astype(np.float32)
 
 
 def build(mixtures, vocals, chunker=None, **parameters):
@@ -71,7 +68,7 @@ def test_masks_of_vocals_and_accompaniment_sum_to_one(ratio):
     silent = (mask == 0) & (opposite == 0)
     assert mask.min() == 0.0 and mask.max() <= 1.0
     np.testing.assert_allclose((mask + opposite)[~silent], 1.0, atol=1e-3)
-    # The windows of frames 44 to 58 hold nothing but zeros: no vocals there.
+    # The windows of frames 44 to 58 hold only zeros, so they have no vocals.
     assert silent[44:59].all() and silent.sum() < 17 * 128
 
 
@@ -176,14 +173,14 @@ def test_files_and_arrays_alike(tmp_path):
     np.testing.assert_allclose(from_files.proportion_mask, from_arrays.proportion_mask, atol=1e-6)
 
 
-# Which chunks are trained on. Tracks are made of stretches of one chunk each, levels in dB below
-# full scale; without overlap the chunks are the stretches.
+# The chunks to train on. Tracks consist of sections of one chunk each, with levels in dB below
+# full scale. Without overlap, the chunks are the sections.
 
 
 def stretches(levels, seed=0):
     gains = 10 ** (np.repeat(np.asarray(levels, float), CHUNK) / 20)
     samples = np.random.default_rng(seed).choice([-1.0, 1.0], len(gains)) * gains
-    return samples[:-1].astype(np.float32)  # one sample less: no further frame
+    return samples[:-1].astype(np.float32)  # one sample less, so that there is no further frame
 
 
 def activity(mixture_levels, vocal_levels, **parameters):
@@ -205,7 +202,7 @@ def test_silence_is_excised_below_its_threshold():
 
 
 def test_levels_count_relative_to_the_track():
-    # The quiet track is 70 dB below the other one, and nothing in it is lost.
+    # The quiet track is 70 dB below the other one, but all of its chunks are kept.
     tracks = [stretches([0, -20]), stretches([-70, -75])]
     batch = build(tracks, tracks, MelChunker(overlap=0.0))
     assert all(record.targets.chunk_is_kept.all() for record in batch)
@@ -214,7 +211,7 @@ def test_levels_count_relative_to_the_track():
 def test_vocals_count_relative_to_the_mixture():
     sings, _ = activity([0, 0, 0, -30], [-10, -39, -41, -30])
     assert sings == [True, True, False, True]
-    sings, kept = activity([0, -90], [-10, -10])  # vocals that the accompaniment cancels
+    sings, kept = activity([0, -90], [-10, -10])  # the accompaniment cancels these vocals
     assert sings == kept == [True, False]
 
 

@@ -1,4 +1,4 @@
-"""Masks against plain formulas, and lifting them to linear bins against librosa's filters."""
+"""Masks, compared with plain formulas, and lifted masks, compared with librosa's filters."""
 
 import librosa
 import numpy as np
@@ -111,7 +111,7 @@ def test_lift_is_the_transposed_filter_bank(front_end):
     sample_rate, n_fft, n_mels, f_min, f_max = front_end
     bank = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=f_min, fmax=f_max)
     total = bank.sum(axis=0)
-    # Next to the edges of the range nothing but rounding decides whether a bin is covered.
+    # At the edges of the range, rounding errors decide whether a bin is covered.
     covered = total > 1e-6 * total.max()
     assert covered.any()
     lift = lift_matrix(*front_end, sample_rate, n_fft).numpy()
@@ -151,7 +151,7 @@ def test_lift_above_the_rate_of_the_model(n_mels):
 @pytest.mark.parametrize("n_mels", [128, None])
 @pytest.mark.parametrize("target", [(44100, 2880), (48000, 3072), (8000, 512), (22050, 1500)])
 def test_lift_to_another_rate_keeps_frequencies(n_mels, target):
-    # A mask that falls with frequency falls alike on every grid.
+    # A mask that decreases with frequency decreases in the same way on every grid.
     n_bands = n_mels or 513
     edges = librosa.mel_frequencies(130, fmin=0.0, fmax=8000.0)
     centers = edges[1:-1] if n_mels else np.arange(513) * 16000 / 1024
@@ -165,7 +165,7 @@ def test_lift_to_another_rate_keeps_frequencies(n_mels, target):
 
 def test_linear_bins_on_their_own_grid_stay():
     np.testing.assert_array_equal(lift_matrix(16000, 1024, None, 0, 8000, 16000, 1024), np.eye(513))
-    # Every second bin of a grid twice as fine coincides.
+    # Every second bin of a grid that is twice as fine has the same frequency.
     lift = lift_matrix(16000, 1024, None, 0, 8000, 16000, 2048).numpy()
     np.testing.assert_allclose(lift[:, ::2], np.eye(513), atol=1e-6)
     np.testing.assert_allclose(lift[10:12, 21], [0.5, 0.5], atol=1e-6)

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.skipif(not _RESULTS.is_dir(), reason="results come with
 
 
 def _import(path: Path) -> ModuleType:
-    """A module that is not in a package."""
+    """Import a module that is not in a package."""
     spec = importlib.util.spec_from_file_location(path.stem.lstrip("_"), path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(spec.name, module)  # where dataclasses look for it
+    sys.modules.setdefault(spec.name, module)  # dataclasses look for it there
     spec.loader.exec_module(module)
     return module
 
@@ -35,7 +35,7 @@ _USED = re.compile(
 
 
 def _used_names() -> dict[str, Path]:
-    """Names in the README and in the pages, and a page of each."""
+    """Names of figures in the README and in the pages, each with one of its pages."""
     docs = _ROOT / "docs"
     pages = [_ROOT / "README.md", *docs.rglob("*.md"), *docs.rglob("*.rst")]
     built = {docs / "_build", docs / "_generated", docs / "gallery"}
@@ -60,7 +60,7 @@ def test_names_in_pages_resolve() -> None:
 
 
 def test_names_are_used() -> None:
-    """Each by itself, or as one of the models, data sets or settings of a score that is used."""
+    """Each is used by itself, or as a model, data set or setting of a score that is used."""
     figures = measured.load()
 
     def score(name: str) -> tuple[str, str]:
@@ -154,7 +154,7 @@ def test_text_without_figures_is_left_alone() -> None:
 
 @pytest.mark.parametrize("path", _CARDS, ids=lambda path: path.stem)
 def test_cards_have_the_figures_of_held_out(path: Path) -> None:
-    """In the sentences of benchmarks/package_models.py."""
+    """The figures are in the sentences of benchmarks/package_models.py."""
     rows = json.loads((_RESULTS / "held_out.json").read_text(encoding="utf-8"))["rows"]
     rows = [row for row in rows if row["model"] == path.stem and row["Griffin-Lim iterations"] == 0]
     expected = {
@@ -174,13 +174,13 @@ def test_cards_have_the_figures_of_held_out(path: Path) -> None:
 
 
 def test_published_figures_of_the_page_are_those_of_the_benchmarks() -> None:
-    """docs/figures.rst and benchmarks/_lib/published.py: each figure, by system, in one row."""
+    """docs/figures.rst has each figure of _lib/published.py in the row of its system."""
     published = _import(_ROOT / "benchmarks" / "_lib" / "published.py").PUBLISHED
     page = (_ROOT / "docs" / "figures.rst").read_text(encoding="utf-8")
     rows: dict[str, list[list[str]]] = {}
     for row in re.findall(r"^   \* - (.*\n(?:     -.*\n)*)", page, re.MULTILINE):
         system, *cells = (re.sub(r"^     - ?", "", line) for line in row.splitlines())
-        # A remark in parentheses is the page's own.
+        # Remarks in parentheses are only in the page.
         rows.setdefault(re.sub(r" \((?!oracle).*\)$", "", system), []).append(cells)
     tables = [table for tables in published.values() for table in tables]
     for table in tables:

@@ -10,7 +10,7 @@ import soundfile
 
 from sksep.metrics import bss_eval, bss_eval_frames, sdr
 
-# Ratios above this are differences of equal numbers: rounding errors, in any implementation.
+# Ratios above this are rounding errors in any implementation: differences of equal numbers.
 ROUNDING_DB = 130
 
 
@@ -19,7 +19,7 @@ def noise(*shape, seed=0):
 
 
 def assert_same_decibels(actual, expected, tolerance=1e-3):
-    """Equal within the tolerance, or both beyond what rounding allows to measure."""
+    """Assert that both are equal within the tolerance, or too high to be measured."""
     actual, expected = (np.minimum(values, ROUNDING_DB) for values in (actual, expected))
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
 
@@ -72,7 +72,7 @@ def made_up_cases():
 @pytest.mark.parametrize("case", made_up_cases())
 def test_agrees_with_mir_eval(case):
     references, estimates = made_up_cases()[case]
-    # The interference of references that are equal is zero, whatever the rounding.
+    # The interference of equal references is zero, also with rounding errors.
     if case == "equal references":
         assert bss_eval(references, estimates).sir.min() > ROUNDING_DB
     assert_matches_mir_eval(references, estimates)
@@ -109,7 +109,7 @@ def test_agrees_with_mir_eval_on_band_limited_songs(data_home):
 
 
 def test_dependent_delays_give_the_orthogonal_projection():
-    """The normal equations are singular there, the projection by QR is not."""
+    """The normal equations are singular then, but the projection by QR is not."""
     taps, n_samples = 64, 2000
     low_pass = scipy.signal.firwin(101, 0.1, window=("kaiser", 14))
     sources = scipy.signal.fftconvolve(noise(2, n_samples), low_pass[None], axes=1)
@@ -136,7 +136,7 @@ def test_dependent_delays_give_the_orthogonal_projection():
 
 
 def test_short_fft_blocks_meet_at_their_seams():
-    """Lengths around the block length of the correlations."""
+    """Signals are about as long as the blocks of the correlations."""
     for n_samples in (3585, 3586, 4096, 2 * 3585 + 1, 17 * 3585):
         sources = noise(1, n_samples)
         estimates = np.roll(sources, 511, axis=1) + noise(1, n_samples, seed=1)
@@ -248,7 +248,7 @@ def museval_scores():
     package = importlib.util.find_spec("museval")
     if package is None:
         pytest.skip("museval is not installed")
-    # The package itself cannot be imported without ffmpeg, which its metrics do not need.
+    # The package cannot be imported without ffmpeg, although its metrics do not need it.
     file = Path(package.origin).with_name("metrics.py")
     spec = importlib.util.spec_from_file_location("museval_metrics", file)
     metrics = importlib.util.module_from_spec(spec)
@@ -282,7 +282,7 @@ def test_frames_agree_with_museval_on_songs(museval_scores, data_home):
     sources = np.stack(
         [soundfile.read(stem, start=start, frames=66150, always_2d=True)[0].T for stem in stems]
     )
-    # Dither, as recordings without lossy compression have, fills the bands that this one lacks.
+    # Dither, which recordings without lossy compression have, fills bands that this one lacks.
     sources += 1e-4 * noise(*sources.shape)
     estimates = 0.9 * sources + 0.1 * sources[::-1] + 0.003 * noise(*sources.shape, seed=1)
     scores = bss_eval_frames(sources, estimates, window=22050, hop=22050)
@@ -315,7 +315,7 @@ def test_frames_of_a_silent_source_are_nan_and_it_is_named():
 
 
 def test_frames_with_equal_or_silent_channels():
-    """Dependent channels make the filters ambiguous, not the scores."""
+    """If channels are dependent, filters are ambiguous, but scores are not."""
     mono, disturbance = noise(2, 1, 3000), 0.1 * noise(2, 1, 3000, seed=1)
     options = {"window": 1000, "hop": 1000, "filter_length": 64}
     single = bss_eval_frames(mono, mono + disturbance, **options)

@@ -33,7 +33,7 @@ def test_iou_threshold():
     true, estimated = [[1.0, 0.0]], [[0.3, 0.1]]
     assert iou(true, estimated, average="vocals") == 0
     assert iou(true, estimated, average="vocals", threshold=0.2) == 1
-    assert iou([[1, 0.5]], [[1, 0]]) == 1  # a tie belongs to the accompaniment
+    assert iou([[1, 0.5]], [[1, 0]]) == 1  # equal levels belong to the accompaniment
 
 
 def test_iou_without_vocals():

@@ -27,7 +27,7 @@ def noise(*shape, seed=0):
 
 
 class ScaledMixture(BaseEstimator):
-    """A separator that turns the mixture down."""
+    """A separator that scales the mixture."""
 
     def __init__(self, gain=1.0, noise_level=0.0):
         self.gain = gain
@@ -161,7 +161,7 @@ def test_more_bad_arguments():
     for metric in (si_sdr, lambda *pair: sdr(*pair, protocol="snr")):
         with pytest.raises(ValueError, match="1 channels but estimate has 2"):
             metric(noise(9), noise(2, 9))
-    with pytest.warns(UserWarning, match="transpose"):
+    with pytest.raises(ValueError, match="transpose"):
         sdr(noise(9, 2), noise(9, 2))
 
 

@@ -1,4 +1,4 @@
-"""ModuleSeparator: modules of a user's own."""
+"""ModuleSeparator: modules that users write."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import assert_same_fit
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from torch import Tensor, nn
 
 from sksep import MaskBuilder, MelChunker, ModuleSeparator, UNetSeparator
-from sksep.datasets import make_songs
 from sksep.nn.unet import UNet
 
 _SMALL = {"max_epochs": 1, "batch_size": 4, "random_state": 0, "device": "cpu"}
@@ -37,7 +37,7 @@ def sized(n_frames: int, n_bands: int, seen: list[tuple[int, int]]) -> nn.Module
 
 
 class Returns(nn.Module):
-    """Returns what a function makes of the features."""
+    """Return the result of a function of the features."""
 
     def __init__(self, function: Any) -> None:
         super().__init__()
@@ -46,17 +46,6 @@ class Returns(nn.Module):
 
     def forward(self, features: Tensor) -> Any:
         return self.function(self.scale * features)
-
-
-@pytest.fixture(scope="module")
-def songs() -> Any:
-    return make_songs(3, duration=1.5, random_state=0)
-
-
-@pytest.fixture(scope="module")
-def batch(songs: Any) -> Any:
-    chunks = MelChunker(n_fft=512, n_mels=24, n_frames=20).fit_transform(songs.mixtures)
-    return MaskBuilder().fit_transform(chunks, songs.vocals)
 
 
 def test_the_module_is_built_and_trained(batch: Any) -> None:
@@ -72,7 +61,7 @@ def test_the_module_is_built_and_trained(batch: Any) -> None:
     normalized = (chunk - module.mean) / module.scale
     expected = torch.sigmoid(network.gain * normalized + network.offset)
     mask = separator.predict_mask(batch)[0]
-    # Before the next chunk begins, the track's mask is that of the first one.
+    # Until the next chunk begins, the mask of the track is that of the first chunk.
     step = batch[0].front_end.chunk_step
     np.testing.assert_allclose(mask[:step], expected[0, :step].detach(), atol=1e-5)
 
@@ -82,10 +71,7 @@ def test_it_is_the_u_net_with_its_module(batch: Any) -> None:
     same = ModuleSeparator(
         UNet, module_params={"n_filters": 2, "n_levels": 2, "dropout": 0.1}, **_SMALL
     )
-    for mask, expected in zip(
-        same.fit(batch).predict_mask(batch), u_net.predict_mask(batch), strict=True
-    ):
-        np.testing.assert_array_equal(mask, expected)
+    assert_same_fit(same.fit(batch), u_net, batch)
 
 
 def test_training_pays(songs: Any) -> None:

@@ -1,4 +1,4 @@
-"""The networks: shapes, sizes, gradients, memory formats; and masks of whole tracks."""
+"""The networks: shapes, sizes, gradients, memory formats and masks of whole tracks."""
 
 import copy
 import itertools
@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from helpers import assert_gradients, features
 
 from sksep.nn.chunks import chunk
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
@@ -34,10 +35,6 @@ ARCHITECTURES = [
 def make(architecture, seed=0, **parameters):
     torch.manual_seed(seed)
     return architecture(**{"n_filters": 2, "n_levels": 3, "dropout": 0.0, **parameters})
-
-
-def features(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def make_front_end(**settings):
@@ -79,7 +76,7 @@ def test_parameter_counts():
 
     widths = [16, 32, 64, 128, 256, 512]
     down = sum(25 * a * b + 2 * b for a, b in zip([1, *widths], widths, strict=False))
-    # Below the top the decoder hears the skip as well.
+    # Below the top level the decoder also gets the skip connection.
     inputs = [512, 2 * 256, 2 * 128, 2 * 64, 2 * 32, 2 * 16]
     outputs = [256, 128, 64, 32, 16, 16]
     up = sum(25 * a * b + 2 * b for a, b in zip(inputs, outputs, strict=True))
@@ -90,7 +87,7 @@ def test_parameter_counts():
 
     widths = [16, 32, 64, 128, 128]
     down = sum(double(a, b) for a, b in zip([1, *widths], [*widths, 128], strict=True))
-    # Scores of the last three depths, doubled twice in resolution.
+    # The scores of the last three depths are doubled twice in resolution.
     scores = 64 + 128 + 128 + 3 + 2 * 16
     assert count(FullyConvolutionalNetwork()) == down + scores
 
@@ -132,10 +129,7 @@ def test_skips_carry_what_does_not_pass_the_bottom(architecture, skip):
 def test_gradients_reach_every_parameter(architecture, dropout):
     network = make(architecture, n_filters=4, dropout=dropout).train()
     network(features(4, 1, 24, 40)).square().mean().backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().max() > 0, name
+    assert_gradients(network)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -159,7 +153,7 @@ def test_channels_last_gives_the_same_logits(architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_separating_gives_the_logits_that_gradients_flow_through(architecture):
     network = make(architecture, n_filters=4)
-    for seed in range(3):  # statistics that normalize
+    for seed in range(3):  # the statistics for normalization
         network(3.0 * features(4, 1, 32, 32, seed=seed) + 1.0)
     network.eval()
     inputs = features(2, 1, 33, 50)
@@ -181,7 +175,7 @@ def test_evaluation_is_deterministic_and_training_drops_out(architecture):
     network.eval()
     before = copy.deepcopy(network.state_dict())
     assert torch.equal(network(inputs), network(inputs))
-    # What one excerpt becomes does not depend on the others of its batch.
+    # The output for an excerpt does not depend on the others of its batch.
     torch.testing.assert_close(network(inputs)[:1], network(inputs[:1]), atol=1e-5, rtol=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -241,7 +235,7 @@ def test_band_statistics_leave_silence_out():
     silence = torch.full((80, 6), FLOOR_DECIBELS)
     mean, scale = band_statistics([torch.cat([levels[:100], silence]), levels[100:]])
     np.testing.assert_allclose(mean, levels.numpy().mean(axis=0), rtol=1e-5)
-    # The quietest variation counts as one decibel, so that no band is blown up.
+    # The least variation counts as one decibel, so that no band is amplified too much.
     expected = np.maximum(levels.numpy().std(axis=0, ddof=1), 1.0)
     np.testing.assert_allclose(scale, expected, rtol=1e-5)
     mean, scale = band_statistics([torch.full((50, 6), -30.0)])
@@ -251,7 +245,7 @@ def test_band_statistics_leave_silence_out():
 
 
 class Position(torch.nn.Module):
-    """Logits that equal the features, so that masks can be foretold; counts its calls."""
+    """Return the features as logits, so that masks are known, and count the calls."""
 
     def __init__(self):
         super().__init__()
@@ -303,9 +297,9 @@ CPU = torch.device("cpu")
 
 
 class Device:
-    """A function of features for which only so many chunks fit into memory, and what it was given.
+    """A function of features whose memory holds only some chunks. It records its inputs.
 
-    Its results are the features plus a number, so that they tell which function made them.
+    Its results are the features plus a number, which shows the function that made them.
     """
 
     def __init__(self, fits, offset=0.0):
@@ -357,7 +351,7 @@ def test_chunks_that_do_not_fit_are_computed_on_the_cpu(n_chunks, batch_size, n_
     with pytest.warns(UserWarning, match="Not one chunk fits.*set device='cpu'") as warned:
         result = torch.cat(list(results))
     assert len(warned) == len(made) == 1
-    # Some on the device, all the rest on the CPU, in their order.
+    # Some are computed on the device, and the rest on the CPU, in their order.
     n_on_cpu = sum(cpu.sizes)
     assert 0 < n_on_cpu <= n_chunks
     assert torch.equal(result[: n_chunks - n_on_cpu], chunks[: n_chunks - n_on_cpu])
@@ -370,7 +364,7 @@ def test_other_errors_pass_through():
 
     with pytest.raises(RuntimeError, match="out of luck"):
         list(in_batches(fails, [features(4, 5, 3)], device=CPU, on_cpu=lambda: Device(4)))
-    # Without a way out, or where there is none left.
+    # The error is raised if there is no other device, or none that is left.
     with pytest.raises(torch.cuda.OutOfMemoryError):
         list(in_batches(Device(0), [features(4, 5, 3)], device=CPU))
     results = in_batches(Device(0), [features(4, 5, 3)], device=CPU, on_cpu=lambda: Device(0))

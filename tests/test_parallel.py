@@ -1,4 +1,4 @@
-"""Coarse parallelism: order, limits of threads, modes and errors."""
+"""Parallel calls: their order, limits of threads, modes and errors."""
 
 import multiprocessing
 import sys
@@ -28,7 +28,7 @@ def test_each_worker_has_one_thread_and_the_caller_keeps_its_own(three_threads):
     together = threading.Barrier(3, timeout=30)
 
     def describe(item):
-        together.wait()  # three calls at the same time: three workers
+        together.wait()  # three calls at the same time need three workers
         return item, threading.get_ident(), torch.get_num_threads(), torch.is_grad_enabled()
 
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Players, and how batches and separations show themselves in notebooks."""
+"""Players, and the display of batches and separations in notebooks."""
 
 import base64
 import builtins
@@ -26,7 +26,7 @@ def _noise(shape=8000, level=0.1, seed=0):
 
 
 def _players(display):
-    """Captions, and waveform and rate of each player, as a browser gets them."""
+    """The caption, waveform and rate of each player, as a browser gets them."""
     page = display._repr_html_()
     captions = re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", page)
     sounds = [
@@ -193,7 +193,7 @@ def test_batch_shows_a_table_and_a_picture(songs):
 
 def test_batch_escapes_the_names_of_files(tmp_path):
     path = tmp_path / "<b>&.wav"
-    soundfile.write(path, np.zeros(2000), 16000)  # silent, which must not upset the picture
+    soundfile.write(path, np.zeros(2000), 16000)  # a silent song has a picture, too
     page = MelChunker().transform([path])._repr_html_()
     assert "<b>" not in page
     assert "&lt;b&gt;&amp;.wav" in page

@@ -1,4 +1,4 @@
-"""Curves of losses, distributions of scores, results of searches: the drawn data."""
+"""The drawn data of loss curves, distributions of scores and results of searches."""
 
 import functools
 
@@ -13,7 +13,6 @@ from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, Randomize
 from sklearn.pipeline import make_pipeline
 
 from sksep import HPSSSeparator, MelChunker, MixtureSeparator, UNetSeparator
-from sksep.datasets import make_songs
 from sksep.metrics import nsdr, sdr, si_sdr
 from sksep.plotting import LossCurveDisplay, ScoreDisplay, SearchDisplay
 from sksep.presets import unet_pipeline
@@ -25,11 +24,6 @@ def _ax():
 
 def _labels(axis):
     return [label.get_text() for label in axis.get_ticklabels()]
-
-
-@pytest.fixture(scope="module")
-def songs():
-    return make_songs(4, duration=1.0, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +69,7 @@ def test_loss_curves_of_an_estimator(songs):
     np.testing.assert_allclose(display.training_["mine"], separator.loss_curve_)
     np.testing.assert_allclose(display.validation_["mine"], separator.validation_loss_curve_)
     assert len(display.ax_.lines) == 2
-    # partial_fit validates nothing: the curves must not slip against each other.
+    # partial_fit has no validation, but the curves must still have the same epochs.
     batch = model["mask"].fit_transform(model["chunk"].transform(songs.mixtures), songs.vocals)
     separator.partial_fit(batch)
     display = LossCurveDisplay.from_estimator({"A": model}, ax=_ax())
@@ -224,7 +218,7 @@ def test_bad_predictions(models, songs):
 
 
 class _Polynomial(BaseEstimator):
-    """An estimator whose score follows from its parameters and the first sample of the fold."""
+    """An estimator whose score depends on its parameters and the first sample of the fold."""
 
     def __init__(self, a=1.0, b=1, c="x", n=1):
         self.a = a
@@ -299,7 +293,7 @@ def test_two_parameters_make_a_heat_map_with_gaps_for_failures():
     assert _labels(display.ax_.xaxis) == ["1", "2", "3"]
     assert _labels(display.ax_.yaxis) == ["1", "2"]
     assert display.ax_.get_ylabel() == "a"
-    # Drawn again into the same Axes, no second color bar takes room.
+    # If it is drawn again into the same Axes, there is no second color bar.
     n_axes = len(display.figure_.axes)
     display.plot(display.ax_)
     assert len(display.figure_.axes) == n_axes
@@ -338,7 +332,7 @@ def test_halving_counts_each_candidate_once_with_its_last_resources():
     ).fit(_X)  # fmt: skip
     display = SearchDisplay.from_estimator(search, ax=_ax())
     assert display.params_ == ("a",)
-    resources = np.array([1, 1, 2, 4])  # how far each came
+    resources = np.array([1, 1, 2, 4])  # the iteration that each reached
     np.testing.assert_allclose(
         display.mean_, 10.0 * np.arange(1, 5) + 1 + 0.3 + 0.001 * resources, atol=1e-9
     )

@@ -1,4 +1,4 @@
-"""Displays of spectrograms, masks and embeddings: what is drawn is what was estimated."""
+"""Displays of spectrograms, masks and embeddings draw the estimated values."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def spectrogram(waveform: Any) -> np.ndarray:
 
 
 def drawn(panel: Any) -> np.ndarray:
-    """What a panel shows, (n_frames, n_bands)."""
+    """Values that a panel shows, (n_frames, n_bands)."""
     (mesh,) = panel.collections
     return mesh.get_array().T
 
@@ -257,7 +257,7 @@ class TestEmbed:
         assert len(batch[0].chunks) == 1
         vectors, mask = separator.embed(batch)[0], separator.predict_mask(batch)[0]
         assert 0.0 < mask.mean() < 1.0
-        # K-means: each bin is nearest to the mean of the loud bins of its own cluster.
+        # By K-means, each bin is nearest to the mean of the loud bins of its own cluster.
         loud = batch[0].spectrogram > batch[0].spectrogram.max() - 40.0
         centroids = [vectors[loud & (mask == value)].mean(axis=0) for value in (0.0, 1.0)]
         distances = [np.linalg.norm(vectors - centroid, axis=-1) for centroid in centroids]

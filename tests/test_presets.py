@@ -1,4 +1,4 @@
-"""Presets: pipelines whose settings belong together, and that train."""
+"""Presets: their settings, and short trainings of their pipelines."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ PIPELINES = [
     presets.unet_pipeline,
     presets.uhnet_pipeline,
 ]
-# What makes any of them small, where it has the parameter.
+# Values that make any of them small, if it has the parameter.
 SMALL = {
     "batch_size": 2,
     "depth": 2,

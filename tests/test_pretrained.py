@@ -1,4 +1,4 @@
-"""The models that ship: complete, small, described, and better than nothing on a made-up song."""
+"""The shipped models: complete, small, described, and of use for a synthetic song."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_is_a_pipeline_like_any_other(models, name):
     assert type(pipeline["separate"]) is CLASSES[name]
     unfitted = clone(pipeline)
     assert unfitted.get_params()["separate__lr"] == pipeline["separate"].lr
-    # Nothing of the machine that it was trained on.
+    # The model holds no files of the machine that it was trained on.
     augmentation = pipeline["separate"].augmentation
     assert augmentation.vocals_pool is None
     assert augmentation.accompaniment_pool is None
@@ -62,7 +62,7 @@ def test_separates_the_same_at_every_level(models, name):
     quiet, loud = models[name].predict([0.1 * song, song])
     assert np.isfinite(loud).all()
     assert 0.01 < np.linalg.norm(loud) / np.linalg.norm(song) < 1.0
-    # Not exactly: the floor of the features stays where it is.
+    # They are not equal, since the floor of the features does not move with the level.
     correlation = np.vdot(quiet, loud) / (np.linalg.norm(quiet) * np.linalg.norm(loud))
     assert correlation > 0.5
 
@@ -74,7 +74,7 @@ def test_silence_stays_silent(models, name):
 
 
 def test_recordings_gain(models, data_home):
-    """Trained on, for the most part: what is tested is that files and code belong together."""
+    """Files and code must belong together. Most of these songs were trained on."""
     songs = load_musdb18(data_home / "musdb18-7s", subset="train")
     for name, least in (("uhnet", 8.0), ("small", 7.0), ("uhnet-mir1k", 3.0), ("unet-mir1k", 1.5)):
         gains = []

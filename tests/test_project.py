@@ -1,4 +1,4 @@
-"""What holds for the project as a whole: names, imports, versions, files."""
+"""Rules for the project as a whole: names, imports, versions, files and docstrings."""
 
 import ast
 import importlib
@@ -19,9 +19,9 @@ from packaging.version import Version
 import sksep
 
 _ROOT = Path(__file__).resolve().parents[1]
-# Imported with the first name that needs them.
+# Modules that are imported with the first name that needs them.
 _HEAVY = ("numpy", "sklearn", "skorch", "torch")
-# Imported where they are used: they are optional, slow to import or rarely needed.
+# Modules that functions import: they are optional, slow to import or rarely needed.
 _LAZY = ("librosa", "matplotlib", "mir_eval", "museval", "stempeg")
 
 
@@ -32,7 +32,7 @@ def _public_modules() -> list[str]:
 
 
 def public_objects() -> dict[str, object]:
-    """What the package's `__all__` name, each once by its shortest path; modules are left out."""
+    """Objects that the package's `__all__` name, each by its shortest path, without modules."""
     found: dict[int, tuple[str, object]] = {}
     for module_name in _public_modules():
         module = importlib.import_module(module_name)
@@ -74,8 +74,22 @@ def test_public_names_are_documented() -> None:
     assert without_example == []
 
 
+def test_docstrings_say_first_what_they_describe() -> None:
+    """No docstring opens with What, Where or Of. Conditions of errors begin with If."""
+    sections = re.compile(r"(?ms)^(?:Raises|Warns)\n-+\n(.*?)(?=^\w.*\n-+$|\Z)")
+    found = []
+    for path in Path(sksep.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                doc = ast.get_docstring(node) or ""
+                conditions = "\n".join(sections.findall(doc))
+                if re.match(r"(What|Where|Of)\b", doc) or "  Where " in conditions:
+                    found.append((path, doc))
+    assert found == []
+
+
 def _imported(code: str, modules: tuple[str, ...]) -> list[str]:
-    """Which of the modules are imported after the code ran in a new process."""
+    """Names of those modules that are imported after the code ran in a new process."""
     code += f"\nimport sys; print(*sorted(set({modules!r}) & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return run.stdout.split()
@@ -90,7 +104,7 @@ def test_lazy_names_are_those_of_the_stub() -> None:
     stub = ast.parse((Path(sksep.__file__).with_suffix(".pyi")).read_text(encoding="utf-8"))
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
     names = [alias for node in imports for alias in node.names]
-    # Type checkers export what is imported under a name, lazy_loader knows no other names.
+    # Type checkers export names that are imported with "as"; lazy_loader knows no others.
     assert all(alias.name == alias.asname for alias in names)
     assert sorted(sksep.__all__) == sorted([*(alias.name for alias in names), "__version__"])
     assert dir(sksep) == sorted(sksep.__all__)
@@ -121,9 +135,9 @@ def test_imports_keep_the_contracts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.lint_imports(no_cache=True, no_logo=True) == 0
 
 
-def test_only_two_modules_stand_directly_in_the_package() -> None:
+def test_only_presets_stand_directly_in_the_package() -> None:
     modules = {path.stem for path in Path(sksep.__file__).parent.glob("*.py")}
-    assert modules - {"__init__", "__main__"} == {"persistence", "presets"}
+    assert modules - {"__init__", "__main__"} == {"presets"}
 
 
 def test_functions_are_short() -> None:
@@ -174,7 +188,8 @@ def test_constraints_fit_the_dependencies() -> None:
 
 def test_optional_dependencies_are_tested() -> None:
     extras = _pyproject()["project"]["optional-dependencies"]
-    users = {text for name in ("plot", "musdb", "dask", "accelerate") for text in extras[name]}
+    names = ("plot", "musdb", "dask", "accelerate", "av")
+    users = {text for name in names for text in extras[name]}
     assert users <= set(extras["test"])
 
 
@@ -196,7 +211,7 @@ def _pyproject() -> dict[str, Any]:
 
 
 def _pins(name: str) -> dict[str, str]:
-    """Versions of a file of constraints by the name of the package."""
+    """Versions in a file of constraints, by the name of the package."""
     pins = {}
     for line in _text(f"{name}.txt").splitlines():
         if line and not line.startswith("#"):

@@ -1,10 +1,11 @@
-"""The pyramid of U-Nets: its levels, what travels between them, and learning."""
+"""The pyramid of U-Nets: its levels, the connections between them, and learning."""
 
 import copy
 import itertools
 
 import pytest
 import torch
+from helpers import assert_gradients, features
 from torch.nn import functional
 
 from sksep.nn.mask_estimator import autocast
@@ -17,10 +18,6 @@ SKIPS = ["concatenate", "add"]
 def make(seed=0, **parameters):
     torch.manual_seed(seed)
     return PyramidUNet(**{"n_filters": 2, "n_levels": 3, "depth": 3, "dropout": 0.0, **parameters})
-
-
-def features(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("skip", SKIPS)
@@ -56,7 +53,7 @@ def test_parameter_counts():
     def double(before, after):  # two convolutions without bias, two normalizations
         return 9 * before * after + 9 * after * after + 4 * after
 
-    def body(depth, heard, joined):  # times the width that encoder and decoder see
+    def body(depth, heard, joined):  # times the width for encoder and decoder
         widths = [16 * 2**level for level in range(depth + 1)]
         down = double(3, 16) + sum(double(heard * a, b) for a, b in itertools.pairwise(widths))
         return down + sum(
@@ -69,7 +66,7 @@ def test_parameter_counts():
         refining = body(4, joined, joined) + fusion + head
         two_levels = refining + body(3, 1, joined) + head
         assert count(PyramidUNet(skip=skip)) == two_levels
-        # Below the finest, levels cost little: half of the depth's last and widest layers.
+        # Levels below the finest one cost half of the last and widest layers of the depth.
         three_levels = refining + body(3, joined, joined) + fusion + head
         three_levels += body(2, 1, joined) + head
         assert count(PyramidUNet(n_levels=3, skip=skip)) == three_levels
@@ -91,10 +88,7 @@ def test_levels_end_at_the_same_resolution():
 def test_gradients_reach_every_parameter(skip, dropout):
     network = make(n_filters=4, dropout=dropout, skip=skip).train()
     sum(logits.square().mean() for logits in network(features(4, 3, 24, 40))).backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().max() > 0, name
+    assert_gradients(network)
 
 
 @pytest.mark.parametrize("skip", SKIPS)
@@ -134,7 +128,7 @@ def test_fusion_hands_over_the_final_features(skip):
 
 
 def test_coarse_levels_hear_averages():
-    # Opposite neighbors cancel: below the finest level there is silence.
+    # Opposite neighbors cancel, so below the finest level there is silence.
     network = make(n_levels=2, depth=2).eval()
     sign = (-1.0) ** torch.arange(32)
     inputs = (sign[:, None] * sign[None, :]).expand(1, 3, 32, 32)
@@ -185,7 +179,7 @@ def test_evaluation_is_deterministic_and_training_drops_out():
     before = copy.deepcopy(network.state_dict())
     first, second, alone = network(inputs), network(inputs), network(inputs[:1])
     assert all(torch.equal(one, two) for one, two in zip(first, second, strict=True))
-    # What one excerpt becomes does not depend on the others of its batch.
+    # The output for an excerpt does not depend on the others of its batch.
     for one, two in zip(first, alone, strict=True):
         torch.testing.assert_close(one[:1], two, atol=1e-5, rtol=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -223,7 +217,7 @@ def test_cuda_gives_the_same_logits():
 
 @pytest.mark.parametrize("skip", SKIPS)
 def test_a_loss_per_level_teaches_every_level(skip):
-    # Stripes of two bands, at any band: at half of the resolution only some are resolved.
+    # The stripes have two bands. Half of the resolution shows only some of them.
     starts = torch.randint(4, (4, 1, 1, 1), generator=torch.Generator().manual_seed(0))
     masks = ((torch.arange(32) + starts) % 4 < 2).float().expand(-1, -1, 16, -1)
     inputs = (masks - 0.5 + 0.1 * features(4, 1, 16, 32)).expand(-1, 3, -1, -1)

@@ -1,4 +1,4 @@
-"""Searches whose fits run elsewhere: on Dask's workers, on threads, and with growing budgets."""
+"""Searches on Dask's workers, on threads, and with growing budgets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import pytest
 import soundfile
-import torch
+from helpers import assert_same, four_steps
 from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import (
@@ -25,10 +25,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 from skorch.callbacks import Callback, LRScheduler
 
-from sksep import GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator, WaveformCache
+from sksep import MelChunker, UNetSeparator, WaveformCache
 from sksep.datasets import make_songs
 from sksep.metrics import nsdr_scorer, sdr_scorer
 
+# As on the workers.
+pytestmark = pytest.mark.usefixtures("one_thread")
 _RATE = 8000
 # Candidates that differ in the first step, and in the last.
 _GRID = [{"chunk__n_mels": [None]}, {"invert__n_iter": [0]}]
@@ -37,7 +39,7 @@ _INCIDENTAL = ("time", "process")
 
 
 def process_id(estimator: Any, X: Any, y: Any) -> int:
-    """As a scorer: where a fit and its scoring took place."""
+    """Return the process of a fit and its scoring, as a scorer."""
     return os.getpid()
 
 
@@ -45,24 +47,15 @@ _SCORING = {"sdr": sdr_scorer, "nsdr": nsdr_scorer, "process": process_id}
 
 
 class Slow(Callback):
-    """Lets other threads run between the steps of a training."""
+    """Let other threads run between the steps of a training."""
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:
         time.sleep(0.002)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As on the workers: sums of other numbers of threads differ in their last digits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def songs() -> Bunch:
-    """Six songs of three singers, each of a length of its own."""
+    """Six songs of three singers, with different lengths."""
     bunch = make_songs(6, 0.8, sample_rate=_RATE, random_state=1)
     for name in ("mixtures", "vocals"):
         bunch[name] = [track[: 6400 - 16 * index] for index, track in enumerate(bunch[name])]
@@ -88,19 +81,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield client
 
 
-def pipeline(memory: Any = None, **parameters: Any) -> Pipeline:
-    steps = [
-        ("chunk", MelChunker(sample_rate=_RATE, n_fft=256, hop_length=64, n_mels=24, n_frames=16)),
-        ("mask", MaskBuilder()),
-        (
-            "separate",
-            UNetSeparator(n_filters=2, n_levels=2, batch_size=16, max_epochs=1, random_state=0),
-        ),
-        ("invert", GriffinLimInverter(n_iter=1)),
-    ]
-    return Pipeline(steps, memory=memory).set_params(**parameters)
-
-
 def assert_same_results(first: dict[str, Any], second: dict[str, Any]) -> None:
     assert first.keys() == second.keys()
     for name in first:
@@ -110,11 +90,6 @@ def assert_same_results(first: dict[str, Any], second: dict[str, Any]) -> None:
             assert list(first[name]) == list(second[name])
         elif name != "estimator":
             np.testing.assert_array_equal(first[name], second[name], err_msg=name)
-
-
-def assert_same_estimates(first: Any, second: Any, X: Any) -> None:
-    for one, other in zip(first.predict(X), second.predict(X), strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 # Dask.
@@ -134,7 +109,7 @@ def test_grid_search_on_dask(
 
     def search(name: str) -> GridSearchCV:
         return GridSearchCV(
-            pipeline(memory=str(tmp_path / name) if cached else None),
+            four_steps(memory=str(tmp_path / name) if cached else None),
             _GRID,
             scoring=_SCORING,
             refit="sdr",
@@ -147,7 +122,7 @@ def test_grid_search_on_dask(
     with joblib.parallel_config(backend="dask", **options):
         distributed = search("distributed").fit(X, y, groups=songs.groups)
     assert_same_results(sequential.cv_results_, distributed.cv_results_)
-    assert_same_estimates(sequential.best_estimator_, distributed.best_estimator_, X)
+    assert_same(sequential.best_estimator_.predict(X), distributed.best_estimator_.predict(X))
     workers = set(client.run(os.getpid).values())
     processes = {distributed.cv_results_[f"split{split}_test_process"][0] for split in range(2)}
     assert processes <= workers and os.getpid() not in workers
@@ -155,7 +130,7 @@ def test_grid_search_on_dask(
 
 @pytest.mark.slow
 def test_cross_validation_on_dask(client: Any, songs: Bunch) -> None:
-    pipe = pipeline(
+    pipe = four_steps(
         separate__max_epochs=2,
         separate__callbacks=[LRScheduler("StepLR", step_size=1), ("slow", Slow())],
         separate__verbose=1,
@@ -174,7 +149,7 @@ def test_cross_validation_on_dask(client: Any, songs: Bunch) -> None:
     assert set(distributed["test_process"]) <= set(client.run(os.getpid).values())
     # Fitted estimators come back whole.
     for one, other in zip(sequential["estimator"], distributed["estimator"], strict=True):
-        assert_same_estimates(one, other, songs.mixtures)
+        assert_same(one.predict(songs.mixtures), other.predict(songs.mixtures))
         assert one["separate"].loss_curve_ == other["separate"].loss_curve_
 
 
@@ -188,7 +163,7 @@ def test_waveforms_are_prepared_on_dask(
     time_of_change = Path(paths[4]).stat().st_mtime_ns
     cache = WaveformCache(tmp_path / "waveforms")
     chunker = MelChunker(sample_rate=_RATE, cache=cache)
-    # Whoever reads a file here is not a worker.
+    # Files that are read here are not read by a worker.
     with monkeypatch.context() as here, joblib.parallel_config(backend="dask"):
         here.setattr("sksep.audio._track.Track.mono", lambda *_: pytest.fail("prepared here"))
         cached = chunker.fit_transform(paths)
@@ -209,7 +184,7 @@ def test_errors_of_workers_name_the_track(client: Any, songs: Bunch, tmp_path: P
     missing = [str(tmp_path / "missing.wav")] * len(songs.groups)
     with joblib.parallel_config(backend="dask"), pytest.raises(ValueError, match=r"missing\.wav"):
         cross_validate(
-            pipeline(),
+            four_steps(),
             missing,
             missing,
             groups=songs.groups,
@@ -226,11 +201,11 @@ def test_halving_on_dask(client: Any, songs: Bunch) -> None:
     assert_same_results(sequential.cv_results_, distributed.cv_results_)
 
 
-# Threads: also those of a Dask worker that has several.
+# Threads, also those of a Dask worker that has several.
 
 
 def test_threads_do_not_share_random_numbers(songs: Bunch) -> None:
-    pipe = pipeline(separate__max_epochs=3, separate__callbacks=[Slow()], invert__n_iter=0)
+    pipe = four_steps(separate__max_epochs=3, separate__callbacks=[Slow()], invert__n_iter=0)
     options = {"groups": songs.groups, "cv": GroupKFold(3), "error_score": "raise"}
     options["return_estimator"] = True
     sequential = cross_validate(pipe, songs.mixtures, songs.vocals, **options)
@@ -246,7 +221,7 @@ def test_threads_do_not_share_random_numbers(songs: Bunch) -> None:
 
 def halve_epochs(songs: Bunch, n_candidates: int) -> HalvingGridSearchCV:
     search = HalvingGridSearchCV(
-        pipeline(separate__schedule=None, separate__dropout=0.0, invert__n_iter=0),
+        four_steps(separate__schedule=None, separate__dropout=0.0, invert__n_iter=0),
         {"separate__lr": [1e-4, 1e-3, 1e-2, 3e-2][:n_candidates]},
         resource="separate__max_epochs",
         min_resources=1,
@@ -275,10 +250,10 @@ def test_halving_with_epochs(songs: Bunch, monkeypatch: pytest.MonkeyPatch) -> N
     search = halve_epochs(songs, 4)
     assert search.n_resources_ == [1, 2, 4]
     assert search.n_candidates_ == [4, 2, 1]
-    # Two folds: many short trainings, few long ones; and the winner on all tracks.
+    # In two folds there are many short trainings and few long ones, then the best on all tracks.
     assert trained == [1] * 8 + [2] * 4 + [4] * 2 + [4]
     assert search.best_params_["separate__max_epochs"] == 4
-    # A candidate's score is that of a training of this length on its own.
+    # The score of a candidate is that of a single training of this length.
     alone = clone(search.estimator).set_params(**search.best_params_)
     scores = cross_validate(
         alone,
@@ -310,7 +285,7 @@ def test_halving_with_tracks_keeps_groups_apart(
 
     monkeypatch.setattr(Pipeline, "fit", recording_fit)
     search = HalvingGridSearchCV(
-        pipeline(invert__n_iter=0),
+        four_steps(invert__n_iter=0),
         {"separate__lr": [1e-3, 1e-2]},
         min_resources=3,
         factor=2,

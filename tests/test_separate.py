@@ -1,4 +1,4 @@
-"""Songs as arrays and as files: shapes, sums, memory, warnings and what is refused."""
+"""Songs as arrays and as files: shapes, sums, memory, warnings and errors."""
 
 import tracemalloc
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -6,11 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
+from helpers import fit_preset, noise
 from sklearn.pipeline import make_pipeline
 
 import sksep
 from sksep import HPSSSeparator, MelChunker
-from sksep.datasets import make_songs
 from sksep.inference._files import separate_file
 from sksep.inference._models import load_model
 from sksep.inference._separate import separate
@@ -20,16 +20,7 @@ from sksep.utils._choices import FORMATS
 
 @pytest.fixture(scope="module")
 def pipeline():
-    songs = make_songs(2, duration=4.0, random_state=0)
-    pipeline = unet_pipeline(
-        separate__n_filters=2,
-        separate__max_epochs=1,
-        separate__excerpts_per_epoch=8,
-        separate__validation_fraction=0.0,
-        separate__random_state=0,
-        invert__n_iter=0,
-    )
-    return pipeline.fit(songs.mixtures, songs.vocals)
+    return fit_preset(unet_pipeline, invert__n_iter=0)
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +38,6 @@ def constant(pipeline, folder, logit):
     head.weight.data.zero_()
     head.bias.data.fill_(logit)
     return copy
-
-
-def noise(*shape, seed=0, level=0.1):
-    return np.random.default_rng(seed).normal(0, level, shape).astype(np.float32)
 
 
 def write_song(path, seconds=5.0, rate=44100, n_channels=2, subtype=None, **options):
@@ -117,7 +104,7 @@ def test_a_file_equals_the_whole_track(pipeline, tmp_path):
 
 
 class AtOnce(ThreadPoolExecutor):
-    """Does a job when it is handed in: how far others have come is no matter of chance."""
+    """Run a job as soon as it is submitted, so that the progress of jobs is not random."""
 
     def submit(self, function, *arguments):
         future = Future()

@@ -1,4 +1,4 @@
-"""The STFT, its inverse, power, mel bands and decibels, held against librosa."""
+"""The STFT, its inverse, power, mel bands and decibels, compared with librosa."""
 
 import librosa
 import numpy as np
@@ -56,7 +56,7 @@ def test_istft_inverts_stft(n_fft, hop_length):
         spectra = stft(waveform, n_fft, hop_length)
         inverse = istft(spectra, n_fft, hop_length, n_samples=n_samples)
         assert inverse.dtype == torch.float32
-        # Where two windows overlap by half, the last samples may hear the end of one alone.
+        # If windows overlap by half, the last samples may lie in the end of one only.
         tolerance = 1e-5 if 4 * hop_length <= n_fft else 1e-3
         torch.testing.assert_close(inverse, waveform, rtol=0, atol=tolerance)
 
@@ -75,7 +75,7 @@ def test_uncentered_istft_inverts_all_but_the_edges(n_fft, hop_length):
 
 
 def test_istft_amplifies_nothing_at_the_edges():
-    # Spectra of no waveform: every frame is loud up to its very ends.
+    # These spectra belong to no waveform: every frame is loud up to its ends.
     spectra = stft(noise(9000), 1024, 256, center=False)
     spectra = torch.polar(torch.ones_like(spectra.real), noise(*spectra.shape))
     frames = torch.fft.irfft(spectra)
@@ -211,7 +211,7 @@ def test_log_mel_is_exact_under_autocast_and_in_inference_mode():
 
 
 def test_caches_filled_in_inference_mode_serve_training():
-    n_fft, hop_length = 250, 61  # sizes of no other test
+    n_fft, hop_length = 250, 61  # sizes that no other test uses
     with torch.inference_mode():
         istft(stft(noise(999), n_fft, hop_length), n_fft, hop_length, n_samples=999)
         bank = mel_filter_bank(8000, n_fft, 9)

@@ -1,4 +1,4 @@
-"""Stems on disk: sums that are exact, formats that fit, and files that are whole or absent."""
+"""Stems on disk: exact sums, suitable formats, and files that are whole or absent."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def noise(*shape, scale=0.3, seed=0):
 
 
 def on_grid(samples, bits):
-    """Samples as a recording of so many bits holds them."""
+    """Samples as a recording with this number of bits holds them."""
     scale = 2.0 ** (bits - 1)
     return np.clip(np.rint(samples * scale), -scale, scale - 1) / scale
 
@@ -71,7 +71,7 @@ def info(format="WAV", subtype="PCM_16", samplerate=44100, channels=2, frames=10
     )
 
 
-# What sums to what.
+# Sums of stems.
 
 SIGNALS = {
     "song": (noise(2, 3000), noise(2, 3000, scale=0.2, seed=1)),
@@ -99,7 +99,7 @@ def test_integers_sum_to_those_of_the_mixture(tmp_path, stem_format, signal):
     assert soundfile.info(paths["vocals"]).subtype == stem_format.subtype
     assert soundfile.info(paths["vocals"]).format == stem_format.container
     if signal == "song":
-        # But for the few that are limited, the vocals are the estimate.
+        # Except for a few samples that are limited, the vocals are the estimate.
         estimate = on_grid(vocals.astype(np.float32).astype(float), bits) * 2.0 ** (bits - 1)
         assert np.mean(written_vocals == estimate) > 0.95
 
@@ -206,7 +206,7 @@ def test_clipping_is_counted(tmp_path):
         read(path, "int16").astype(np.int64) for path in paths.values() if path != paths["remix"]
     )
     np.testing.assert_array_equal(total, [[32767, -32768, 32767, -32768, 16384]])
-    assert writer.n_clipped_mixture == 2  # full scale itself is not beyond it
+    assert writer.n_clipped_mixture == 2  # full scale itself is not clipped
     np.testing.assert_array_equal(
         read(paths["remix"], "int16"), [[32767, -32768, 32767, -32768, 32767]]
     )
@@ -252,8 +252,8 @@ def test_files_do_not_depend_on_blocks(tmp_path, stem_format):
     for stem, path in paths.items():
         if stem_format.subtype in BITS:
             assert path.read_bytes() == block_paths[stem].read_bytes()
-        else:  # headers of OGG and float WAV hold a random number and the time
-            # Vorbis extrapolates its first block from what it is given first.
+        else:  # headers of OGG and of float WAV hold a random number and the time
+            # Vorbis extrapolates its first block from the first samples that it gets.
             start = 1024 if stem_format == OGG else 0
             np.testing.assert_array_equal(
                 read(path, "float64")[:, start:], read(block_paths[stem], "float64")[:, start:]
@@ -396,7 +396,7 @@ def test_rates_that_pass_can_be_written(tmp_path, format, rate):
     assert soundfile.info(paths["vocals"]).samplerate == rate
 
 
-# What is refused, and what is left on disk.
+# Errors, and the files that they leave on disk.
 
 
 @pytest.fixture
@@ -549,7 +549,7 @@ def test_folders_are_made_and_paths_may_be_text(tmp_path, monkeypatch):
     with StemWriter(paths, RATE, 1, PCM_16) as writer:
         writer.write(np.zeros((1, 10)), np.zeros((1, 10), np.float32))
     assert files_in(tmp_path) == ["c.wav", "v.wav"]
-    # As an ordinary new file: what the user's mask allows.
+    # An ordinary new file has the same permissions, those that the umask allows.
     Path("ordinary").touch()
     assert Path("c.wav").stat().st_mode == Path("ordinary").stat().st_mode
 

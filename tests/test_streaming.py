@@ -1,46 +1,28 @@
-"""Blocks of any size, joined, are what the pipeline predicts for the whole track."""
+"""Joined blocks of any size equal the pipeline's prediction for the whole track."""
 
 import numpy as np
 import pytest
+from helpers import fit_preset, noise
 
 from sksep import DeepClusteringSeparator, HPSSSeparator, MelChunker
-from sksep.datasets import make_songs
 from sksep.inference._streaming import StreamingSeparator, can_stream
 from sksep.presets import uhnet_pipeline, unet_pipeline
 
 RATE = 16000
 
 
-def fitted(make, **parameters):
-    songs = make_songs(2, duration=4.0, random_state=0)
-    pipeline = make(
-        "recommended",
-        separate__n_filters=2,
-        separate__max_epochs=1,
-        separate__excerpts_per_epoch=8,
-        separate__validation_fraction=0.0,
-        separate__random_state=0,
-        **parameters,
-    )
-    return pipeline.fit(songs.mixtures, songs.vocals)
-
-
 @pytest.fixture(scope="module")
 def unet():
-    return fitted(unet_pipeline, invert__n_iter=0)
+    return fit_preset(unet_pipeline, invert__n_iter=0)
 
 
 @pytest.fixture(scope="module")
 def uhnet():
-    return fitted(uhnet_pipeline, separate__hidden_size=4, invert__n_iter=2)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
+    return fit_preset(uhnet_pipeline, separate__hidden_size=4, invert__n_iter=2)
 
 
 def streamed(stream, samples, sizes):
-    """Vocals and accompaniment of blocks of the sizes, over and over, joined."""
+    """Joined vocals and accompaniment of blocks, whose sizes repeat."""
     blocks, position, turn = [], 0, 0
     while position < samples.shape[-1]:
         size = sizes[turn % len(sizes)]
@@ -51,7 +33,7 @@ def streamed(stream, samples, sizes):
 
 
 def predicted(pipeline, samples, rate, tmp_path):
-    """What the pipeline predicts, at any rate."""
+    """Prediction of the pipeline, for a track of any rate."""
     if rate == RATE:
         return pipeline.predict([samples])[0]
     import soundfile
@@ -86,7 +68,9 @@ def test_equals_the_whole_track_with_iterations(uhnet, tmp_path):
 
 @pytest.mark.parametrize("n_samples", [RATE, RATE * 13])
 def test_equals_the_whole_track_from_random_phases(unet, n_samples):
-    unet = fitted(unet_pipeline, invert__n_iter=1, invert__init="random", invert__random_state=0)
+    unet = fit_preset(
+        unet_pipeline, invert__n_iter=1, invert__init="random", invert__random_state=0
+    )
     samples = noise(n_samples)
     vocals, _ = streamed(StreamingSeparator(unet), samples, [30000])
     np.testing.assert_allclose(vocals, unet.predict([samples])[0], atol=1e-4)
@@ -139,7 +123,7 @@ def test_nothing_in_nothing_out(unet):
     [
         (np.zeros((3, 10)), ValueError, "channels"),
         (np.zeros((1, 1, 10)), ValueError, "channels"),
-        (np.zeros(10, np.int16), TypeError, "floating point"),
+        (np.zeros(10, np.int64), TypeError, "floating point"),
         (np.array([0.0, np.nan]), ValueError, "NaN"),
     ],
 )

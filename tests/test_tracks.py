@@ -1,4 +1,4 @@
-"""Tracks: what is accepted, what is refused and how, and files of every format and shape."""
+"""Tracks: accepted inputs, errors for others, and files of every format and shape."""
 
 import os
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import noise
 from sklearn.pipeline import Pipeline
 
 from sksep import AudioSource, MaskBuilder, MelChunker
@@ -36,10 +37,6 @@ def separate(tracks, value=1.0, **front_end):
     return pipeline.fit(tracks).predict(tracks)
 
 
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
-
-
 @pytest.fixture
 def wav(tmp_path):
     path = tmp_path / "song.wav"
@@ -47,7 +44,7 @@ def wav(tmp_path):
     return path
 
 
-# What is refused: the second track of two, so that its index must be told.
+# Errors. The second track of two is wrong, so that the error must name its index.
 
 BAD_ARRAYS = {
     "NaN": (np.array([0.1, np.nan]), ValueError, "NaN or infinity.*nan_to_num"),
@@ -163,10 +160,9 @@ def test_file_that_disappears_between_steps(wav):
         ConstantMask().fit(batch).predict(batch)
 
 
-def test_samples_first_stereo_warns():
-    with pytest.warns(UserWarning, match=r"X\[0\] has 100 channels and 2 samples.*transpose"):
-        (track,) = check_tracks([noise(100, 2)], RATE)
-    assert track.shape == (100, 2)
+def test_samples_first_stereo_is_refused():
+    with pytest.raises(ValueError, match=r"X\[0\] has 100 channels and 2 samples.*transpose"):
+        check_tracks([noise(100, 2)], RATE)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -175,7 +171,7 @@ def test_implausible_peak_warns(sign):
         check_tracks([noise(10), np.array([0.0, sign * 20000.0])], RATE)
 
 
-# What is accepted.
+# Accepted inputs.
 
 
 def test_integers_are_scaled():
@@ -198,7 +194,7 @@ def test_input_is_neither_changed_nor_locked():
     before = samples.copy()
     (estimate,) = separate([samples])
     np.testing.assert_array_equal(samples, before)
-    samples[:] = 0.0  # still writeable
+    samples[:] = 0.0  # still writable
     assert estimate.any()
 
 

@@ -23,7 +23,7 @@ needs_no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="the missin
 
 
 def learning_rates(schedule, n_batches, optimizer=torch.optim.SGD, lr=0.1):
-    """Rate of every batch, stepped as skorch steps it: once after each batch."""
+    """Rate of every batch, with one step after each batch, as skorch does it."""
     callback = schedule_callback(schedule, lr, n_batches)
     assert callback.step_every == "batch"
     stepped = optimizer([torch.nn.Parameter(torch.zeros(1))], lr=lr)
@@ -81,7 +81,7 @@ def test_precisions():
 
 @pytest.mark.parametrize("supported", [True, False, None])
 def test_auto_precision_follows_the_hardware(monkeypatch, supported):
-    if supported is None:  # as in releases of torch that cannot tell
+    if supported is None:  # some releases of torch cannot tell
         monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     else:
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: supported, raising=False)
@@ -105,7 +105,7 @@ PINNED = {"iterator_train__pin_memory": True, "iterator_valid__pin_memory": True
 
 
 class Unfused(torch.optim.Adam):
-    """An optimizer of one's own."""
+    """An optimizer that a user has written."""
 
     def __init__(self, params, lr=1e-3):
         super().__init__(params, lr=lr)
@@ -125,7 +125,7 @@ class Unfused(torch.optim.Adam):
 )
 def test_options_of_devices(optimizer, device, expected):
     assert device_options(optimizer, torch.device(device), {}) == expected
-    # What does not go with fused steps was chosen.
+    # The user has chosen an option that does not allow fused steps.
     chosen = device_options(optimizer, torch.device(device), {"optimizer__foreach": True})
     assert chosen == {name: value for name, value in expected.items() if "fused" not in name}
 

@@ -1,4 +1,4 @@
-"""Two voices of one kind: neither is the accompaniment, so the order of the masks is free."""
+"""Two voices of one kind. Neither is the accompaniment, so masks may have any order."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SAMPLE_RATE = 8000
 
 
 def voice(lowest, random):
-    """Three seconds of notes, an octave wide, of a harmonic tone with vibrato."""
+    """Three seconds of notes within an octave, of a harmonic tone with vibrato."""
     notes = lowest * 2 ** random.uniform(0, 1, size=8)
     envelope = np.hanning(3 * SAMPLE_RATE // 8) ** 0.5
     time = np.arange(len(envelope)) / SAMPLE_RATE
@@ -25,14 +25,14 @@ def voice(lowest, random):
 
 
 def duets(count, seed):
-    """Both voices of each duet; which of them is the first is left to chance."""
+    """Both voices of each duet, in random order."""
     random = np.random.default_rng(seed)
     pairs = [(voice(110.0, random), voice(330.0, random)) for _ in range(count)]
     return [pair[:: random.choice([-1, 1])] for pair in pairs]
 
 
 def gains(pairs, estimates):
-    """SDR of both voices over the mixture's, in the better order, for each duet."""
+    """SDR of both voices minus the mixture's, in the better order, for each duet."""
     rows = []
     for (first, second), estimate in zip(pairs, estimates, strict=True):
         mixture, voices = first + second, np.stack([first, second])
@@ -70,7 +70,7 @@ def test_two_voices_are_separated():
     estimates = pipeline.predict([sum(pair) for pair in test])
     assert gains(test, estimates).mean() > 5.0
     assert gains(test, estimates).min() > 0.0
-    # The loss of either order alone cannot fall below that of masks of one half.
+    # With one fixed order, the loss cannot be lower than that of masks of one half.
     assert pipeline[-1].loss_curve_[-1] < 0.6 * pipeline[-1].loss_curve_[0]
 
 
@@ -91,5 +91,5 @@ def test_masks_in_any_order_are_learned_faster():
         )
         pipeline.fit([sum(pair) for pair in train], [pair[0] for pair in train])
         losses[invariant] = pipeline[-1].loss_curve_[-1]
-    # In a fixed order only the duets themselves, learned by heart, get below ln 2 = 0.69.
+    # With a fixed order, only duets that were learned by heart get below ln 2 = 0.69.
     assert losses[True] < 0.7 * losses[False]

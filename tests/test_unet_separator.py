@@ -1,4 +1,4 @@
-"""UNetSeparator: parameters, fitting, warm starts, interruption, persistence of what it learned."""
+"""UNetSeparator: parameters, fitting, warm starts, interruption and pickling."""
 
 import copy
 import inspect
@@ -8,59 +8,30 @@ import re
 import threading
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import joblib
 import numpy as np
 import pytest
 import torch
+from helpers import assert_same, small, weights
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer, GradientNormClipping
 from skorch.history import History
 
 from sksep import MaskBuilder, MelChunker, UNetSeparator
-from sksep.datasets import make_songs
 from sksep.nn.fully_convolutional import FullyConvolutionalNetwork
 from sksep.nn.singing_voice_unet import SingingVoiceUNet
 from sksep.nn.unet import UNet
-from sksep.training import Augmentation
+from sksep.training import Augmentation, TrainingInterrupted
 
 FRONT_END = {"n_fft": 512, "n_mels": 24, "n_frames": 20}
-
-
-@pytest.fixture(scope="module")
-def songs():
-    return make_songs(4, duration=1.0, random_state=0)
-
-
-@pytest.fixture(scope="module")
-def chunks(songs):
-    return MelChunker(**FRONT_END).fit_transform(songs.mixtures)
-
-
-@pytest.fixture(scope="module")
-def batch(songs, chunks):
-    return MaskBuilder().fit_transform(chunks, songs.vocals)
-
-
-def make(**parameters):
-    defaults = {
-        "n_filters": 2,
-        "n_levels": 2,
-        "max_epochs": 1,
-        "batch_size": 4,
-        "excerpts_per_epoch": 8,
-        "validation_fraction": 0.0,
-        "device": "cpu",
-        "precision": "float32",
-        "random_state": 0,
-    }
-    return UNetSeparator(**{**defaults, **parameters})
-
-
-def weights(separator):
-    return {name: value.clone() for name, value in separator.net_.module_.state_dict().items()}
+make = partial(
+    small, max_epochs=1, excerpts_per_epoch=8, validation_fraction=0.0, precision="float32"
+)
 
 
 def same(first, second):
@@ -72,7 +43,7 @@ def masks(separator, batch):
 
 
 class Recorder(Callback):
-    """Keeps what it saw, for the tests to look at through ``net_.callbacks_``."""
+    """Record values, which tests read from ``net_.callbacks_``."""
 
     def initialize(self):
         self.rates_, self.batch_sizes_, self.n_epochs_ = [], [], 0
@@ -88,7 +59,7 @@ class Recorder(Callback):
 
 
 class Interrupt(Callback):
-    """Ctrl-C during an epoch, after the first of its batches."""
+    """Press Ctrl-C during an epoch, after the first of its batches."""
 
     def __init__(self, epoch):
         self.epoch = epoch
@@ -99,7 +70,7 @@ class Interrupt(Callback):
 
 
 class Spoil(Callback):
-    """Replaces the weights at the start of an epoch, and remembers those before."""
+    """Replace the weights at the start of an epoch, and keep the previous ones."""
 
     def __init__(self, epoch):
         self.epoch = epoch
@@ -150,7 +121,7 @@ def test_fit_changes_no_parameter(batch):
     assert set(after) == set(before)
     for name, (value, text) in before.items():
         assert after[name] is value and repr(after[name]) == text, name
-    # skorch and callbacks keep state; that of the parameter stays as it was.
+    # skorch and callbacks keep state, but the parameter itself must not change.
     assert [vars(separator.callbacks[0]), vars(separator.callbacks[1][1])] == states
     clone(separator)
 
@@ -284,7 +255,7 @@ def test_schedules_run_over_all_batches(batch, max_epochs, optimizer):
 
     def course(schedule):
         separator = make(schedule=schedule, **parameters).fit(batch)
-        # What was used in a batch: the callback sees the rate that the schedule has set for it.
+        # The callback gets the rate that the schedule has set for the batch.
         return np.array(separator.net_.history[:, "batches", :, "event_lr"]).ravel()
 
     rates = course("one_cycle")
@@ -363,7 +334,7 @@ def test_global_random_states_are_left_alone(batch):
     separator.partial_fit(batch).predict(batch)
     assert torch.equal(torch.get_rng_state(), torch_before)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
-    # Nor do they matter.
+    # They have no influence either.
     torch.manual_seed(123)
     assert same(weights(separator), weights(clone(separator).fit(batch).partial_fit(batch)))
 
@@ -386,7 +357,7 @@ def test_warm_starts_go_on_where_they_were(batch, optimizer):
     parameters |= {"dropout": 0.0, "max_epochs": 8}
     separator = make(warm_start=True, **parameters).fit(batch)
     separator.set_params(max_epochs=4).fit(batch)
-    # All chunks are in one batch: stopping and going on is the same as not to stop.
+    # All chunks are in one batch, so a training in two parts is the same as in one.
     through = make(**{**parameters, "max_epochs": 12}).fit(batch)
     np.testing.assert_allclose(separator.loss_curve_, through.loss_curve_, rtol=2e-3)
 
@@ -443,7 +414,7 @@ def test_partial_fit_trains_one_epoch_more(batch):
     for n_epochs in range(1, 4):
         assert separator.partial_fit(batch[:2]) is separator
         assert separator.n_epochs_ == len(separator.history_) == n_epochs
-    assert separator.validation_loss_curve_ == []  # nothing is held back
+    assert separator.validation_loss_curve_ == []  # no track is held back
     losses = make(lr=1e-2, augmentation=False, batch_size=100)
     for _ in range(10):
         losses.partial_fit(batch)
@@ -490,7 +461,7 @@ def test_validation_is_not_augmented_and_repeats(batch):
     assert len(seen) == 2 and torch.equal(seen[0], seen[1])
     parts = {
         record.waveform[5000:5100].tobytes() for record in batch
-    }  # found in one of the tracks as it is
+    }  # found unchanged in one of the tracks
     found = [part for part in parts if any(part in row.numpy().tobytes() for row in seen[0])]
     assert len(found) == 1
 
@@ -517,7 +488,7 @@ def test_early_stopping_waits_for_its_patience(batch):
     ).fit(batch)  # without a warning
     losses = separator.validation_loss_curve_
     assert len(losses) == 1 + int(np.argmin(losses)) + 3 < 40
-    # A few tracks are enough, whatever their share rounds to.
+    # A few tracks are enough, even if their share rounds to 0.
     separator = make(early_stopping=True, validation_fraction=0.1).fit(batch)
     assert len(separator.validation_loss_curve_) == 1
     with pytest.raises(ValueError, match="early_stopping needs validation tracks"):
@@ -525,7 +496,7 @@ def test_early_stopping_waits_for_its_patience(batch):
 
 
 def test_the_best_of_negative_losses_is_kept(batch):
-    # Losses in dB are negative, where a relative tolerance has the wrong sign.
+    # Losses in dB are negative, for which a relative tolerance has the wrong sign.
     values = iter([-1.0, -5.0, -4.9999, -4.9998])
     state = {}
 
@@ -543,7 +514,7 @@ def test_the_best_of_negative_losses_is_kept(batch):
 def test_interruption_keeps_the_best_weights(batch):
     parameters = {"validation_fraction": 0.5, "lr": 1e-4, "augmentation": False}
     separator = make(callbacks=[Spoil(3), Interrupt(4)], max_epochs=9, **parameters)
-    with pytest.warns(UserWarning, match="interrupted after 3 of 9 epochs; the best weights"):
+    with pytest.raises(TrainingInterrupted, match="after 3 of 9 epochs; the best weights"):
         separator.fit(batch)
     losses = separator.validation_loss_curve_
     assert len(losses) == separator.n_epochs_ == 3
@@ -554,12 +525,12 @@ def test_interruption_keeps_the_best_weights(batch):
 
 def test_interruption_without_validation_keeps_the_weights(batch):
     separator = make(callbacks=[Interrupt(2)], max_epochs=9)
-    with pytest.warns(UserWarning, match="interrupted after 1 of 9 epochs"):
+    with pytest.raises(TrainingInterrupted, match="interrupted after 1 of 9 epochs"):
         separator.fit(batch)
     assert separator.n_epochs_ == 1 and len(separator.loss_curve_) == 1
     assert not separator.net_.module_.training
     assert np.isfinite(separator.predict(batch)[0]).all()
-    # A later fit is whole, and counts the epochs that were.
+    # A later fit is complete, and counts the earlier epochs.
     separator.set_params(callbacks=None, warm_start=True, max_epochs=2).fit(batch)
     assert separator.n_epochs_ == 3
 
@@ -568,15 +539,26 @@ def test_interruption_within_the_first_epoch(batch):
     separator = make(
         callbacks=[Interrupt(1)], max_epochs=2, early_stopping=True, validation_fraction=0.5
     )
-    with pytest.warns(UserWarning, match="interrupted after 0 of 2 epochs"):
+    with pytest.raises(TrainingInterrupted, match="interrupted after 0 of 2 epochs"):
         separator.fit(batch)
     assert separator.n_epochs_ == 0 and separator.loss_curve_ == []
     assert np.isfinite(separator.predict(batch)[0]).all()
     pickle.loads(pickle.dumps(separator)).predict(batch)
 
 
+def test_interruption_stops_searches(songs):
+    """A part of a training must not be scored like a whole one."""
+    pipeline = make_pipeline(
+        MelChunker(**FRONT_END), MaskBuilder(), make(callbacks=[Interrupt(2)], max_epochs=3)
+    )
+    search = GridSearchCV(pipeline, {"unetseparator__lr": [1e-3, 1e-4]}, cv=2)
+    with pytest.raises(KeyboardInterrupt, match="interrupted after 1 of 3 epochs"):
+        search.fit(songs.mixtures, songs.vocals)
+    assert not hasattr(search, "best_params_")
+
+
 class Logger(Callback):
-    """Writes to what cannot be copied."""
+    """Write to an object that cannot be copied."""
 
     def __init__(self, writer):
         self.writer = writer
@@ -587,7 +569,7 @@ class Logger(Callback):
 
 
 class Writer:
-    """Like an open file of a log."""
+    """An object that cannot be copied, like an open file."""
 
     def __init__(self):
         self.lock, self.lines = threading.Lock(), []
@@ -617,7 +599,7 @@ def test_diverging_training_raises(batch):
         make(loss=loss).fit(batch)
 
 
-# What it prints and keeps.
+# Output and history.
 
 
 def test_verbose_prints(batch, capfd):
@@ -628,7 +610,7 @@ def test_verbose_prints(batch, capfd):
     out, err = capfd.readouterr()
     assert "train_loss" in out and "valid_loss" in out
     assert re.search(r"^\s*2\s", out, re.MULTILINE)
-    assert "%" in err or "%" in out  # the bar
+    assert "%" in err or "%" in out  # the progress bar
 
 
 def test_history(batch):
@@ -649,8 +631,7 @@ def test_history(batch):
 def test_copies_predict_the_same(batch, copy_of):
     separator = make(validation_fraction=0.5, schedule="one_cycle", verbose=0).fit(batch)
     copied = copy_of(separator)
-    for one, two in zip(separator.predict(batch), copied.predict(batch), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_same(separator.predict(batch), copied.predict(batch))
     assert copied.loss_curve_ == separator.loss_curve_
     assert copied.get_params().keys() == separator.get_params().keys()
     copied.set_params(warm_start=True).fit(batch)
@@ -717,7 +698,7 @@ def test_silent_training_tracks(songs):
     chunks = MelChunker(**FRONT_END).fit_transform(silence)
     with pytest.raises(ValueError, match="nothing to learn from: all tracks are silent"):
         make().fit(MaskBuilder().fit_transform(chunks, silence))
-    # Some silent tracks among others do no harm, wherever the split puts them.
+    # Some silent tracks among others do no harm, in whichever part of the split they are.
     chunks = MelChunker(**FRONT_END).fit_transform([*silence, *songs.mixtures[:2]])
     targets = MaskBuilder().fit_transform(chunks, [*silence, *songs.vocals[:2]])
     for seed in range(3):
@@ -754,7 +735,7 @@ def test_other_front_ends_work(songs, settings, architecture, loss):
 
 
 def test_a_batch_of_one_pixel_trains(songs):
-    # The last batch holds one excerpt, which the network halves to one pixel.
+    # The last batch holds one excerpt, which the network halves down to one pixel.
     chunks = MelChunker(n_fft=512, n_mels=16, n_frames=16).fit_transform(songs.mixtures[:2])
     batch = MaskBuilder().fit_transform(chunks, songs.vocals[:2])
     for architecture in ("report", "singing_voice", "fully_convolutional"):
@@ -840,7 +821,7 @@ def test_training_on_cuda(batch):
     loaded = pickle.loads(pickle.dumps(separator))
     np.testing.assert_allclose(masks(loaded, batch), found, atol=1e-3)
     assert separator.partial_fit(batch).n_epochs_ == 3
-    # Trained on the CPU, it may go on elsewhere.
+    # A separator that was trained on the CPU may continue on another device.
     on_cpu.set_params(device="cuda", warm_start=True).fit(batch)
     assert on_cpu.n_epochs_ == 4
 
@@ -878,7 +859,7 @@ def test_overlap_may_change_after_training(batch):
 
 
 class _Full(torch.nn.Module):
-    """A device without memory for more than some chunks, in the place of the network."""
+    """A substitute for the network, with memory for a few chunks only."""
 
     def __init__(self, module, fits):
         super().__init__()
@@ -903,5 +884,4 @@ def test_masks_are_the_same_where_memory_is_short(batch, fits):
     with context:
         result = separator.predict_mask(batch)
     assert full.largest <= fits and full.module is not None
-    for mask, other in zip(result, expected, strict=True):
-        np.testing.assert_allclose(mask, other, atol=1e-6)
+    assert_same(result, expected, 1e-6)

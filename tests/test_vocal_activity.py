@@ -1,4 +1,4 @@
-"""Where vocals sound: levels measured in blocks, and the detector that is learned on them."""
+"""Vocal activity: levels that are measured in blocks, and the detector that learns from them."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def tone(times, frequency, intervals):
 
 
 def song(intervals, duration=8.0, rate=RATE, seed=0):
-    """Mixture and estimated vocals of a voice of one tone over noise, of which some leaks."""
+    """Mixture and estimated vocals of a tone over noise, some of which leaks into the vocals."""
     generator = np.random.default_rng(seed)
     times = np.arange(round(duration * rate)) / rate
     voice = 0.3 * tone(times, 440, intervals) + 0.1 * tone(times, 2000, intervals)
@@ -47,7 +47,7 @@ INTERVALS = [(0.7, 2.0), (2.6, 4.4), (5.1, 7.2)]
 
 @pytest.fixture(scope="module")
 def detector():
-    """Learned on three songs whose voices come and go at other times than INTERVALS."""
+    """A detector that is fitted on three songs with other intervals than INTERVALS."""
     songs = [[(1.0, 3.1), (3.7, 5.0)], [(0.4, 1.1), (2.2, 6.3)], [(0.0, 3.0), (4.0, 8.0)]]
     levels = [measure(*song(intervals, seed=seed)) for seed, intervals in enumerate(songs, 1)]
     labels = [truth(*pair) for pair in zip(songs, map(len, levels), strict=True)]
@@ -75,13 +75,13 @@ def test_blocks_make_no_difference(rate, block):
     vocals = (0.5 * mixture + generator.normal(0, 0.01, mixture.shape)).astype(np.float32)
     whole = measure(mixture, vocals, rate)
     np.testing.assert_allclose(measure(mixture, vocals, rate, block), whole, atol=1e-3)
-    # All frames that fit.
+    # There are all frames that fit.
     starts = np.arange(10000) * rate // 50
     assert len(whole) == np.sum(starts + rate // 25 <= mixture.shape[1])
 
 
 def test_long_blocks_make_no_difference():
-    # More frames than are transformed at a time.
+    # There are more frames than are transformed at a time.
     mixture = np.random.default_rng(0).normal(0, 0.1, 15 * RATE)
     np.testing.assert_allclose(
         measure(mixture, mixture), measure(mixture, mixture, block=RATE), atol=1e-3
@@ -189,13 +189,13 @@ def test_gate_of_the_whole_song(detector):
     for change in ({"min_share": 0.9}, {"min_ratio": 6.0}):
         activity = replace(detector, **change).detect(levels)
         assert (activity.label, activity.share, len(activity.intervals)) == ("instrumental", 0, 0)
-        # What was found is still to be seen.
+        # The probabilities are still those of the song.
         assert activity.probabilities.max() > 0.9
 
 
 @pytest.fixture
 def frames(monkeypatch):
-    """Intervals, in frames, for probabilities that are given."""
+    """Intervals in frames for given probabilities."""
 
     def detect(probabilities, **parameters):
         probabilities = np.array(probabilities, float)
@@ -223,7 +223,7 @@ def frames(monkeypatch):
         ([0.1, 0.9, 0.1, 0.9, 0.9, 0.1], {"min_duration": 0.06}, "......"),
         # Gaps are filled first.
         ([0.1, 0.9, 0.1, 0.9, 0.9, 0.1], {"min_duration": 0.06, "min_gap": 0.04}, ".####."),
-        # The ends of a song are no gaps.
+        # The ends of a song are not gaps.
         ([0.1, 0.9, 0.9, 0.1], {"min_gap": 1.0}, ".##."),
         ([0.9], {}, "#"),
         ([0.9, 0.9], {}, "##"),
@@ -269,7 +269,7 @@ def test_csv_rows():
     assert activity.to_csv_rows("b.wav") == [("b.wav", "instrumental", "", "")]
 
 
-# --- the numbers of a detector
+# --- parameters of a detector
 
 
 def test_json_round_trip(detector):
@@ -365,7 +365,7 @@ def singers(data_home):
 def test_frames_are_those_of_mir1k(singers):
     levels, labels = singers["abjones"]
     assert [len(part) for part in levels] == [len(part) for part in labels]
-    # Shifted by a frame, labels agree less with the levels.
+    # Labels that are shifted by a frame agree less with the levels.
     scores = [part[:, 0, 2:5].max(axis=1) for part in levels]
     areas = [
         area_under_curve([np.roll(part, shift) for part in labels], scores) for shift in (-1, 0, 1)

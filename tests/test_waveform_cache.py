@@ -1,4 +1,4 @@
-"""Waveforms on disk: what training reads when recordings do not fit in memory."""
+"""Waveforms on disk, for training on recordings that do not fit in memory."""
 
 import os
 import shutil
@@ -9,6 +9,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+import safetensors
+import safetensors.numpy
 import soundfile
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -29,6 +31,7 @@ from sksep.audio._validation import check_tracks
 from sksep.datasets import make_songs
 from sksep.training import Augmentation
 from sksep.training._dataset import ExcerptDataset
+from sksep.utils import _files
 
 RATE = 16000
 
@@ -69,7 +72,7 @@ def written(cache):
     return sorted(Path(cache.folder).glob("*"))
 
 
-# What is in the cache.
+# Contents of the cache.
 
 
 def test_waveforms_are_those_of_the_files(files, cache):
@@ -122,7 +125,7 @@ def test_files_are_prepared_once(files, cache, monkeypatch):
     cache.waveforms(check_tracks(files[0], RATE), RATE)
     assert {path: path.stat().st_mtime_ns for path in written(cache)} == before
     with pytest.raises(pytest.fail.Exception, match="prepared again"):
-        cache.waveforms(check_tracks(files[0], RATE), 8000)  # another rate, another waveform
+        cache.waveforms(check_tracks(files[0], RATE), 8000)  # another rate means another waveform
 
 
 def test_a_file_that_changed_is_read_again(files, cache):
@@ -133,7 +136,46 @@ def test_a_file_that_changed_is_read_again(files, cache):
     os.utime(path, ns=(1, 1))
     (new,) = cache.waveforms(check_tracks([path], RATE), RATE)
     np.testing.assert_allclose(new[:], 0.5 * old[:], atol=1 / 32767)
-    assert len(old[:]) == len(new)  # whoever reads the old one is left alone
+    assert len(old[:]) == len(new)  # the old one can still be read
+
+
+@pytest.mark.parametrize(
+    ("samples", "metadata"),
+    [
+        (np.zeros(9, np.float32), {"scale": "1.0", "n_samples": "9"}),
+        (np.zeros(9, np.int16), {"scale": "1.0", "n_samples": "10"}),
+        (np.zeros(0, np.int16), {"scale": "1.0"}),
+        (np.zeros((3, 3), np.int16), {"scale": "1.0"}),
+        *((np.zeros(9, np.int16), {"scale": scale}) for scale in ("nan", "inf", "0", "-1", "x")),
+        (np.zeros(9, np.int16), {}),
+        (np.zeros(9, np.int16), None),
+    ],
+)
+def test_impossible_entries_are_written_anew(files, cache, samples, metadata):
+    tracks = check_tracks(files[0][:1], RATE)
+    (waveform,) = cache.waveforms(tracks, RATE)
+    expected = waveform[:]
+    safetensors.numpy.save_file({"samples": samples}, waveform.path, metadata)
+    (waveform,) = cache.waveforms(tracks, RATE)
+    np.testing.assert_array_equal(waveform[:], expected)
+
+
+def test_entries_of_earlier_versions_are_read(files, cache, monkeypatch):
+    tracks = check_tracks(files[0][:1], RATE)
+    (waveform,) = cache.waveforms(tracks, RATE)
+    expected = waveform[:]
+    with safetensors.safe_open(waveform.path, "numpy") as file:
+        samples, metadata = file.get_tensor("samples").copy(), file.metadata()
+    del metadata["n_samples"]
+    safetensors.numpy.save_file({"samples": samples}, waveform.path, metadata)
+    monkeypatch.setattr("sksep.audio._cache._write", lambda *_: pytest.fail("prepared again"))
+    np.testing.assert_array_equal(cache.waveforms(tracks, RATE)[0][:], expected)
+
+
+def test_entries_have_the_permissions_of_other_files(files, cache, tmp_path):
+    (waveform,) = cache.waveforms(check_tracks(files[0][:1], RATE), RATE)
+    (tmp_path / "ordinary").touch()
+    assert waveform.path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", "truncated"])
@@ -155,7 +197,7 @@ def test_what_was_removed_is_named(files, cache, monkeypatch):
     cache.clear()
     with pytest.raises(ValueError, match=r"X\[0\].*Fit again"):
         waveform[10:20]
-    monkeypatch.setattr("sksep.audio._cache._write", lambda *_: None)  # another one removed it
+    monkeypatch.setattr("sksep.audio._cache._write", lambda *_: None)  # another process removed it
     with pytest.raises(ValueError, match=r"X\[0\].*is gone.*Fit again"):
         cache.waveforms(tracks, RATE)
 
@@ -225,13 +267,16 @@ def test_unfinished_files_are_removed_in_time(files, cache):
     folder.mkdir()
     names = [f".waveform-{'0' * 32}.safetensors.{digit * 32}.unfinished" for digit in "ab"]
     old, new = (folder / name for name in names)
-    old.touch()
-    new.write_bytes(b"half")
-    yesterday = time.time() - 25 * 3600
-    os.utime(old, (yesterday, yesterday))
-    assert cache.size == 4
-    cache.waveforms(check_tracks(files[0][:1], RATE), RATE)
-    assert new.exists() and not old.exists()
+    old.write_bytes(b"half")
+    with new.open("wb") as file:
+        file.write(b"half")
+        file.flush()
+        _files._lock(file)  # as a writer does
+        yesterday = time.time() - 25 * 3600
+        os.utime(old, (yesterday, yesterday))
+        assert cache.size == 8
+        cache.waveforms(check_tracks(files[0][:1], RATE), RATE)
+        assert new.exists() and not old.exists()
     cache.clear()
     assert not new.exists()
 
@@ -258,10 +303,10 @@ def test_more_than_the_limit_is_refused_before_anything_is_written(files, cache)
     with pytest.raises(ValueError, match=r"3 files take 0.00 GB.*at most 0.0001 GB.*Raise max"):
         cache.waveforms(check_tracks(files[0], RATE), RATE)
     assert not Path(cache.folder).exists()
-    cache.waveforms(check_tracks(files[0][2:], RATE), RATE)  # one of them has room
+    cache.waveforms(check_tracks(files[0][2:], RATE), RATE)  # there is room for one of them
     with pytest.raises(ValueError, match="clear"):
         cache.waveforms(check_tracks(files[0], RATE), RATE)
-    cache.waveforms(check_tracks(files[0][2:], RATE), RATE)  # what is there needs none
+    cache.waveforms(check_tracks(files[0][2:], RATE), RATE)  # existing entries need no further room
 
 
 def test_full_disks_are_refused(files, cache, monkeypatch):
@@ -338,7 +383,7 @@ def test_pipelines_learn_the_same_from_it(files, cache):
     cached = make(cache).fit(*files)
     assert len(written(cache)) == 6
     np.testing.assert_allclose(cached[-1].loss_curve_, expected[-1].loss_curve_, rtol=5e-3)
-    # Predictions read the files as they are, and write nothing.
+    # Predictions read the files themselves and write nothing.
     n_before = len(written(cache))
     estimates = cached.predict(files[0])
     assert len(written(cache)) == n_before

@@ -1,4 +1,4 @@
-"""What sksep does beside what people use for it: all that `speed.py` compares, by name."""
+"""All comparisons of `speed.py`, by name: jobs of sksep beside those of other libraries."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Comparison:
     Parameters
     ----------
     make : callable
-        From seconds of audio and a number of tracks to `Jobs`.
+        Function from seconds of audio and a number of tracks to `Jobs`.
     share : float
-        Of the usual length. Less than all of it where a turn would take minutes; then the turns are
-        taken on the largest number of threads only.
+        Share of the usual length. It is below 1 if a turn would take minutes. Turns are then taken
+        only on the largest number of threads.
     longest : float
-        Seconds beyond which the inputs do not fit in memory.
+        Seconds of audio beyond which the inputs do not fit into memory.
     takes_many : bool
         Whether there can be several tracks.
     grows_with : str

@@ -58,7 +58,7 @@ def mir1k(data: str | None, *, published: bool | None = None, test_singer: str) 
     data : str or None
         Folder of MIR-1K; None for the one in SKSEP_DATA_HOME.
     published : bool or None
-        None for the published protocol where there are test clips.
+        None means the published protocol if there are test clips.
     test_singer : str
         "abjones" or "amy".
     """

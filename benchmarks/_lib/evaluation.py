@@ -18,17 +18,17 @@ from _lib.scores import TrackScores, mono, score_track, summary
 from sksep import MaskBuilder
 from sksep.metrics import iou, psnr
 
-# What stands for a silent estimate, in dB.
+# Level of a silent estimate in dB.
 _SILENCE = -100.0
 
 
 class Evaluation:
-    """Scores pipelines on the same tracks; what does not depend on the pipeline is kept.
+    """Scores of pipelines on the same tracks. Scores of the mixtures are computed once.
 
     Parameters
     ----------
     tracks : Part
-        Test tracks; read when they are needed, one at a time.
+        Test tracks, which are read one at a time.
     """
 
     def __init__(self, tracks: Part) -> None:
@@ -45,9 +45,9 @@ class Evaluation:
         pipeline : Pipeline
             With the steps of `sksep.presets.unet_pipeline`.
         title : str
-            Of the progress bar.
+            Title of the progress bar.
         given_truth : bool
-            Whether it is an oracle, which is fitted to each track before.
+            Whether the pipeline is an oracle, which is first fitted to each track.
         """
         rows: list[TrackScores] = []
         leakages: list[float] = []
@@ -90,7 +90,7 @@ class Evaluation:
     def _waveforms(self, title: str | None) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Indices, mixtures and vocals, mono at 16 kHz."""
         pairs = zip(self._tracks.mixtures, self._tracks.vocals, strict=True)
-        # Where there is no terminal, such as in a log, no bar is shown.
+        # None shows a bar in a terminal only, not in a log.
         hidden = True if title is None else None
         shown = tqdm(pairs, total=len(self._tracks), desc=title, disable=hidden)
         for index, (mixture, vocals) in enumerate(shown):
@@ -139,8 +139,8 @@ def leakage(pipeline: Pipeline, accompaniment: np.ndarray) -> float:
 def _mask_scores(truths: list[np.ndarray], masks: list[np.ndarray]) -> dict[str, float]:
     """IoU (%) and PSNR (dB) against the share of the vocals in the power of each bin.
 
-    A bin whose share exceeds one half is one where the vocals are louder. An estimate of the shares
-    in power is also one of the shares in magnitude, once converted.
+    The vocals are louder in a bin if their share exceeds one half. An estimate of the shares in
+    power becomes one of the shares in magnitude by conversion.
     """
     of_magnitudes = [_magnitude_shares(truth) for truth in truths]
     with warnings.catch_warnings():
@@ -160,7 +160,7 @@ def _mask_scores(truths: list[np.ndarray], masks: list[np.ndarray]) -> dict[str,
 
 
 def _magnitude_shares(shares: np.ndarray) -> np.ndarray:
-    """Shares in magnitude from shares in power; both 0 where all is silent."""
+    """Shares in magnitude from shares in power."""
     vocals, accompaniment = np.sqrt(shares), np.sqrt(1.0 - shares)
     return vocals / (vocals + accompaniment)
 

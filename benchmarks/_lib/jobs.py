@@ -1,4 +1,4 @@
-"""What a comparison is made of: jobs, the work that they cannot do without, and music."""
+"""Parts of a comparison: jobs, the least work that they need, and music."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Job = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Work:
-    """What a result takes at the least, to be held against what the machine can do.
+    """The least work that a result needs, to be compared with the rates of the machine.
 
     Parameters
     ----------
@@ -28,10 +28,10 @@ class Work:
     transforms : tuple of (n_fft, dtype, number)
         Real Fourier transforms.
     products : float or None
-        Floating-point operations of matrix products and factorisations; None for a job whose own
+        Floating-point operations of matrix products and factorizations; None for a job whose own
         are to be counted.
     dtype : torch.dtype
-        Of the products.
+        Type of the products.
     """
 
     n_bytes: float = 0.0
@@ -47,12 +47,12 @@ class Jobs:
     Parameters
     ----------
     ours, references : dict of str to callable
-        By name, what does the whole job once and returns its result.
+        Functions by name. Each does the whole job once and returns its result.
     work : Work
-        Of one of ours.
+        Work of one of our jobs.
     agreement : callable
-        From results of ours and of a reference, what shows that they are worth comparing;
-        by default nothing.
+        Function from results of ours and of a reference to figures of how well they agree. By
+        default there are none.
     """
 
     ours: dict[str, Job]

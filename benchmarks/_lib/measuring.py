@@ -1,4 +1,4 @@
-"""Time in turns, memory, growth, what the machine could do at best, and where the time goes."""
+"""Measurement of time in turns, memory, growth, lower bounds of the time, and its shares."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _growth(
         ):
             break
         function = _job(comparison, job, size)
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed would serve again, and count as nothing
+        ctypes.CDLL(None).malloc_trim(0)  # else freed memory would be used again and not count
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
         before = resident_megabytes("VmRSS")
         times = [seconds_of(function)]
@@ -104,7 +104,7 @@ def _job(comparison: str, job: str, size: tuple[float, int]) -> Job:
 
 
 def exponent(points: list[dict[str, float]], size: str, value: str) -> float | None:
-    """Slope of a quantity over size, both logarithmic; None where there are too few points."""
+    """Slope of a quantity over size, both logarithmic; None if there are too few points."""
     pairs = [(point[size], point[value]) for point in points if point[value] > 0]
     if len({x for x, _ in pairs}) < 2:
         return None
@@ -126,7 +126,7 @@ def floors(work: Work, products: float, threads: int) -> dict[str, float]:
 def count_products(job: Job) -> float:
     """Floating-point operations of the matrix products and convolutions of a job."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # what other threads do would not be counted
+    torch.set_num_threads(1)  # the work of other threads would not be counted
     try:
         with FlopCounterMode(display=False) as counter:
             job()
@@ -199,7 +199,7 @@ def _transform_flops(n_fft: int) -> float:
 def busiest(job: Job, count: int = 3) -> list[dict[str, Any]]:
     """Operations that take the largest shares of the time of a job, on one thread.
 
-    Those of torch; where they take less than half of the time, functions of Python.
+    They are operations of torch, or functions of Python if those take less than half of the time.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

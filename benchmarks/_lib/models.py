@@ -36,18 +36,19 @@ class Model:
     name, title : str
         On the command line, and in tables.
     estimator : str
-        Class in `sksep`; looked up when it is needed, so that one that is missing stops nothing.
+        Name of a class in `sksep`. It is looked up when it is needed, so that other models run
+        if it is missing.
     learns : {"truth", "nothing", "network"}
-        What fitting means: an oracle is given the truth of each track, classical methods need
-        no budget, networks are trained.
+        Kind of fitting: an oracle is given the truth of each track, classical methods need no
+        budget, and networks are trained.
     parameters : mapping
-        Of the estimator.
+        Parameters of the estimator.
     training : str or None
-        Name of the training, where models share one; None for one of its own.
+        Name of the training if models share one; None for one of its own.
     prediction : mapping
-        Parameters set after the training, of which it does not depend.
+        Parameters that are set after the training, which does not depend on them.
     clustering : str or None
-        Training whose separator it is given, fitted.
+        Training whose fitted separator the model is given.
     """
 
     name: str
@@ -154,10 +155,10 @@ def pipeline(
     preset : {"report", "recommended"}
         See `sksep.presets`.
     seed : int
-        Of the network.
+        Seed of the network.
     changes : mapping
-        Further parameters of the pipeline; those that it does not have are left out, since they
-        are meant for other models.
+        Further parameters of the pipeline. Parameters that it does not have are meant for other
+        models and left out.
     clustering : HybridClusteringSeparator or None
         For models that are given one; a fitted one, unless only the parameters are of interest.
     """
@@ -168,7 +169,7 @@ def pipeline(
     if model.learns == "network":
         parameters["random_state"] = seed
     if model.clustering is not None:
-        # Frozen, so that what makes copies of a separator leaves it fitted.
+        # Frozen, so that copies of the separator remain fitted.
         parameters["clustering"] = FrozenEstimator(clustering)
     result["separate"].set_params(**parameters)
     known = result.get_params()

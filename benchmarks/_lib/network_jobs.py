@@ -24,7 +24,7 @@ from sksep.presets import unet_pipeline
 from sksep.separators._clusters import Clusters, fit_clusters, loud_bins
 from sksep.training._dataset import ExcerptDataset
 
-# Of the embeddings of bins: the default.
+# Size of the embeddings of bins, which is the default.
 EMBEDDING_DIM = 20
 
 

@@ -15,9 +15,9 @@ class PublishedTable:
     caption : str
         Source and protocol.
     columns : tuple of str
-        Of the figures.
+        Names of the figures.
     rows : dict of str to tuple
-        Figures of each system; None where there is none.
+        Figures of each system; None for a missing one.
     """
 
     caption: str

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 
 from sksep.utils._files import write_whole
 
-# Parameters that are recorded elsewhere, or do not matter to what is learned.
+# Parameters that are recorded elsewhere, or that do not alter the training.
 _LEFT_OUT = {"callbacks", "excerpts_per_epoch", "max_epochs", "memory", "random_state", "verbose"}
 
 
@@ -27,7 +27,7 @@ class Parameters:
 
     @classmethod
     def of(cls, steps: list[tuple[str, BaseEstimator]]) -> Parameters:
-        """Of named steps, nested estimators included."""
+        """The parameters of named steps, also of nested estimators."""
         values: dict[str, str] = {}
         defaults: set[str] = set()
         for name, step in steps:
@@ -51,18 +51,18 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Run:
-    """What identifies a run; records that agree in all of it are the same run.
+    """Identity of a run. Records that agree in all of it are of the same run.
 
     Attributes
     ----------
     name : str
-        Model or training.
+        Name of the model or training.
     seed : int
-        Of the network.
+        Seed of the network.
     settings : dict of str to str
         Data set, protocol, budget, machine and so on.
     parameters : Parameters
-        Of the pipeline.
+        Parameters of the pipeline.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def file_name(self) -> str:
-        """Without suffix: the name, the seed, and a digest of the rest."""
+        """Name of the file without suffix: the name, the seed, and a digest of the rest."""
         text = json.dumps([self.settings, self.parameters.values], sort_keys=True)
         return f"{self.name}-seed{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
@@ -88,7 +88,7 @@ class Run:
         return match, mismatches
 
     def differences(self, record: dict[str, Any]) -> list[str]:
-        """How a record differs from this run, in words; nothing for settings that it ignores."""
+        """How a record differs from this run, in words."""
         theirs = record["settings"]
         found = [
             f"{name} {_said(theirs.get(name))} instead of {_said(value)}"
@@ -98,7 +98,7 @@ class Run:
         return found + self.parameters.differences(record["parameters"])
 
     def description(self) -> dict[str, Any]:
-        """What a record keeps of it."""
+        """The identity in the form that is recorded."""
         return {
             "name": self.name,
             "seed": self.seed,

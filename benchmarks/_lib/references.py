@@ -81,7 +81,7 @@ def museval() -> Any:
     return metrics
 
 
-# References that may be missing -> what imports them.
+# References that may be missing, and functions that import them.
 _OPTIONAL: dict[str, Callable[[], Any]] = {
     "fast_bss_eval": fast_bss_eval,
     "museval": museval,

@@ -1,4 +1,4 @@
-"""Writing results with what is needed to trust them: date, machine and versions."""
+"""Writing of results with the date, the machine and the versions of libraries."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ PROTOCOL = "BSSEval v3 (512 taps), mono at 16 kHz, whole track"
 
 @dataclass(frozen=True)
 class TrackScores:
-    """Scores of the vocals of one track in dB; NaN where the vocals or the estimate are silent."""
+    """Scores of the vocals of one track in dB; NaN if the vocals or the estimate are silent."""
 
     sdr: float
     sir: float
@@ -38,7 +38,7 @@ def mono(source: Any) -> np.ndarray:
 def score_track(
     mixture: np.ndarray, vocals: np.ndarray, estimate: np.ndarray, mixture_sdr: float | None = None
 ) -> TrackScores:
-    """Scores of an estimate, mono at 16 kHz like the rest; `mixture_sdr` where it is known."""
+    """Scores of an estimate. All waveforms are mono at 16 kHz; `mixture_sdr` may be known."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # silent vocals have no SDR
         separated = bss_eval(

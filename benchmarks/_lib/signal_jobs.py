@@ -20,7 +20,7 @@ from sksep.metrics._projection import _SHORT_FFT_LENGTH
 from sksep.nn import spectral
 from sksep.nn.griffin_lim import griffin_lim
 
-# Of the filters of BSSEval: the convention.
+# Taps of the filters of BSSEval by convention.
 FILTER_LENGTH = 512
 
 
@@ -226,5 +226,5 @@ def _n_correlated(references: np.ndarray) -> float:
 
 
 def _cholesky(*n_sources: int) -> float:
-    """Operations of the factorisations for filters of so many sources each."""
+    """Operations of the factorizations for filters of so many sources each."""
     return float(sum((n * FILTER_LENGTH) ** 3 / 3 for n in n_sources))

@@ -13,7 +13,7 @@ from _lib.results import markdown_table
 
 Record = dict[str, Any]
 
-# Left out of the Markdown table: what it says twice, by the custom of the data set.
+# Columns that the Markdown table leaves out, by the custom of the data set.
 _SAID_TWICE = {
     "mir1k": ("SIR", "SAR"),
     "musdb18": ("GSIR", "GSAR"),
@@ -54,7 +54,7 @@ def main_rows(records: dict[str, list[Record]]) -> list[dict[str, Any]]:
 
 
 def main_table(records: dict[str, list[Record]]) -> str:
-    """The Markdown table of all models, with a paragraph on what its columns mean."""
+    """The Markdown table of all models, with a paragraph on the meaning of its columns."""
     some = next(iter(records.values()))[0]
     explanation = _EXPLANATION.format(
         protocol=some["settings"]["scores"], iterations=some["settings"]["iterations"]
@@ -89,7 +89,7 @@ def convergence_rows(records: dict[str, list[Record]]) -> list[dict[str, Any]]:
 
 
 def convergence_table(records: dict[str, list[Record]]) -> str:
-    """Markdown of `convergence_rows`; empty where there are none."""
+    """Markdown of `convergence_rows`; empty if there are none."""
     rows = convergence_rows(records)
     if not rows:
         return ""
@@ -155,7 +155,7 @@ def _texts(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _spread(values: list[float | None], scale: float) -> tuple[float, float]:
-    """Mean and standard deviation of what is known; the latter of two or more."""
+    """Mean of the known values, and standard deviation if there are two or more."""
     known = [value * scale for value in values if value is not None]
     deviation = float(np.std(known, ddof=1)) if len(known) > 1 else float("nan")
     return _mean(known), deviation

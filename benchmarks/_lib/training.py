@@ -23,11 +23,11 @@ class Budget:
     Attributes
     ----------
     minutes : float
-        Of the whole training; not used where `steps` is given.
+        Minutes of the whole training. Not used if `steps` is given.
     steps : int or None
-        Of the optimizer; rounded to whole epochs.
+        Steps of the optimizer, rounded to whole epochs.
     steps_per_epoch : int
-        Epochs are as long for every model, whatever the recordings.
+        Length of an epoch, equal for all models and recordings.
     """
 
     minutes: float = 60.0
@@ -44,7 +44,7 @@ class Budget:
 
 
 class StepClock(Callback):  # type: ignore[misc]
-    """Records in the history, as ``train_dur``, what an epoch took without its validation."""
+    """Records the seconds of an epoch without its validation as ``train_dur`` in the history."""
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         self._begun = self._ended = time.perf_counter()
@@ -58,7 +58,7 @@ class StepClock(Callback):  # type: ignore[misc]
 
 
 class Snapshots(Callback):  # type: ignore[misc]
-    """Keeps copies of the weights after some epochs; the training goes on as without it."""
+    """Keeps copies of the weights after some epochs. It does not alter the training."""
 
     def __init__(self, epochs: tuple[int, ...]) -> None:
         self.epochs = epochs
@@ -95,7 +95,7 @@ def train(
     Raises
     ------
     KeyboardInterrupt
-        Where the training was interrupted: what it left would pass for a whole one.
+        If the training was interrupted. Its result must not pass for that of a whole one.
     """
     started = time.perf_counter()
     separator = pipeline["separate"]
@@ -144,7 +144,7 @@ def _length(separator: Any, batch: Any, budget: Budget, started: float) -> tuple
 
 
 def _take_snapshots(net: Any) -> dict[int, dict[str, torch.Tensor]]:
-    """The snapshots, taken from the net, with which they would travel otherwise."""
+    """The snapshots, which are removed from the net so that they are not copied with it."""
     for _, callback in net.callbacks_:
         if isinstance(callback, Snapshots):
             snapshots, callback.snapshots = callback.snapshots, {}

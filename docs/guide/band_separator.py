@@ -20,6 +20,4 @@ class BandSeparator(BaseSeparator):
         return self
 
     def _estimate_mask(self, record):
-        if not record.front_end.same_spectra(self.front_end_):
-            raise ValueError(f"{record.name} has other MelChunker settings than those of fit.")
         return np.broadcast_to(self.shares_**self.exponent, record.spectrogram.shape)

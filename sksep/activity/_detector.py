@@ -216,7 +216,7 @@ class ActivityDetector:
     def learn(
         cls, levels: Sequence[npt.NDArray], labels: Sequence[npt.NDArray]
     ) -> ActivityDetector:
-        """Learn a detector from labelled songs.
+        """Learn a detector from labeled songs.
 
         The weights are those of a logistic regression; hysteresis and shortest durations are
         chosen for the F-measure of the frames.

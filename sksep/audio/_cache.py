@@ -20,7 +20,7 @@ from tqdm import tqdm
 from sksep.audio._resampling import resampled_length
 from sksep.audio._track import Track
 from sksep.utils._arrays import FloatArray
-from sksep.utils._files import final_name, remove_unfinished, write_whole
+from sksep.utils._files import final_name, in_order, remove_unfinished, write_whole
 from sksep.utils._parameters import Estimator, parameter
 from sksep.utils._validation import (
     check_integer,
@@ -165,9 +165,9 @@ class WaveformCache(Estimator):
         Raises
         ------
         TypeError
-            Where a parameter has the wrong type.
+            If a parameter has the wrong type.
         ValueError
-            Where `max_gigabytes` is out of its range, or `folder` a file.
+            If `max_gigabytes` is out of its range, or `folder` is a file.
         """
         self._check_parameters()
         self._folder()
@@ -282,10 +282,16 @@ def _open(path: Path, track: Track) -> CachedWaveform | None:
     """The waveform in a file; None if there is no such file, or if it is damaged."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            (n_samples,) = file.get_slice("samples").get_shape()
-            return CachedWaveform(track.name, path, n_samples, float(file.metadata()["scale"]))
+            samples, metadata = file.get_slice("samples"), file.metadata()
+            (n_samples,), scale = samples.get_shape(), float(metadata["scale"])
+            expected = int(metadata.get("n_samples", n_samples))  # earlier versions do not say
+            is_whole = samples.get_dtype() == "I16" and n_samples == expected and n_samples > 0
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
         return None
+    # The scale of a waveform within full scale is the smallest.
+    if not is_whole or not 0.999 / _LARGEST_INTEGER < scale < np.inf:
+        return None
+    return CachedWaveform(track.name, path, n_samples, scale)
 
 
 def _opened(path: Path, track: Track) -> CachedWaveform:
@@ -304,5 +310,9 @@ def _write(path: Path, track: Track, sample_rate: int) -> None:
     samples = track.mono(sample_rate)
     peak = max(1.0, float(np.abs(samples).max()))  # nothing is clipped
     integers = np.rint(samples * np.float32(_LARGEST_INTEGER / peak)).astype(np.int16)
-    metadata = {"scale": repr(peak / _LARGEST_INTEGER), "source": str(track.source)}
-    write_whole(path, safetensors.numpy.save({"samples": integers}, metadata))
+    metadata = {
+        "n_samples": str(len(integers)),
+        "scale": repr(peak / _LARGEST_INTEGER),
+        "source": str(track.source),
+    }
+    write_whole(path, in_order(safetensors.numpy.save({"samples": integers}, metadata)))

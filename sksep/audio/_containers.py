@@ -1,4 +1,4 @@
-"""What files say about themselves: their kind, and the parts of them that hold audio."""
+"""Contents of container files: their kind, and the parts that hold audio."""
 
 from __future__ import annotations
 

@@ -8,36 +8,46 @@ import soxr
 from sksep.utils._arrays import FloatArray
 
 
-class MonoResampler:
-    """Resamples a mono waveform block by block, to resampled_length(...) samples in all."""
+class Resampler:
+    """Resamples the channels of a track block by block, to resampled_length(...) samples."""
 
-    def __init__(self, from_rate: int, to_rate: int) -> None:
+    def __init__(self, from_rate: int, to_rate: int, n_channels: int) -> None:
+        self._n_channels = n_channels
         self._rates = (from_rate, to_rate)
         self._n_taken = self._n_given = 0
         self._stream = None
         if from_rate != to_rate:
-            self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
+            self._stream = soxr.ResampleStream(from_rate, to_rate, n_channels, dtype="float32")
 
     def push(self, samples: FloatArray) -> FloatArray:
-        """Take the next samples, and return the resampled ones that are complete."""
-        self._n_taken += len(samples)
+        """Take the next samples (n_channels, n), and return the resampled ones so far complete."""
+        self._n_taken += samples.shape[1]
         if self._stream is not None:
-            samples = self._stream.resample_chunk(samples)
-        self._n_given += len(samples)
+            samples = self._resampled(samples)
+        self._n_given += samples.shape[1]
         return samples
 
     def finish(self) -> FloatArray:
         """Return the remaining samples."""
         if self._stream is None:
-            return np.zeros(0, np.float32)
-        rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
+            return np.zeros((self._n_channels, 0), np.float32)
+        rest = self._resampled(np.zeros((self._n_channels, 0), np.float32), last=True)
         missing = resampled_length(self._n_taken, *self._rates) - self._n_given
         return fix_length(rest, max(0, missing))
+
+    def _resampled(self, samples: FloatArray, last: bool = False) -> FloatArray:
+        assert self._stream is not None
+        # soxr takes one channel as a vector, and several as columns.
+        taken = samples[0] if self._n_channels == 1 else np.ascontiguousarray(samples.T)
+        given = self._stream.resample_chunk(taken, last=last)
+        return given[None] if self._n_channels == 1 else np.ascontiguousarray(given.T)
 
 
 def to_mono(samples: FloatArray) -> FloatArray:
     """Mean over channels of (n_samples,) or (n_channels, n_samples)."""
-    return samples if samples.ndim == 1 else samples.mean(axis=0)
+    if samples.ndim == 1:
+        return samples
+    return samples[0] if len(samples) == 1 else samples.mean(axis=0)
 
 
 def resample(samples: FloatArray, from_rate: int, to_rate: int) -> FloatArray:

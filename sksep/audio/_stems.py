@@ -35,8 +35,8 @@ _REPLACEMENTS = {
 }
 # Limits of libsndfile's encoders. The encoder of Vorbis crashes above them. FLAC stores rates above
 # 65535 Hz in multiples of 10 Hz.
-_MAX_CHANNELS = {"wav": 1024, "flac": 8, "ogg": 255}
-_MAX_SAMPLE_RATE = {"flac": 655350, "ogg": 200000}
+MAX_CHANNELS = {"wav": 1024, "flac": 8, "ogg": 255}
+MAX_SAMPLE_RATE = {"flac": 655350, "ogg": 200000}
 
 _BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _FLOAT_DTYPES = {"FLOAT": np.float32, "DOUBLE": np.float64, "VORBIS": np.float32}
@@ -122,13 +122,13 @@ def resolve_format(format: str | None, subtype: str | None, source: Any) -> Stem
         raise ValueError(
             f"subtype is {subtype!r}; {format.upper()} files have {', '.join(available)}."
         )
-    if source.channels > _MAX_CHANNELS[format]:
+    if source.channels > MAX_CHANNELS[format]:
         raise ValueError(
-            f"{format.upper()} files hold at most {_MAX_CHANNELS[format]} channels, not "
+            f"{format.upper()} files hold at most {MAX_CHANNELS[format]} channels, not "
             f"{source.channels}; choose the format wav."
         )
     rate = source.samplerate
-    if rate > _MAX_SAMPLE_RATE.get(format, rate) or (
+    if rate > MAX_SAMPLE_RATE.get(format, rate) or (
         format == "flac" and rate > 65535 and rate % 10
     ):
         raise ValueError(

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sksep.audio._decoding import Report, inspect_file, regular_file
+from sksep.audio._samples import check_samples
 from sksep.audio._track import AudioSource, Source, Track, file_versions
 from sksep.utils._arrays import FloatArray
-
-# Full scale of float waveforms is 1.0. A peak this far above it shows an integer recording that was
-# converted to float without being scaled.
-_LARGEST_PLAUSIBLE_PEAK = 16.0
-
-_INTEGER_FULL_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31}
 
 
 def check_tracks(X: Any, sample_rate: int, name: str = "X") -> tuple[Track, ...]:
@@ -60,6 +54,13 @@ def check_collection(X: Any, name: str = "X") -> list[Any]:
             f"{name} is an array of {X.shape[0]} tracks of {X.shape[1]} samples each, which looks "
             f"like one samples-first track; pass a list of tracks, channels first: [{name}.T]."
         )
+    if isinstance(X, Mapping) or hasattr(X, "columns"):
+        raise TypeError(
+            f"{name} is a {type(X).__name__}; pass a list of tracks, such as the values of one "
+            "column: list(table['path'])."
+        )
+    if isinstance(X, np.ndarray) and X.dtype.kind in "OU" and X.ndim == 2 and X.shape[1] == 1:
+        X = X[:, 0]  # one column of paths
     try:
         items = list(X)
     except TypeError:
@@ -159,35 +160,8 @@ def check_pair(mixture: Track, vocals: Track) -> None:
 
 
 def _check_array(source: Any, sample_rate: int, name: str) -> Track:
-    try:
-        array = np.asarray(source)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} is not one array ({error}); a track has shape (n_samples,) or "
-            "(n_channels, n_samples)."
-        ) from error
-    if array.dtype.kind not in "fi" or (
-        array.dtype.kind == "i" and array.dtype not in _INTEGER_FULL_SCALE
-    ):
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; give real floating point samples (full scale 1.0), "
-            "int16 or int32."
-        )
-    if array.ndim not in (1, 2):
-        raise ValueError(
-            f"{name} has {array.ndim} dimensions; a track has shape (n_samples,) or "
-            "(n_channels, n_samples)."
-        )
-    if array.size == 0:
-        raise ValueError(f"{name} is empty; leave it out.")
-    if array.ndim == 2 and array.shape[0] > array.shape[1]:
-        warnings.warn(
-            f"{name} has {array.shape[0]} channels and {array.shape[1]} samples; channels come "
-            "first, so transpose it if it is samples-first.",
-            UserWarning,
-            stacklevel=2,
-        )
-    samples = _full_scale(array, name).reshape(-1, array.shape[-1]).view()
+    array = check_samples(source, name)
+    samples = array.reshape(-1, array.shape[-1]).view()
     samples.flags.writeable = False
     return Track(
         name=name,
@@ -197,31 +171,6 @@ def _check_array(source: Any, sample_rate: int, name: str) -> Track:
         _array=samples,
         _one_dimensional=array.ndim == 1,
     )
-
-
-def _full_scale(array: Any, name: str) -> FloatArray:
-    """Copy of the samples as float32, integers divided by their full scale."""
-    if array.dtype.kind == "i":
-        return (array / _INTEGER_FULL_SCALE[array.dtype]).astype(np.float32)
-    # A copy: what travels in a batch must not change with the caller's memory.
-    samples = np.array(array, dtype=np.float32, order="C")
-    # The sum is finite only if every sample is, without an array of flags in memory.
-    with np.errstate(invalid="ignore"):
-        total = samples.sum(dtype=np.float64)
-    if not np.isfinite(total):
-        raise ValueError(
-            f"{name} contains NaN or infinity; replace them (for example with "
-            "numpy.nan_to_num) or leave the track out."
-        )
-    peak = max(float(samples.max()), -float(samples.min()))
-    if peak > _LARGEST_PLAUSIBLE_PEAK:
-        warnings.warn(
-            f"{name} reaches {peak:.0f}, but the full scale of floating point samples is 1.0; "
-            "divide integer recordings by their full scale (32768 for 16 bits).",
-            UserWarning,
-            stacklevel=3,
-        )
-    return samples
 
 
 def _check_file(source: AudioSource, name: str, report: Report | None) -> Track:

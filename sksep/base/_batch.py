@@ -31,7 +31,8 @@ class TrackRecord(ReadOnlyArrays):
     samples : ndarray of shape (n_samples,) or CachedWaveform
         Mono mixture at the sample rate of the front end.
     levels : ndarray of shape (n_total_frames, n_bands) or None
-        Log power in dB. If it is None, each access to `spectrogram` computes it.
+        Log power of all channels together in dB, at least -240. None if it is computed when it is
+        asked for.
     cache : WaveformCache or None
         Cache of waveforms that belong to this track.
     targets : Targets or None
@@ -71,10 +72,15 @@ class TrackRecord(ReadOnlyArrays):
 
     @property
     def spectrogram(self) -> FloatArray:
-        """Log power in dB, (n_total_frames, n_bands). It is computed unless it is kept."""
+        """Log power in dB, (n_total_frames, n_bands), at least -100; a copy at each call."""
+        return read_only(np.maximum(self.sound_levels, np.float32(FLOOR_DECIBELS)))
+
+    @property
+    def sound_levels(self) -> FloatArray:
+        """`levels`, computed from the mono waveform if they are not kept."""
         if self.levels is not None:
             return self.levels
-        return read_only(self.front_end.log_power(as_tensor(self.waveform)).numpy())
+        return read_only(self.front_end.channel_power(as_tensor(self.waveform)[None]).numpy())
 
     @property
     def n_total_frames(self) -> int:

@@ -74,7 +74,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         Raises
         ------
         TypeError
-            If a parameter has the wrong type, or `X` is no output of `MelChunker`.
+            If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
             If a parameter is out of its range.
         """
@@ -111,7 +111,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         # A copy, since the separator may be fitted again before a mask is asked for.
         fitted = copy.copy(self.fit(X, y))
         return as_batch(X, user=type(self).__name__).with_estimator(
-            fitted._checked_mask, fitted._device()
+            fitted._estimate_mask, fitted._device()
         )
 
     def transform(self, X: Any) -> TrackBatch:
@@ -132,13 +132,13 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         NotFittedError
             If the separator is not fitted.
         TypeError
-            If `X` is no output of `MelChunker`.
+            If `X` is not an output of `MelChunker`.
         ValueError
             If a track was chunked with other settings than those of `fit`, or its file has
             changed since it was read.
         """
         batch = self._check_batch(X)
-        masks = (self._checked_mask(record) for record in batch)
+        masks = (self._estimate_mask(record) for record in batch)
         return batch.with_masks(masks, self._device())
 
     def predict_mask(self, X: Any) -> npt.NDArray[np.object_]:
@@ -156,13 +156,8 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
         Raises
         ------
-        NotFittedError
-            If the separator is not fitted.
-        TypeError
-            If `X` is no output of `MelChunker`.
-        ValueError
-            If a track was chunked with other settings than those of `fit`, or its file has
-            changed since it was read.
+        NotFittedError, TypeError, ValueError
+            If `transform` raises them.
         """
         return object_array([record.mask for record in self.transform(X)])
 
@@ -181,18 +176,13 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
         Raises
         ------
-        NotFittedError
-            If the separator is not fitted.
-        TypeError
-            If `X` is no output of `MelChunker`.
-        ValueError
-            If a track was chunked with other settings than those of `fit`, or its file has
-            changed since it was read.
+        NotFittedError, TypeError, ValueError
+            If `transform` raises them.
         """
         batch, device = self._check_batch(X), self._device()
         return object_array(
             [
-                invert(record.with_mask(self._checked_mask(record), device), Inversion())
+                invert(record.with_mask(self._estimate_mask(record), device), Inversion())
                 for record in batch
             ]
         )
@@ -216,13 +206,11 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
         Raises
         ------
-        NotFittedError
-            If the separator is not fitted.
-        TypeError
-            If `X` is no output of `MelChunker`.
+        NotFittedError, TypeError
+            If `transform` raises them.
         ValueError
             If `X` and `y` differ in their number of tracks, or in the rate, length or channels of
-            one, which the error names. Also if `predict` raises it.
+            one, which the error names. Also if `transform` raises it.
         """
         batch = self._check_batch(X)
         return score_estimates(batch, self.predict(batch), y, sample_weight)
@@ -235,11 +223,6 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         """Device that estimates the masks."""
         return torch.device("cpu")
 
-    def _checked_mask(self, record: TrackRecord) -> FloatArray:
-        if hasattr(self, "front_end_"):  # the fit of a subclass need not set it
-            self._check_front_end(record.front_end, record.name)
-        return self._estimate_mask(record)
-
     def _check_front_end(self, front_end: FrontEnd, name: str) -> None:
         if not front_end.same_spectra(self.front_end_):
             raise ValueError(
@@ -249,7 +232,10 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
 
     def _check_batch(self, X: Any) -> TrackBatch:
         check_is_fitted(self)
-        return as_batch(X, user=type(self).__name__)
+        batch = as_batch(X, user=type(self).__name__)
+        if hasattr(self, "front_end_"):  # a stranger's fit may keep nothing of the front end
+            self._check_front_end(batch[0].front_end, batch[0].name)
+        return batch
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -278,7 +264,7 @@ def training_batch(X: Any, user: str) -> TrackBatch:
     Raises
     ------
     TypeError
-        If `X` is no batch of tracks.
+        If `X` is not a batch of tracks.
     ValueError
         If a track has no targets, since there is no `MaskBuilder` before this step, or if all
         tracks are silent.

@@ -25,11 +25,11 @@ sksep train my-songs -o fast.safetensors --model unet --epochs 20 --steps-per-ep
 sksep train my-songs -o mine.safetensors --singing a-cappella --instrumental backing-tracks
 sksep separate song.wav -o out --model mine.safetensors
 """
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("train", cls=Command, examples=_EXAMPLES)
-@click.argument("data", type=_FOLDER)
+@click.argument("data", type=_EXISTING_FOLDER)
 @click.option(
     "-o",
     "--output",
@@ -76,13 +76,13 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--singing",
     metavar="FOLDER",
-    type=_FOLDER,
+    type=_EXISTING_FOLDER,
     help="Further singing without accompaniment, which is mixed with any accompaniment.",
 )
 @click.option(
     "--instrumental",
     metavar="FOLDER",
-    type=_FOLDER,
+    type=_EXISTING_FOLDER,
     help="Further music without vocals, which is mixed with any vocals.",
 )
 @device_option
@@ -134,9 +134,7 @@ def train(
         click.echo(f"All parts are trained on: {', '.join(sorted(set(songs.split)))}.")
     click.echo(f"Training {model} ({preset}) on {len(songs.mixtures)} songs.")
     started = time.perf_counter()
-    pipeline.fit(songs.mixtures, songs.vocals)
-    if separator.n_epochs_ == 0:
-        raise KeyboardInterrupt
+    _fit(pipeline, songs)
     minutes = (time.perf_counter() - started) / 60.0
     # The file must not name folders of this machine, or print when others predict.
     separator.set_params(verbose=0)
@@ -150,6 +148,20 @@ def train(
         f"Use it:      sksep separate song.wav --model {output} -o out\n"
         f"Measure it:  sksep evaluate {output} OTHER-SONGS"
     )
+
+
+def _fit(pipeline: Any, songs: Any) -> None:
+    """Train. An interruption after an epoch at least is a warning, as the weights are kept."""
+    from sksep.training import TrainingInterrupted
+
+    try:
+        pipeline.fit(songs.mixtures, songs.vocals)
+    except TrainingInterrupted as interruption:
+        click.echo(f"Warning: {interruption}", err=True)
+        if pipeline["separate"].n_epochs_ == 0:
+            raise
+        # The steps behind the separator learn no weights, but have to be fitted.
+        pipeline["invert"].fit(pipeline["chunk"].transform(songs.mixtures[:1]))
 
 
 def _pools(singing: Path | None, instrumental: Path | None) -> dict[str, list[str]]:

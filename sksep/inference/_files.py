@@ -119,7 +119,7 @@ def separate_file(
 
 @dataclass(frozen=True)
 class _StemSettings:
-    """What `separate_file` takes about the files that it writes."""
+    """Settings of the files that `separate_file` writes."""
 
     format: str | None
     subtype: str | None

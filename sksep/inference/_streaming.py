@@ -10,11 +10,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sksep.audio._resampling import MonoResampler
+from sksep.audio._resampling import Resampler
+from sksep.audio._samples import check_samples
 from sksep.base._inversion import BlockInverter, Inversion
-from sksep.nn import spectral
 from sksep.nn.chunks import CrossFader, chunk
-from sksep.nn.front_end import FLOOR, FLOOR_DECIBELS, FrontEnd
+from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
 from sksep.separators._net_separator import NetSeparator
 from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
 from sksep.utils._arrays import FloatArray
@@ -129,7 +129,7 @@ class StreamingSeparator:
         samples = self._checked(block)
         self._n_samples += samples.shape[1]
         self._mixture = np.concatenate([self._mixture, samples], axis=1)
-        self._masks.push(self._to_model.push(samples.mean(axis=0)))
+        self._masks.push(self._to_model.push(samples))
         while self._is_ready():
             self._invert_block(self._inverter.length, None)
         return self._take(self._start - self._inverter.fade)
@@ -153,8 +153,8 @@ class StreamingSeparator:
 
     def _begin(self) -> None:
         front_end = self._front_end
-        self._to_model = MonoResampler(self.sample_rate, front_end.sample_rate)
-        self._masks = _MaskStream(self._separator, front_end)
+        self._to_model = Resampler(self.sample_rate, front_end.sample_rate, self.n_channels)
+        self._masks = _MaskStream(self._separator, front_end, self.n_channels)
         self._one_dimensional: bool | None = None
         self._n_samples = 0
         self._start = 0  # of the next block to invert
@@ -204,28 +204,23 @@ class StreamingSeparator:
         return blocks
 
     def _checked(self, block: Any) -> FloatArray:
-        samples = np.asarray(block)
-        if samples.dtype.kind != "f":
-            raise TypeError(
-                f"A block has dtype {samples.dtype}; give floating point samples, full scale 1.0."
-            )
+        name = f"The block at sample {self._n_samples}"
+        if np.size(block) == 0:  # nothing yet, in the dimensions of the other blocks
+            samples: FloatArray = np.asarray(block, dtype=np.float32)
+        else:
+            samples = check_samples(block, name, is_block=True)
         one_dimensional = samples.ndim == 1
         if one_dimensional:
             samples = samples[None]
         if samples.ndim != 2 or samples.shape[0] != self.n_channels:
             raise ValueError(
-                f"A block has the shape {np.shape(block)}, but the stream has {self.n_channels} "
+                f"{name} has the shape {np.shape(block)}, but the stream has {self.n_channels} "
                 "channels; give (n_channels, n_samples)."
             )
         if self._one_dimensional not in (None, one_dimensional):
             raise ValueError("Blocks of one stream must have equal numbers of dimensions.")
-        if not np.isfinite(samples).all():
-            raise ValueError(
-                f"The block at sample {self._n_samples} contains NaN or infinity; replace them, "
-                "for example with numpy.nan_to_num."
-            )
         self._one_dimensional = one_dimensional
-        return samples.astype(np.float32, copy=False)
+        return samples
 
 
 def can_stream(pipeline: Any) -> bool:
@@ -258,12 +253,13 @@ def _steps(pipeline: Any) -> tuple[MelChunker, NetSeparator, Inversion]:
 
 
 class _MaskStream:
-    """Rows of the mask of a mono waveform that grows at its end."""
+    """Rows of the mask of a track, at the rate of the front end, that grows at its end."""
 
-    def __init__(self, separator: NetSeparator, front_end: FrontEnd) -> None:
+    def __init__(self, separator: NetSeparator, front_end: FrontEnd, n_channels: int) -> None:
         self._separator, self._front_end = separator, front_end
+        self._normalizer = separator._normalizer()
         # A frame is centered in its window, so that half a window of zeros comes first.
-        self._samples = np.zeros(front_end.n_fft // 2, np.float32)
+        self._samples = np.zeros((n_channels, front_end.n_fft // 2), np.float32)
         self._frames = torch.zeros(0, front_end.n_bands)  # from the start of the next chunk on
         self._cross_fader = CrossFader(front_end.chunk_step)
         self._rows = torch.zeros(0, front_end.n_bands)
@@ -285,11 +281,12 @@ class _MaskStream:
         """Take the last samples, and complete all rows."""
         front_end = self._front_end
         # Half a window of zeros also comes last.
-        self.push(np.concatenate([samples, np.zeros(front_end.n_fft // 2, np.float32)]))
+        padding = np.zeros((len(samples), front_end.n_fft // 2), np.float32)
+        self.push(np.concatenate([samples, padding], axis=1))
         n_rows = self.n_rows + len(self._frames)
         if len(self._frames) > self._cross_fader.n_waiting:  # not all frames are part of a chunk
             n_frames, step = front_end.n_frames, front_end.chunk_step
-            self._estimate(chunk(self._frames, n_frames, step, FLOOR_DECIBELS))
+            self._estimate(chunk(self._frames, n_frames, step, LOWEST_DECIBELS))
         rest = self._cross_fader.finish()
         self._rows = torch.cat([self._rows, rest])[: n_rows - self._first_row]
 
@@ -302,22 +299,15 @@ class _MaskStream:
 
     def _extend(self, samples: FloatArray) -> None:
         front_end = self._front_end
-        self._samples = np.concatenate([self._samples, samples])
-        if len(self._samples) < front_end.n_fft:
+        self._samples = np.concatenate([self._samples, samples], axis=1)
+        if self._samples.shape[1] < front_end.n_fft:
             return
-        spectrogram = spectral.log_mel(
-            torch.from_numpy(self._samples),
-            front_end.filter_bank(),
-            front_end.n_fft,
-            front_end.hop_length,
-            center=False,
-            floor=FLOOR,
-        )
-        self._frames = torch.cat([self._frames, spectrogram])
-        self._samples = self._samples[len(spectrogram) * front_end.hop_length :]
+        levels = front_end.channel_power(torch.from_numpy(self._samples), center=False)
+        self._frames = torch.cat([self._frames, levels])
+        self._samples = self._samples[:, len(levels) * front_end.hop_length :]
 
     def _estimate(self, chunks: Tensor) -> None:
-        """Estimate the next chunks. Rows that no further chunk overlaps are then complete."""
-        for masks in self._separator._estimate_chunks(chunks):
+        """Masks of the next chunks; rows that no further chunk overlaps are complete."""
+        for masks in self._separator._estimate_chunks(chunks, self._normalizer):
             self._rows = torch.cat([self._rows, self._cross_fader.push(masks)])
         self._frames = self._frames[len(chunks) * self._front_end.chunk_step :]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from sksep.audio._samples import check_channels_first
 from sksep.utils._arrays import BoolArray, DoubleArray
 
 
@@ -60,13 +60,7 @@ def check_waveform(waveform: Any, name: str) -> DoubleArray:
             "(n_channels, n_samples)."
         )
     _check_finite(array, name)
-    if array.ndim == 2 and array.shape[0] > array.shape[1]:
-        warnings.warn(
-            f"{name} has {array.shape[0]} channels and {array.shape[1]} samples; channels come "
-            "first, so transpose it if it is samples-first.",
-            UserWarning,
-            stacklevel=3,
-        )
+    check_channels_first(array, name)
     return array.reshape(-1, array.shape[-1])
 
 

@@ -17,6 +17,9 @@ __all__ = ["FrontEnd"]
 # Power below which a band counts as silent: -100 dB, librosa's default `amin`.
 FLOOR = 1e-10
 FLOOR_DECIBELS = -100.0
+# Floor of what is measured before its level is known: far below the noise of 24 bits.
+LOWEST = 1e-24
+LOWEST_DECIBELS = -240.0
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,42 @@ class FrontEnd:
             return spectral.log_mel(
                 waveform, self.filter_bank(), self.n_fft, self.hop_length, floor=FLOOR
             )
+
+    def channel_power(self, channels: Tensor, *, center: bool = True) -> Tensor:
+        """Log power of the channels of a track together, without gradients.
+
+        The mean is taken over the powers of the channels, and not over their samples, of which
+        those of opposite phase would cancel.
+
+        Parameters
+        ----------
+        channels : Tensor of shape (n_channels, n_samples)
+            Waveforms, float32 or float64.
+        center : bool, default=True
+            Whether half a window of zeros surrounds the waveforms.
+
+        Returns
+        -------
+        Tensor of shape (n_total_frames, n_bands)
+            Level in dB, relative to a power of one and at least -240.
+
+        Raises
+        ------
+        TypeError
+            If the waveforms are neither float32 nor float64.
+        """
+        with torch.no_grad():
+            levels = spectral.log_mel(
+                channels,
+                self.filter_bank(),
+                self.n_fft,
+                self.hop_length,
+                center=center,
+                floor=LOWEST,
+            )
+            if len(levels) == 1:
+                return levels[0]
+            return 10.0 * torch.log10(torch.pow(10.0, levels / 10.0).mean(dim=0))
 
     def lift_matrix(self, sample_rate: int, n_fft: int) -> Tensor:
         """Matrix that carries masks from the bands to linear bins.

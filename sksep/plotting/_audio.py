@@ -12,15 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from sksep.audio._stems import MAX_CHANNELS, MAX_SAMPLE_RATE
 from sksep.audio._validation import check_track
 from sksep.plotting._models import by_name, by_title, named_estimates, named_estimators, pick_track
 from sksep.utils._arrays import FloatArray
 from sksep.utils._validation import check_integer, check_number
 
-# Full scale of signed 16-bit samples, and the limits of FLAC: channels and sample rate in Hz.
+# Full scale of signed 16-bit samples.
 _FULL_SCALE = 32768
-_MAX_CHANNELS = 8
-_MAX_RATE = 655350
 # Quiet recordings are played up to 20 dB louder. With more gain one would mainly hear their noise.
 _LARGEST_FACTOR = 10.0
 
@@ -103,15 +102,15 @@ class AudioDisplay:
         self._durations: dict[str, float] = {}
         for name, source in by_name(waveforms).items():
             track = check_track(source, sample_rate, f"the waveform {name!r}")
-            if track.n_channels > _MAX_CHANNELS:
+            if track.n_channels > MAX_CHANNELS["flac"]:
                 raise ValueError(
-                    f"{track.name} has {track.n_channels} channels; FLAC holds {_MAX_CHANNELS} at "
-                    "most. Mix them down first."
+                    f"{track.name} has {track.n_channels} channels; FLAC holds "
+                    f"{MAX_CHANNELS['flac']} at most. Mix them down first."
                 )
-            if track.sample_rate > _MAX_RATE:
+            if track.sample_rate > MAX_SAMPLE_RATE["flac"]:
                 raise ValueError(
                     f"{track.name} has a sample rate of {track.sample_rate} Hz; FLAC has "
-                    f"{_MAX_RATE} at most. Resample it first."
+                    f"{MAX_SAMPLE_RATE['flac']} at most. Resample it first."
                 )
             n_samples = track.n_samples
             if max_duration is not None:

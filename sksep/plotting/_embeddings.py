@@ -17,8 +17,8 @@ from sksep.plotting._models import (
     separator_of,
     true_masks,
 )
+from sksep.separators._clustering_separator import ClusteringSeparator
 from sksep.separators._clusters import is_loud
-from sksep.separators._deep_clustering import DeepClusteringSeparator
 from sksep.utils._arrays import DoubleArray, as_tensor
 from sksep.utils._validation import check_integer
 
@@ -132,7 +132,7 @@ class EmbeddingDisplay:
         models = named_estimators(estimator)
         model = next(iter(models.values()))
         separator = separator_of(model)
-        if len(models) > 1 or not isinstance(separator, DeepClusteringSeparator):
+        if len(models) > 1 or not isinstance(separator, ClusteringSeparator):
             raise TypeError(
                 "estimator must be one pipeline with a DeepClusteringSeparator or a "
                 f"HybridClusteringSeparator, which have embeddings; got {', '.join(models)}."

@@ -50,7 +50,7 @@ class LossCurveDisplay:
         unknown = [name for name in curves if name not in self.training_]
         if unknown:
             raise ValueError(
-                f"validation has curves that training has not: {unknown}; give both by the same "
+                f"validation has curves that training lacks: {unknown}; give both by the same "
                 "names."
             )
         self.validation_ = {

@@ -115,7 +115,7 @@ def by_title(pairs: Iterable[tuple[str, Panel]]) -> dict[str, Panel]:
     panels: dict[str, Panel] = {}
     for title, panel in pairs:
         if title in panels:
-            raise ValueError(f"Two are called {title!r}; give the models other names.")
+            raise ValueError(f"Two panels are called {title!r}; give the models other names.")
         panels[title] = panel
     return panels
 

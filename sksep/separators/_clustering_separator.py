@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sksep.base._batch import TrackRecord
 from sksep.base._separator import training_batch
+from sksep.nn.chunks import chunk
 from sksep.nn.clustering_losses import CLUSTERING_LOSSES
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
 from sksep.nn.mask_estimator import NormalizedNetwork, autocast, join_batches
@@ -25,7 +26,7 @@ from sksep.nn.objectives import ClusteringObjective
 from sksep.nn.recurrent import CELLS, RecurrentBody
 from sksep.separators._clusters import (
     Clusters,
-    Namer,
+    VocalScores,
     fit_clusters,
     is_loud,
     loud_bins,
@@ -35,7 +36,7 @@ from sksep.separators._clusters import (
 from sksep.separators._net_separator import NetSeparator
 from sksep.training._dataset import ExcerptDataset
 from sksep.training._net import SeparationNet
-from sksep.utils._arrays import FloatArray, IntArray, evenly_spaced, object_array
+from sksep.utils._arrays import FloatArray, IntArray, as_tensor, evenly_spaced, object_array
 from sksep.utils._parameters import document_shared, parameter
 from sksep.utils._validation import (
     check_boolean,
@@ -54,8 +55,8 @@ _CENTROID_CHUNKS = 300
 
 
 def embedding_length(name: str, value: Any) -> None:
-    """Constraint: at least 2, as a single number of length one has no gradient."""
-    check_integer(name, value, 2)
+    """Constraint: an integer of at least 2, since a unit vector of one number has no gradient."""
+    check_integer(name, value, 2, 4096)
 
 
 def _check_clusterer(name: str, value: Any) -> None:
@@ -74,11 +75,13 @@ class ClusteringSeparator(NetSeparator):
     embedding_dim: int = parameter(20, embedding_length, "int", "Length of an embedding.")
     cell: str = parameter("gru", choice(*CELLS), '{"gru", "lstm"}', "Kind of the recurrent layers.")
     hidden_size: int = parameter(
-        300, integer(1), "int", "Number of units of a recurrent layer, per direction."
+        300, integer(1, 2**16), "int", "Number of units of a recurrent layer, per direction."
     )
-    n_layers: int = parameter(4, integer(1), "int", "Number of bidirectional recurrent layers.")
+    n_layers: int = parameter(
+        4, integer(1, 100), "int", "Number of bidirectional recurrent layers."
+    )
     n_convolutions: int = parameter(
-        0, integer(0), "int", "Number of convolutions of 3 x 3 before the recurrent layers."
+        0, integer(0, 100), "int", "Number of convolutions of 3 x 3 before the recurrent layers."
     )
     dropout: float = parameter(
         0.3,
@@ -116,31 +119,31 @@ class ClusteringSeparator(NetSeparator):
     )
     max_samples: int = parameter(
         10000,
-        integer(2),
+        integer(2, 10**6),
         "int",
-        "Largest number of loud bins that the clusterer is fitted on; the others follow from it.\n"
-        "Spectral clustering and others that compare all pairs need about 1000.",
+        "Largest number of loud bins that the clusterer is fitted on. It then labels the others.\n"
+        "Clusterers that compare all pairs, such as spectral clustering, need about 1000.",
     )
     soft_masks: bool = parameter(
         False,
         check_boolean,
         "bool",
-        "Whether masks follow the distances to the clusters, instead of being 0 or 1 in each\n"
-        "chunk (masks are in between if overlapping chunks disagree).",
+        "Whether masks depend smoothly on the distances to the clusters. If not, they are 0 or 1\n"
+        "in each chunk, and in between only if overlapping chunks disagree.",
     )
 
     _module_class: ClassVar[type[NormalizedNetwork]] = NormalizedNetwork
 
     @abstractmethod
     def _chunk_outputs(self, module: Any, features: Tensor) -> Tensor:
-        """What is clustered, (batch, n_frames, n_bands, n_features): first the embeddings."""
+        """Features to cluster, (batch, n_frames, n_bands, n_features). Embeddings come first."""
 
     @abstractmethod
     def _clusters(self, sample: FloatArray) -> Clusters:
         """Clusters of a sample of outputs (n_samples, n_features), and which of them sing."""
 
     def set_params(self, **params: Any) -> ClusteringSeparator:
-        """Set parameters, those of the clusterer included (``clusterer__n_init=3``).
+        """Set parameters, also those of the clusterer (``clusterer__n_init=3``).
 
         Parameters
         ----------
@@ -158,10 +161,10 @@ class ClusteringSeparator(NetSeparator):
         return super().set_params(**params)
 
     def embed(self, X: Any) -> npt.NDArray[np.object_]:
-        """Embeddings of the bins, of which the clusters are made.
+        """Compute the embeddings of the bins, which are clustered when predicting.
 
-        Where chunks overlap, each has its own embedding of a bin: clusters are made of both, and
-        here they are cross-faded, and brought back to unit length.
+        If chunks overlap, each has its own embedding of a bin, and both are clustered. Here they
+        are cross-faded, and the results are scaled to unit length.
 
         Parameters
         ----------
@@ -176,7 +179,7 @@ class ClusteringSeparator(NetSeparator):
         Notes
         -----
         An embedding takes ``4 * embedding_dim`` bytes: with the default parameters and front end,
-        a minute of audio makes 77 MB. Embed one track at a time where they are long.
+        a minute of audio makes 77 MB. If tracks are long, embed one at a time.
 
         Examples
         --------
@@ -195,8 +198,15 @@ class ClusteringSeparator(NetSeparator):
         """
         return object_array([self._embed(record) for record in self._check_batch(X)])
 
+    def _cut_at_level(self, record: TrackRecord) -> Tensor:
+        """Chunks in dB (n_chunks, n_frames, n_bands), with one gain for the whole track."""
+        front_end = record.front_end
+        gain = self._normalizer().offsets(self._cut(record))[-1]
+        levels = (as_tensor(record.sound_levels) + gain).clamp_min(FLOOR_DECIBELS)
+        return chunk(levels, front_end.n_frames, front_end.chunk_step, FLOOR_DECIBELS)
+
     def _embed(self, record: TrackRecord) -> FloatArray:
-        chunks = self._cut(record)
+        chunks = self._cut_at_level(record)
         embedding_dim = len(self.vocal_centroid_)
         flat = (
             output[..., :embedding_dim].flatten(1)[None]
@@ -237,7 +247,7 @@ class ClusteringSeparator(NetSeparator):
             totals += roles @ embeddings[loud].double()
             counts += roles.sum(dim=1, keepdim=True)
         vocal, accompaniment = (totals / counts.clamp_min(1.0)).float().numpy()
-        # Where one is missing: what was learned of it before, or else what is least like the other.
+        # A missing centroid is that of an earlier fit, or else the opposite of the other one.
         if not counts[0]:
             vocal = self.vocal_centroid_ if keep else -accompaniment
         if not counts[1]:
@@ -251,7 +261,7 @@ class ClusteringSeparator(NetSeparator):
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         self._check_parameters_of_clusters()
-        chunks = self._cut(record)
+        chunks = self._cut_at_level(record)
         loudest = float(chunks.max())
         if loudest <= FLOOR_DECIBELS:  # silence holds no vocals
             return np.zeros((record.n_total_frames, record.front_end.n_bands), np.float32)
@@ -297,17 +307,17 @@ class ClusteringSeparator(NetSeparator):
             yield self._cluster_mask(clusters, output)[None]
 
     def _outputs(self, chunks: Tensor, picks: IntArray) -> Iterator[Tensor]:
-        """What is clustered, (n_frames, n_bands, n_features), of the picked chunks one by one."""
-        # Picked batch by batch: overlapping chunks are views until then.
+        """Features to cluster, (n_frames, n_bands, n_features), of the picked chunks one by one."""
+        # Chunks are picked batch by batch, since overlapping ones are views until they are picked.
         batches = (chunks[part] for part in torch.from_numpy(picks).split(self.batch_size))
         for outputs in self._in_batches(self._chunk_outputs, batches):
             yield from outputs
 
-    def _fit_clusters(self, sample: FloatArray, name: Namer) -> Clusters:
-        """Clusters of a sample; of one point, the centroids of training instead."""
+    def _fit_clusters(self, sample: FloatArray, vocal_scores: VocalScores) -> Clusters:
+        """Clusters of a sample, or the centroids of training if it has too few points."""
         centroids = np.stack([self.vocal_centroid_, self.accompaniment_centroid_])
         of_training = Clusters(centroids, np.array([True, False]))
-        return fit_clusters(self._clusterer(), sample, name, fallback=of_training)
+        return fit_clusters(self._clusterer(), sample, vocal_scores, fallback=of_training)
 
     def _cluster_mask(self, clusters: Clusters, output: Tensor) -> Tensor:
         return clusters.mask(output, bool(self.soft_masks))
@@ -322,7 +332,7 @@ class ClusteringSeparator(NetSeparator):
         return clusterer.set_params(**unset)
 
     def _clusters_by_centroids(self, embeddings: FloatArray) -> Clusters:
-        """Clusters of which the vocals are nearest to the vocal centroid of training."""
+        """Clusters of embeddings. The vocals are nearest to the vocal centroid of training."""
 
         def nearness(_: Any, centroids: FloatArray) -> FloatArray:
             to_vocals, to_accompaniment = (
@@ -348,15 +358,15 @@ class ClusteringSeparator(NetSeparator):
         self._check_parameters_of_clusters()
 
     def _check_parameters_of_clusters(self) -> None:
-        """Check what may be set after fit, and is used when predicting."""
+        """Check the parameters that may be set after fit and are used when predicting."""
         check_choice("cluster_scope", self.cluster_scope, _SCOPES)
-        check_integer("max_samples", self.max_samples, 2)
+        check_integer("max_samples", self.max_samples, 2, 10**6)
         if self.clusterer is not None:
             _check_clusterer("clusterer", self.clusterer)
         n_clusters = 2 if self.clusterer is None else n_clusters_of(self.clusterer)
         if n_clusters > self.max_samples:
             raise ValueError(
-                f"max_samples={self.max_samples} bins cannot make {n_clusters} clusters; raise it."
+                f"max_samples={self.max_samples} bins cannot make {n_clusters} clusters. Raise it."
             )
 
 

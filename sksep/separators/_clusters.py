@@ -1,4 +1,4 @@
-"""From embeddings to masks: fitting a clusterer of scikit-learn on a sample of the bins."""
+"""Masks from embeddings, by a clusterer of scikit-learn that is fitted on a sample of the bins."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from torch import Tensor
 
 from sksep.utils._arrays import FloatArray, IntArray, evenly_spaced
 
-# Level below the loudest bin of a track under which bins do not take part in clustering, in dB.
+# Bins this far below the loudest bin of a track, in dB, do not take part in clustering.
 _LOUD_RANGE = 40.0
 # Bins whose embeddings are kept for the sample: 20 dimensions of a million take 80 MB.
 _MAX_BINS = 2**20
-# Embeddings closer to each other than this are one point.
+# Embeddings closer to each other than this count as one point.
 _SAME = 1e-5
 _NEAREST_CENTROID = (KMeans, MiniBatchKMeans)
 
-# The names of clusters: from labels and embeddings of the sample to a score for each cluster,
-# highest for the vocals.
-Namer = Callable[[IntArray, FloatArray], FloatArray]
+# Functions that return a score for each cluster, from the labels of the sample and the centroids.
+# The score of the vocals is the highest.
+VocalScores = Callable[[IntArray, FloatArray], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Clusters:
     centroids : ndarray of shape (n_clusters, embedding_dim)
         Mean embedding of each cluster.
     sings : ndarray of bool, shape (n_clusters,)
-        Which clusters are vocals.
+        Whether each cluster belongs to the vocals.
     predict : callable or None
-        Labels of embeddings (n, embedding_dim); None for the nearest centroid.
+        Function that labels embeddings (n, embedding_dim). None takes the nearest centroid.
     """
 
     centroids: FloatArray
@@ -52,8 +52,8 @@ class Clusters:
     def mask(self, embeddings: Tensor, soft: bool = False) -> Tensor:
         """Mask of the vocals, (...), of embeddings (..., embedding_dim).
 
-        Soft masks are the memberships of fuzzy c-means: in proportion to the inverse square of
-        the distance to each centroid.
+        Soft masks are the memberships of fuzzy c-means, which are proportional to the inverse
+        square of the distance to each centroid.
 
         References
         ----------
@@ -61,10 +61,10 @@ class Clusters:
         """
         shape, flat = embeddings.shape[:-1], embeddings.flatten(0, -2)
         if self.predict is not None and not soft:
-            # A label of -1, noise, is no cluster.
+            # The label -1 stands for noise, which is no cluster.
             of_label = np.append(self.sings, False)
             return torch.from_numpy(of_label[self.predict(flat.numpy())]).float().reshape(shape)
-        # Squared distances less the square of the embedding, which no comparison needs.
+        # Squared distances without the square of the embedding, which no comparison needs.
         centroids = torch.from_numpy(self.centroids).to(flat)
         squares = torch.addmm(centroids.square().sum(dim=1), flat, centroids.T, alpha=-2.0)
         sings = torch.from_numpy(self.sings)
@@ -76,27 +76,29 @@ class Clusters:
         return (vocals / memberships.sum(dim=1)).reshape(shape)
 
 
-def fit_clusters(clusterer: Any, sample: FloatArray, name: Namer, fallback: Clusters) -> Clusters:
-    """Cluster a sample of embeddings and tell which clusters sing.
+def fit_clusters(
+    clusterer: Any, sample: FloatArray, vocal_scores: VocalScores, fallback: Clusters
+) -> Clusters:
+    """Cluster a sample of embeddings and find the clusters of the vocals.
 
     Parameters
     ----------
     clusterer : estimator
-        With `fit_predict`; where it has `predict` too, that labels further bins, else they go to
-        the nearest centroid. It is cloned.
+        A clusterer with `fit_predict`. Its `predict` labels further bins. If it has none, they
+        belong to the nearest centroid. It is cloned.
     sample : ndarray of shape (n_samples, embedding_dim)
         Embeddings.
-    name : callable
-        Which cluster sings: the one with the highest score, and with more than two clusters all of
-        positive score.
+    vocal_scores : callable
+        Function of labels and centroids that returns a score per cluster. The highest one belongs
+        to the vocals. If there are more than two clusters, all positive ones do.
     fallback : Clusters
-        For samples of fewer points than clusters.
+        Clusters to return if the sample has fewer points than clusters.
     """
     clusterer = clone(clusterer)
     if _count_points(sample) < n_clusters_of(clusterer):
         return fallback
     with warnings.catch_warnings():
-        # Fewer distinct points than clusters: the clusters that there are will do.
+        # Fewer distinct points than clusters make fewer clusters, which is no problem.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = np.asarray(clusterer.fit_predict(sample))
     found = np.unique(labels[labels >= 0])
@@ -106,11 +108,11 @@ def fit_clusters(clusterer: Any, sample: FloatArray, name: Namer, fallback: Clus
     centroids = np.stack(
         [sample[labels == index].mean(axis=0, dtype=np.float64) for index in range(len(found))]
     ).astype(np.float32)
-    scores = name(labels, centroids)
+    scores = vocal_scores(labels, centroids)
     sings = np.arange(len(found)) == np.argmax(scores)
     if len(found) > 2:
         sings |= scores > 0
-    # The clusters of k-means are their centroids, which takes a fraction of the time.
+    # K-means labels by the nearest centroid, which takes much less time without its `predict`.
     if not hasattr(clusterer, "predict") or isinstance(clusterer, _NEAREST_CENTROID):
         return Clusters(centroids, sings)
     return Clusters(centroids, sings, lambda bins: _positions(clusterer.predict(bins), found))
@@ -122,7 +124,7 @@ def sampled_chunks(n_chunks: int, bins_per_chunk: int) -> IntArray:
 
 
 def is_loud(features: Tensor, loudest: float | Tensor) -> Tensor:
-    """Whether bins (dB) are within the range below the loudest one that takes part."""
+    """Whether bins (dB) are loud enough, beside the loudest one, to take part in clustering."""
     return features > loudest - _LOUD_RANGE
 
 
@@ -136,7 +138,7 @@ def loud_bins(features: Tensor, loudest: float, max_samples: int) -> Tensor:
     loudest : float
         Level of the loudest bin of the track in dB.
     max_samples : int
-        Bins at most.
+        Largest number of bins.
     """
     loud = torch.nonzero(is_loud(features, loudest).flatten()).squeeze(1)
     if len(loud) <= max_samples:
@@ -146,7 +148,7 @@ def loud_bins(features: Tensor, loudest: float, max_samples: int) -> Tensor:
 
 
 def n_clusters_of(clusterer: Any) -> int:
-    """Number of points that a clusterer, alone or in a pipeline, needs at least.
+    """Smallest number of points that a clusterer needs, alone or in a pipeline.
 
     Raises
     ------
@@ -168,7 +170,7 @@ def n_clusters_of(clusterer: Any) -> int:
 
 
 def _count_points(sample: FloatArray) -> int:
-    """Number of distinct embeddings in small samples; one or many in large ones."""
+    """Number of distinct embeddings. In large samples, only one and many are told apart."""
     if len(sample) < 2 or np.ptp(sample, axis=0).max() < _SAME:
         return min(1, len(sample))
     if len(sample) > 1000:
@@ -177,5 +179,5 @@ def _count_points(sample: FloatArray) -> int:
 
 
 def _positions(labels: IntArray, found: IntArray) -> IntArray:
-    """Each label as its position among those found in the sample; -1 for noise and others."""
+    """Position of each label among those found in the sample; -1 for noise and other labels."""
     return np.where(np.isin(labels, found), np.searchsorted(found, labels), -1)

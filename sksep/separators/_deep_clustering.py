@@ -27,9 +27,9 @@ class DeepClusteringSeparator(ClusteringSeparator):
     """Separate vocals by clustering the bins of the spectrogram in a learned space.
 
     A recurrent network turns every time-frequency bin into a unit vector, such that bins dominated
-    by the same source lie together [1]_. A clusterer of scikit-learn parts them, track by track;
-    the vocals are the cluster nearest to the mean of the vocal bins in training. What it makes of a
-    track without vocals is a part of the accompaniment, since it finds two clusters anyway.
+    by the same source lie together [1]_. A clusterer of scikit-learn groups them, track by track.
+    The vocals are the cluster nearest to the mean of the vocal bins in training. In a track without
+    vocals, a part of the accompaniment is taken for vocals, since there are always two clusters.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class DeepClusteringSeparator(ClusteringSeparator):
     Attributes
     ----------
     vocal_centroid_, accompaniment_centroid_ : ndarray of shape (embedding_dim,)
-        Mean embedding of the bins dominated by either, in training.
+        Mean embedding of the training bins dominated by either source.
     clusterer_seed_ : int
-        Random state of clusterers that have none of their own.
+        Random state for clusterers that have none of their own.
     TRAINING_ATTRIBUTES
 
     References

@@ -1,4 +1,4 @@
-"""HPSSSeparator: vocals change too fast for a long window and too slowly for a short one."""
+"""HPSSSeparator: separates vocals by harmonic/percussive separation in two stages."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _OVERLAP = 4
 class HPSSSeparator(SpectralMaskSeparator):
     """Separate vocals by harmonic/percussive separation in two stages.
 
-    In a long window the vocals, whose pitch moves, are spread over frequency like percussion, and
-    chords are not. In a short window they are harmonic, and drums are not. So the percussive part
+    In a long window the vocals, whose pitch moves, are spread over frequency like percussion, but
+    chords are not. In a short window they are harmonic, but drums are not. So the percussive part
     of the first stage is separated again, and the harmonic part of the second is the vocals [1]_.
     Both stages are median filters [2]_ on linear spectrograms of their own. Nothing is learned.
 
     Parameters
     ----------
     long_window, short_window : float, default=1.0, 0.032
-        Windows of the two stages in seconds; their hops are a quarter. The long one is rounded to
-        a multiple of the short one.
+        Lengths of the windows of the two stages in seconds. Hops are a quarter of them. The long
+        one is rounded to a multiple of the short one.
     long_kernel, short_kernel : tuple of int, default=(17, 31), (17, 17)
         Lengths of the median filters of the two stages, in frames (for what is harmonic) and bins
         (for what is percussive).
     power : float, default=2.0
         Exponent of the soft masks of both stages.
     high_pass : float, default=100.0
-        Frequency in Hz below which there are no vocals; 0 for none.
+        Frequency in Hz below which there are no vocals. 0 sets no limit.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class HPSSSeparator(SpectralMaskSeparator):
 
     Notes
     -----
-    Long tracks are worked through in blocks of 30 s, with margins that the filters reach.
+    Long tracks are separated in blocks of 30 s. Their margins are as long as the filters reach.
 
     References
     ----------
@@ -72,11 +72,11 @@ class HPSSSeparator(SpectralMaskSeparator):
     (32000,)
     """
 
-    long_window: float = parameter(1.0, number(0.0, include_low=False))
-    short_window: float = parameter(0.032, number(0.0, include_low=False))
-    long_kernel: tuple[int, int] = parameter((17, 31), integers(2, 1))
-    short_kernel: tuple[int, int] = parameter((17, 17), integers(2, 1))
-    power: float = parameter(2.0, number(0.0, include_low=False))
+    long_window: float = parameter(1.0, number(0.0, 60.0, include_low=False))
+    short_window: float = parameter(0.032, number(0.0, 60.0, include_low=False))
+    long_kernel: tuple[int, int] = parameter((17, 31), integers(2, 1, 255))
+    short_kernel: tuple[int, int] = parameter((17, 17), integers(2, 1, 255))
+    power: float = parameter(2.0, number(0.0, 100.0, include_low=False))
     high_pass: float = parameter(100.0, number(0.0))
 
     def _mask(self, record: TrackRecord) -> npt.NDArray[np.float32]:

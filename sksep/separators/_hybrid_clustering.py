@@ -33,30 +33,30 @@ _OUTPUTS = ("clusters", "mask")
 class HybridClusteringSeparator(ClusteringSeparator):
     """Separate vocals with a network that learns embeddings and masks at once.
 
-    To the network of `DeepClusteringSeparator` comes a second head, whose softmax over vocals and
-    accompaniment learns their proportion masks [1]_. Either head gives masks.
+    The network of `DeepClusteringSeparator` gets a second head, whose softmax over vocals and
+    accompaniment learns their proportion masks [1]_. Masks can be made from either head.
 
     Parameters
     ----------
     alpha : float, default=0.5
         Share of the clustering loss in the loss, in [0, 1); the rest is the cross-entropy of the
-        proportion masks. 0 leaves the embeddings untrained: then ``output="mask"`` is of use.
+        proportion masks. 0 does not train the embeddings, so that only ``output="mask"`` is useful.
     output : {"clusters", "mask"}, default="clusters"
-        "clusters" parts the bins by their embeddings, and the mask head tells which cluster sings;
-        "mask" is the mask head alone.
+        Source of the masks. "clusters" groups the bins by their embeddings, and the mask head
+        tells which cluster sings. "mask" is the mask head alone.
     permutation_invariant : bool, default=False
-        For two voices of one kind, neither of which is the accompaniment: the mask head may name
-        them in any order, which may change from chunk to chunk [2]_. Needs ``output="clusters"``;
-        `predict` then returns one of the voices, and the mixture less that is the other.
+        Whether the mask head may return its two masks in any order, also changing from chunk to
+        chunk [2]_. Use it to separate two voices of one kind, with ``output="clusters"``. `predict`
+        returns one of them, and the mixture minus this one is the other.
     CLUSTERING_PARAMETERS
     TRAINING_PARAMETERS
 
     Attributes
     ----------
     vocal_centroid_, accompaniment_centroid_ : ndarray of shape (embedding_dim,)
-        Mean embedding of the bins dominated by either, in training.
+        Mean embedding of the training bins dominated by either source.
     clusterer_seed_ : int
-        Random state of clusterers that have none of their own.
+        Random state for clusterers that have none of their own.
     TRAINING_ATTRIBUTES
 
     References
@@ -131,6 +131,6 @@ class HybridClusteringSeparator(ClusteringSeparator):
         check_choice("output", self.output, _OUTPUTS)
         if self.permutation_invariant and self.output == "mask":
             raise ValueError(
-                "With permutation_invariant=True the mask head names the voices in another order "
-                'in each chunk; set output="clusters".'
+                "With permutation_invariant=True, the order of the voices in the mask head may "
+                'change from chunk to chunk. Set output="clusters".'
             )

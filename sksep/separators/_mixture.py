@@ -1,4 +1,4 @@
-"""MixtureSeparator: the floor of every table."""
+"""MixtureSeparator: returns the mixture, the floor of comparisons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sksep.utils._arrays import FloatArray
 
 
 class MixtureSeparator(SpectralMaskSeparator):
-    """Return the mixture as its vocals: the floor that any separator has to beat.
+    """Return the mixture as its vocals, which any separator has to beat.
 
     The mask is 1 everywhere.
 
@@ -21,7 +21,7 @@ class MixtureSeparator(SpectralMaskSeparator):
 
     See Also
     --------
-    OracleMaskSeparator : The ceiling.
+    OracleMaskSeparator : Separate with masks made from the truth.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""ModuleSeparator: a torch module of one's own, from log-mel chunks to masks."""
+"""ModuleSeparator: estimates masks with a torch module of the user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _check_module(name: str, value: Any) -> None:
     if isinstance(value, nn.Module) or not callable(value):
         raise TypeError(
             f"{name} must be a class or function that returns a new torch module, got "
-            f"{value!r:.200}. A module that is already built would be changed by fit: give its "
+            f"{value!r:.200}. A module that is already built would be changed by fit. Give its "
             "class, and its arguments as module_params."
         )
 
@@ -36,16 +36,16 @@ class ModuleSeparator(NetSeparator):
     Parameters
     ----------
     module : type or function, default=sksep.nn.unet.UNet
-        What builds the network: called with `module_params` whenever a training begins, it returns
-        a new `torch.nn.Module`. Where it has parameters named ``n_bands`` or ``n_frames``, they get
-        the number of bands and frames of a chunk. The network gets log power normalised per band,
-        of shape (batch, 1, n_frames, n_bands), and returns mask logits of the same shape: what the
-        sigmoid turns into the share of the vocals in each bin.
+        Class or function that builds the network. Each training calls it with `module_params`, and
+        it returns a new `torch.nn.Module`. If it has parameters named ``n_bands`` or ``n_frames``,
+        they get the number of bands and frames of a chunk. The network takes log power normalized
+        per band, of shape (batch, 1, n_frames, n_bands), and returns mask logits of the same shape.
+        Their sigmoid is the share of the vocals in each bin.
     module_params : dict, default=None
         Further arguments of `module`.
     loss : {"bce", "l1", "snr", "si_sdr"} or callable, default="bce"
-        See `UNetSeparator`. A callable gets mask logits of shape (batch, n_frames, n_bands) and a
-        `sksep.nn.excerpts.Excerpts`, and returns a scalar tensor.
+        Loss of the masks, see `UNetSeparator`. A callable takes mask logits of shape
+        (batch, n_frames, n_bands) and a `sksep.nn.excerpts.Excerpts`, and returns a scalar tensor.
     TRAINING_PARAMETERS
 
     Attributes
@@ -54,12 +54,12 @@ class ModuleSeparator(NetSeparator):
 
     See Also
     --------
-    UNetSeparator : Ready networks of this kind.
+    UNetSeparator : Separate vocals with a ready network.
 
     Notes
     -----
-    `sksep.save` holds no code, so it refuses this separator; `joblib.dump` keeps the pipeline
-    where the code of the module can be imported when it is loaded. The weights alone are in
+    `sksep.save` stores no code, so it refuses this separator. `joblib.dump` stores the pipeline,
+    but the code of the module must be there to load it. The weights alone are in
     ``net_.module_.state_dict()``. Searches vary whole values of `module_params`, as in
     ``{"separate__module_params": [{"width": 16}, {"width": 32}]}``.
 

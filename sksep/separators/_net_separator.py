@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from sksep.base._batch import TrackRecord
 from sksep.base._separator import BaseSeparator, training_batch
 from sksep.nn.chunks import chunk
-from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
+from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
+from sksep.nn.levels import LevelNormalizer, chunk_levels
 from sksep.nn.losses import LOSSES
 from sksep.nn.mask_estimator import (
     MaskEstimator,
@@ -25,10 +26,12 @@ from sksep.nn.mask_estimator import (
     in_batches,
     join_batches,
 )
+from sksep.separators._weights import check_weights
 from sksep.training._fit import losses_of, make_net, train
 from sksep.training._net import SeparationNet
 from sksep.training._options import resolve_device, resolve_precision
 from sksep.training._parameters import TrainingParameters
+from sksep.training._run import TrainingInterrupted
 from sksep.utils._arrays import FloatArray, as_tensor, evenly_spaced
 from sksep.utils._parameters import document_shared
 from sksep.utils._validation import choice_or_callable
@@ -37,29 +40,36 @@ _Class = TypeVar("_Class", bound=type)
 
 # Number of evenly spread tracks from which the levels of the bands are learned.
 _STATISTICS_TRACKS = 1000
+# Number of evenly spread tracks from which the level of loud chunks is learned.
+_LEVEL_TRACKS = 200
+# Level of models that were saved before it was learned, measured on those that ship.
+_EARLIER_LEVEL = 8.0
 # Values of the training history that can be stored; callbacks may record anything.
 _RECORDED = (bool, int, float, str, np.number, np.bool_)
 
 _ATTRIBUTES = """\
-    net_ : skorch.NeuralNet
-        The trained net; ``net_.module_`` is the torch module.
-    front_end_ : FrontEnd
-        Settings of the `MelChunker` that it was trained with.
-    n_epochs_ : int
-        Number of epochs trained so far.
-    history_ : skorch.history.History
-        The training history, with one row per epoch.
-    loss_curve_, validation_loss_curve_ : list of float
-        Losses of the epochs. The latter is empty if no tracks were held back."""
+net_ : skorch.NeuralNet
+    The trained net; ``net_.module_`` is the torch module.
+front_end_ : FrontEnd
+    Settings of the `MelChunker` that it was trained with.
+level_ : float
+    Level of the loudest chunk of a track in training, in dB over the means of the bands. All
+    tracks are brought to it, so that their gain does not matter.
+n_epochs_ : int
+    Number of epochs trained so far.
+history_ : skorch.history.History
+    The training history, with one row per epoch.
+loss_curve_, validation_loss_curve_ : list of float
+    Losses of the epochs. The latter is empty if no tracks were held back."""
 
 mask_loss = choice_or_callable(*LOSSES)
 
 
 def document_training(separator: _Class) -> _Class:
-    """Decorator: describe the parameters of training and what it leaves in the docstring."""
+    """Describe the parameters of training, and what it learns, in the docstring of a class."""
     separator = document_shared(TrainingParameters, "TRAINING_PARAMETERS")(separator)
     if separator.__doc__:
-        separator.__doc__ = separator.__doc__.replace("    TRAINING_ATTRIBUTES", _ATTRIBUTES)
+        separator.__doc__ = separator.__doc__.replace("TRAINING_ATTRIBUTES", _ATTRIBUTES)
     return separator
 
 
@@ -89,7 +99,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     net_: SeparationNet
     front_end_: FrontEnd
 
-    # The module that makes what the objective takes of the features.
+    # Class of the module that turns features into the input of the objective.
     _module_class: ClassVar[type[NormalizedNetwork]] = MaskEstimator
 
     @abstractmethod
@@ -97,7 +107,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         """A new network on normalized spectrograms (batch, 1, n_frames, n_bands)."""
 
     def _objective(self) -> Callable[..., Tensor]:
-        """The scalar loss of what the network returns and `Excerpts`."""
+        """Function of the network's output and `Excerpts` that returns a scalar loss."""
         return loss_of("bce")
 
     def _statistics(self, tracks: Sequence[TrackRecord]) -> tuple[Tensor, Tensor]:
@@ -108,8 +118,15 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     def _learned_after(
         self, net: SeparationNet, tracks: Sequence[TrackRecord], keep: bool = False
     ) -> dict[str, Any]:
-        """Further fitted attributes, learned with the trained network, anew or continued."""
+        """Further fitted attributes, learned with the trained network. `keep` continues a fit."""
         return {}
+
+    def _learned_level(self, net: SeparationNet, tracks: Sequence[TrackRecord]) -> float:
+        """Median level of the loudest chunks of tracks, in dB over the means of the bands."""
+        mean = _band_means(net)
+        picks = evenly_spaced(len(tracks), _LEVEL_TRACKS)
+        loudest = [chunk_levels(self._cut(tracks[int(pick)]), mean).max() for pick in picks]
+        return float(torch.stack(loudest).median())
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
         """Masks (batch, n_frames, n_bands) of chunks."""
@@ -128,21 +145,19 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         Returns
         -------
         NetSeparator
-            The separator itself. If the training is interrupted from the keyboard, it keeps the
-            best weights so far.
+            The separator itself.
 
         Raises
         ------
         TypeError
-            If a parameter has the wrong type, or `X` is no output of `MelChunker`.
+            If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
             If tracks have no targets or all are silent, a parameter is out of its range, the
             chunks differ from those of the training that is continued, or the training diverged.
 
-        Warns
-        -----
-        UserWarning
-            If the training was interrupted.
+        TrainingInterrupted
+            If the training is interrupted from the keyboard. The separator then has the best
+            weights so far; searches stop.
         """
         self._check_parameters()
         return self._fit(X, keep=bool(self.warm_start) and hasattr(self, "net_"))
@@ -164,11 +179,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
         Raises
         ------
-        TypeError
-            If a parameter has the wrong type, or `X` is no output of `MelChunker`.
-        ValueError
-            If tracks have no targets or all are silent, a parameter is out of its range, the
-            chunks differ from those of the training that is continued, or the training diverged.
+        TypeError, ValueError
+            If `fit` raises them.
         """
         self._check_parameters()
         return self._fit(X, keep=hasattr(self, "net_"), is_partial=True)
@@ -202,8 +214,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             if previous is None:
                 statistics = self._statistics(tracks)
                 return self._module_class(self._network(front_end), *statistics)
-            # A copy, so that a training that fails leaves the separator as it was; rebuilt, so
-            # that parameters that were set since then are heeded, or refused.
+            # A copy, so that a training that fails does not change the separator. It is built
+            # again, so that parameters that were set since then are used, or refused.
             return self._rebuild(previous.module_.state_dict())
 
         trained = train(
@@ -211,22 +223,22 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         )
         learned = self._learned_after(trained.net, trained.tracks, keep)
         self.__dict__.update(learned)
+        self.level_ = self._learned_level(trained.net, trained.tracks)
         self.front_end_ = front_end
         self.net_ = trained.net
         self.n_epochs_ = len(self.loss_curve_)
         if trained.was_interrupted:
             kept = "best weights so far" if self.validation_loss_curve_ else "last weights"
             n_epochs = 1 if is_partial else self.max_epochs
-            warnings.warn(
+            how = "set warm_start=True" if self.checkpoint is None else "keep the checkpoint folder"
+            raise TrainingInterrupted(
                 f"Training was interrupted after {trained.n_epochs} of {n_epochs} epochs; "
-                f"the {kept} are kept.",
-                UserWarning,
-                stacklevel=3,
+                f"the {kept} are kept. To continue, {how} and fit again."
             )
         return self
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
-        masks = self._estimate_chunks(self._cut(record))
+        masks = self._estimate_chunks(self._cut(record), self._normalizer())
         return join_batches(masks, record.front_end.chunk_step, record.n_total_frames).numpy()
 
     def _separates_chunks(self) -> bool:
@@ -235,37 +247,49 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     def _device(self) -> torch.device:
         return torch.device(self.net_.device)
 
-    def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
-        """Masks of chunks (n_chunks, n_frames, n_bands), batch by batch."""
-        return self._in_batches(self._chunk_masks, chunks.split(self.batch_size))
+    def _estimate_chunks(self, chunks: Tensor, normalizer: LevelNormalizer) -> Iterator[Tensor]:
+        """Masks of the next chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
+        batches = (normalizer.push(part) for part in chunks.split(self.batch_size))
+        return self._in_batches(self._chunk_masks, batches)
+
+    def _normalizer(self) -> LevelNormalizer:
+        """A new normalizer, which brings the chunks of one track to the level of training."""
+        return LevelNormalizer(_band_means(self.net_), self.level_)
 
     def _cut(self, record: TrackRecord) -> Tensor:
-        """Chunks (n_chunks, n_frames, n_bands) of a track, of the kind that the network knows."""
+        """Chunks (n_chunks, n_frames, n_bands) of a track in dB, at its own level."""
         front_end = record.front_end
-        self._check_front_end(front_end, record.name)
-        spectrogram = as_tensor(record.spectrogram)
-        return chunk(spectrogram, front_end.n_frames, front_end.chunk_step, FLOOR_DECIBELS)
+        levels = as_tensor(record.sound_levels)
+        return chunk(levels, front_end.n_frames, front_end.chunk_step, LOWEST_DECIBELS)
 
     def _in_batches(
         self, function: Callable[[Any, Tensor], Tensor], batches: Iterable[Tensor]
     ) -> Iterator[Tensor]:
-        """Results of a function of the module and features on its device, batch by batch."""
+        """Call a function of the module and features on its device, batch by batch."""
         device = self._device()
         module = self.net_.module_
-        return in_batches(
+        results = in_batches(
             partial(function, module),
             batches,
             device=device,
             precision=resolve_precision(self.precision, device),
             on_cpu=lambda: partial(function, self._rebuild(module.state_dict()).eval()),
         )
+        for result in results:
+            if not result.isfinite().all():
+                raise ValueError(
+                    f"The network of {type(self).__name__} returned NaN or infinity: its weights "
+                    "are damaged, or its precision is too low. Load or train the model again, or "
+                    "set precision='float32'."
+                )
+            yield result
 
     def _fitted_state(self) -> dict[str, Any]:
-        """What `sksep.save` stores beside the parameters: fitted attributes and the weights."""
+        """The state for `sksep.save` beside the parameters: fitted attributes and the weights."""
         if not hasattr(self, "net_"):
             return {}
         weights = self.net_.module_.state_dict()
-        # Parameters can be set after fit; the file must describe the network that was trained.
+        # Parameters can be set after fit, but the file must describe the trained network.
         self._rebuild(weights)
         rows = [
             {name: value for name, value in row.items() if isinstance(value, _RECORDED)}
@@ -277,11 +301,13 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         return {**fitted, "net": {"settings": settings, "history": rows, "weights": weights}}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        """The inverse of `_fitted_state`, on an unfitted separator with the same parameters."""
+        """Set the result of `_fitted_state` in an unfitted separator with the same parameters."""
         net_state = state.pop("net", None)
         self.__dict__.update(state)
         if net_state is None:
             return
+        self.__dict__.setdefault("level_", _EARLIER_LEVEL)
+        check_weights(self._empty_module, net_state["weights"], type(self).__name__)
         module = self._rebuild(net_state["weights"])
         try:
             device = resolve_device(self.device)
@@ -304,10 +330,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
     def _rebuild(self, weights: dict[str, Tensor]) -> NormalizedNetwork:
         """The module that the parameters describe, with these weights."""
-        with torch.random.fork_rng(devices=[]):
-            network = self._network(self.front_end_)
-        empty = torch.zeros(self.front_end_.n_bands)
-        module = self._module_class(network, empty, empty.clone())
+        module = self._empty_module()
         try:
             module.load_state_dict(weights)
         except RuntimeError as error:
@@ -317,7 +340,19 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             ) from error
         return module
 
+    def _empty_module(self) -> NormalizedNetwork:
+        """A module that the parameters describe."""
+        with torch.random.fork_rng(devices=[]):
+            network = self._network(self.front_end_)
+        empty = torch.zeros(self.front_end_.n_bands)
+        return self._module_class(network, empty, empty.clone())
+
+
+def _band_means(net: SeparationNet) -> Tensor:
+    """Mean level of each band in training, in dB."""
+    return net.module_.state_dict()["mean"].cpu()
+
 
 def loss_of(loss: str | Callable[..., Any]) -> Callable[..., Any]:
-    """A loss of the logits of masks by its name; functions pass through."""
+    """A loss of the logits of masks by its name; functions are returned as they are."""
     return LOSSES[loss] if isinstance(loss, str) else loss

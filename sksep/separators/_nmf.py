@@ -1,4 +1,4 @@
-"""NMFSeparator: dictionaries of the spectra of vocals and of accompaniments."""
+"""NMFSeparator: separates vocals by dictionaries of spectra."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ _SILENCE = 1e-4
 @document_blocks
 @dataclass(kw_only=True, eq=False, repr=False)
 class NMFSeparator(BlockwiseSeparator):
-    """Separate vocals by non-negative matrix factorisation of the magnitudes.
+    """Separate vocals by non-negative matrix factorization of the magnitudes.
 
-    Fitted with vocals, it learns a dictionary of spectra of the vocals and one of the
-    accompaniments. To separate, the mixture is explained by both, and the mask is the share of
-    the vocal part [1]_. Spectra are in the bands of the front end, a few frames at a time,
-    and the divergence is that of Kullback and Leibler [2]_.
+    If it is fitted with vocals, it learns a dictionary of spectra of the vocals and one of the
+    accompaniments. To separate, both approximate the mixture together, and the mask is the share
+    of the vocal part [1]_. Spectra consist of a few frames in the bands of the front end, and the
+    divergence is that of Kullback and Leibler [2]_.
 
-    Fitted without vocals, it factorises each track by itself. A component then counts as vocal by
-    the share of it that falls on what two-stage harmonic/percussive separation takes for vocals.
+    If it is fitted without vocals, it factorizes each track by itself. A component then counts as
+    vocal by the share of it that two-stage harmonic/percussive separation takes for vocals.
 
     Parameters
     ----------
     n_components : int, default=50
-        Spectra in each dictionary; both together for a track factorised by itself.
+        Number of spectra in each dictionary, or in all for a track that is factorized by itself.
     n_context_frames : int, default=4
-        Frames that a spectrum spans.
+        Number of frames that a spectrum spans.
     max_iter : int, default=50
-        Iterations.
+        Number of iterations.
     n_training_frames : int, default=6000
-        Frames of either source to learn from at most, drawn at random and evenly over the tracks.
+        Largest number of frames to learn from per source, drawn at random and evenly over tracks.
     random_state : int, RandomState instance or None, default=None
         Seed of the frames that are drawn and of the initial values.
     BLOCK_PARAMETERS
@@ -61,9 +61,9 @@ class NMFSeparator(BlockwiseSeparator):
     ----------
     vocal_components_, accompaniment_components_ : ndarray or None
         Dictionaries of shape (n_components, n_context_frames * n_bands), each spectrum of sum 1;
-        None where it was fitted without vocals.
+        None if it was fitted without vocals.
     seed_ : int
-        Of initial values when predicting.
+        Seed of the initial values when predicting.
     front_end_ : FrontEnd
         Settings of the `MelChunker` that it was fitted with.
 
@@ -87,33 +87,33 @@ class NMFSeparator(BlockwiseSeparator):
     (32000,)
     """
 
-    n_components: int = parameter(50, integer(1))
-    n_context_frames: int = parameter(4, integer(1))
-    max_iter: int = parameter(50, integer(1))
-    n_training_frames: int = parameter(6000, integer(1))
+    n_components: int = parameter(50, integer(1, 1000))
+    n_context_frames: int = parameter(4, integer(1, 64))
+    max_iter: int = parameter(50, integer(1, 10_000))
+    n_training_frames: int = parameter(6000, integer(1, 10**7))
     random_state: Any = parameter(None, random_state_constraint)
 
     def fit(self, X: Any, y: Any = None) -> NMFSeparator:
-        """Learn the dictionaries, where there are vocals to learn them from.
+        """Learn the dictionaries if there are vocals to learn them from.
 
         Parameters
         ----------
         X : TrackBatch
-            Output of `MaskBuilder.fit_transform`, tracks with targets; or of `MelChunker`.
+            Output of `MaskBuilder.fit_transform`, which has targets, or of `MelChunker`.
         y : Ignored
             The truth is in the targets.
 
         Returns
         -------
         NMFSeparator
-            Itself.
+            The separator itself.
 
         Raises
         ------
         TypeError
-            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
+            If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
-            Where the vocals or the accompaniments of all tracks are silent, or a parameter is out
+            If the vocals or the accompaniments of all tracks are silent, or a parameter is out
             of its range.
         """
         self._check_parameters()
@@ -150,11 +150,11 @@ class NMFSeparator(BlockwiseSeparator):
                 f"{type(self).__name__} has nothing to learn from: the {source} of all tracks "
                 "are silent. Check the recordings, or fit without vocals."
             )
-        return self._factorise(frames, int(random_state.randint(np.iinfo(np.int32).max)))[1]
+        return self._factorize(frames, int(random_state.randint(np.iinfo(np.int32).max)))[1]
 
-    def _factorise(self, frames: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
+    def _factorize(self, frames: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
         """Activations, and spectra of sum 1."""
-        # Without a tolerance, which would take as long to check as an iteration.
+        # Without a tolerance, since its check would take as long as an iteration.
         model = NMF(
             self.n_components,
             init="random",
@@ -198,7 +198,7 @@ class NMFSeparator(BlockwiseSeparator):
         n_context = self.n_context_frames
         observed = with_context(magnitudes, n_context)
         guide = with_context(self._guide(record, frames, len(magnitudes)), n_context)
-        activations, spectra = self._factorise(observed, self.seed_)
+        activations, spectra = self._factorize(observed, self.seed_)
         ratio = observed / np.maximum(activations @ spectra, np.finfo(np.float32).tiny)
         found = ((activations.T @ (ratio * guide)) * spectra).sum(axis=1)
         total = ((activations.T @ ratio) * spectra).sum(axis=1)
@@ -209,7 +209,7 @@ class NMFSeparator(BlockwiseSeparator):
     def _guide(self, record: TrackRecord, frames: slice, n_frames: int) -> FloatArray:
         """Mask of a block by harmonic/percussive separation."""
         front_end = record.front_end
-        # The samples that the frames of the block see.
+        # The samples that the frames of the block depend on.
         start = max(0, frames.start * front_end.hop_length)
         stop = min(len(record.waveform), frames.stop * front_end.hop_length)
         excerpt = record.waveform[start:stop] if stop > start else np.zeros(1, np.float32)
@@ -221,7 +221,7 @@ class NMFSeparator(BlockwiseSeparator):
 def with_context(
     rows: FloatArray, n_context: int, chosen: npt.NDArray[np.intp] | None = None
 ) -> FloatArray:
-    """Rows with those that follow, (n_chosen, n_context * n_bands); beyond the end is silence."""
+    """Rows joined with the next ones, (n_chosen, n_context * n_bands); the end is padded with 0."""
     padded = np.pad(rows, ((0, n_context - 1), (0, 0)))
     windows = sliding_window_view(padded, n_context, axis=0)
     chosen_windows = windows if chosen is None else windows[chosen]
@@ -231,7 +231,7 @@ def with_context(
 
 
 def without_context(rows: npt.NDArray[Any], n_context: int) -> npt.NDArray[Any]:
-    """Add what windows with context say of each row: the adjoint of `with_context`."""
+    """Sum the parts of windows with context that belong to each row, the adjoint of the above."""
     windows = rows.reshape(len(rows), n_context, -1)
     total = np.zeros((len(rows) + n_context - 1, windows.shape[2]), rows.dtype)
     for offset in range(n_context):

@@ -1,4 +1,4 @@
-"""OracleMaskSeparator: the ceiling of every table."""
+"""OracleMaskSeparator: separates with masks made from the truth, the ceiling of comparisons."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _BLOCK_SECONDS = 30.0
 
 @dataclass(eq=False, repr=False)
 class OracleMaskSeparator(SpectralMaskSeparator):
-    """Separate with masks made from the truth: a ceiling, for tables only.
+    """Separate with masks made from the truth, as a ceiling for comparisons.
 
-    It is no separator of music whose vocals are not known: `fit` is given the truth of the very
-    tracks that are predicted, and remembers it by the content of their mixtures. What it reaches
-    is what the front end and the kind of mask allow.
+    It cannot separate music whose vocals are not known: `fit` takes the truth of the same tracks
+    that are predicted, and finds it again by the content of their mixtures. Its score shows the
+    best that the front end and the kind of mask allow.
 
     Parameters
     ----------
     kind : {"ratio", "magnitude_ratio", "binary", "phase_sensitive"}, default="ratio"
-        "ratio" is the share of the vocals in the power of a bin, "magnitude_ratio" that in the
-        magnitude (the ratios "power" and "magnitude" of `MaskBuilder`), "binary" is 1 where the
-        vocals are louder. "phase_sensitive" is the real mask whose product with the spectrum of
-        the mixture is nearest to that of the vocals in each band, limited to [0, 1] [1]_.
+        Kind of the masks. "ratio" is the share of the vocals in the power of a bin, and
+        "magnitude_ratio" that in the magnitude (the ratios "power" and "magnitude" of
+        `MaskBuilder`). "binary" is 1 where the vocals are louder. "phase_sensitive" is the real
+        mask, limited to [0, 1], whose product with the mixture is nearest to the vocals [1]_.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class OracleMaskSeparator(SpectralMaskSeparator):
 
     See Also
     --------
-    MixtureSeparator : The floor.
+    MixtureSeparator : Return the mixture as its vocals.
 
     References
     ----------
@@ -84,14 +84,14 @@ class OracleMaskSeparator(SpectralMaskSeparator):
         Returns
         -------
         OracleMaskSeparator
-            Itself.
+            The separator itself.
 
         Raises
         ------
         TypeError
-            Where `X` is no output of `MelChunker`.
+            If `X` is not an output of `MelChunker`.
         ValueError
-            Where a track has no targets, or `kind` is unknown.
+            If a track has no targets, or `kind` is unknown.
         """
         self._check_parameters()
         batch = as_batch(X, user=type(self).__name__)
@@ -104,7 +104,7 @@ class OracleMaskSeparator(SpectralMaskSeparator):
                 )
             truth[_digest(record.waveform)] = record.targets.vocals
             if record.cache is not None:
-                # As `transform` of the chunker reads it: what is cached differs by its rounding.
+                # `transform` of the chunker reads this waveform. The cached one is rounded.
                 waveform = record.track.mono(record.front_end.sample_rate)
                 truth[_digest(waveform)] = record.targets.vocals
         super().fit(batch)
@@ -136,7 +136,7 @@ def _digest(waveform: FloatArray) -> str:
 def _phase_sensitive_mask(
     vocals: FloatArray, mixture: FloatArray, front_end: FrontEnd
 ) -> FloatArray:
-    """Least-squares real mask of each band; in blocks, as complex spectra take much memory."""
+    """Least-squares real mask of each band, in blocks, since complex spectra take much memory."""
     n_fft, hop_length = front_end.n_fft, front_end.hop_length
     n_frames = 1 + len(mixture) // hop_length
     padded = torch.tensor(np.pad(np.stack([vocals, mixture]), ((0, 0), (n_fft // 2, n_fft))))

@@ -1,4 +1,4 @@
-"""RepetSimSeparator: the accompaniment repeats, the vocals do not."""
+"""RepetSimSeparator: separates vocals as the part of the music that does not repeat."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sksep.utils._arrays import FloatArray
 from sksep.utils._parameters import parameter
 from sksep.utils._validation import number
 
-# Frames closer than this say almost the same, so not all of them are candidates for similarity.
+# Seconds between candidates for similarity. Frames that are closer are almost the same.
 _CANDIDATE_HOP = 0.032
 
 
 @document_blocks
 @dataclass(kw_only=True, eq=False, repr=False)
 class RepetSimSeparator(BlockwiseSeparator):
-    """Separate vocals as what does not repeat (REPET-SIM).
+    """Separate vocals as the part of the music that does not repeat (REPET-SIM).
 
     The accompaniment of a frame is the median of the frames most similar to it by the cosine of
     their magnitudes, but never more than the frame itself; the rest is the vocals [1]_. Nothing is
@@ -32,9 +32,9 @@ class RepetSimSeparator(BlockwiseSeparator):
     neighbor_share : float, default=0.3
         Share of the frames of a block that a median is taken over, in (0, 1].
     min_gap : float, default=1.0
-        Seconds between a frame and those compared with it; less in short tracks.
+        Least time in seconds between a frame and those compared with it; less in short tracks.
     margin : float, default=10.0
-        How many times louder than the accompaniment the rest has to be to get half of the mask.
+        Factor by which the rest must be louder than the accompaniment for a mask of one half.
     power : float, default=1.0
         Exponent of the soft mask.
     BLOCK_PARAMETERS
@@ -62,7 +62,7 @@ class RepetSimSeparator(BlockwiseSeparator):
     neighbor_share: float = parameter(0.3, number(0.0, 1.0, include_low=False))
     min_gap: float = parameter(1.0, number(0.0))
     margin: float = parameter(10.0, number(0.0, include_low=False))
-    power: float = parameter(1.0, number(0.0, include_low=False))
+    power: float = parameter(1.0, number(0.0, 100.0, include_low=False))
 
     def _block_mask(
         self, magnitudes: FloatArray, record: TrackRecord, frames: slice

@@ -1,4 +1,4 @@
-"""RobustPCASeparator: the accompaniment is of low rank, the vocals are sparse."""
+"""RobustPCASeparator: separates vocals as the sparse part of the spectrogram."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class RobustPCASeparator(BlockwiseSeparator):
     ----------
     sparsity : float, default=1.0
         Weight of the sparse part, as a multiple of ``1 / sqrt(max(n_frames, n_bands))``. The
-        larger, the less is taken for vocals.
+        larger it is, the less is taken for vocals.
     mask : {"soft", "binary"}, default="soft"
-        The share of the sparse part in the power, or 1 where it is larger.
+        Kind of the mask: the share of the sparse part in the power, or 1 where it is larger.
     max_iter : int, default=100
-        Iterations at most.
+        Largest number of iterations.
     tol : float, default=1e-6
-        The iterations end when this share of the magnitudes is left unexplained.
+        Share of the magnitudes outside of both parts at which the iterations end.
     BLOCK_PARAMETERS
 
     Attributes
@@ -67,7 +67,7 @@ class RobustPCASeparator(BlockwiseSeparator):
 
     sparsity: float = parameter(1.0, number(0.0, include_low=False))
     mask: str = parameter("soft", choice("soft", "binary"))
-    max_iter: int = parameter(100, integer(1))
+    max_iter: int = parameter(100, integer(1, 1000))
     tol: float = parameter(1e-6, number(0.0))
 
     def _block_mask(
@@ -86,8 +86,8 @@ def robust_pca(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Split a matrix into one of low rank and a sparse one.
 
-    They minimise ``nuclear_norm(low_rank) + weight * abs(sparse).sum()`` where their sum is the
-    matrix, with ``weight = sparsity / sqrt(max(matrix.shape))``.
+    They minimize ``nuclear_norm(low_rank) + weight * abs(sparse).sum()``, and their sum is the
+    matrix. The weight is ``sparsity / sqrt(max(matrix.shape))``.
     """
     matrix = matrix.astype(np.float64)
     low_rank, sparse = np.zeros_like(matrix), np.zeros_like(matrix)
@@ -115,8 +115,8 @@ def _shrink_singular_values(
 ) -> npt.NDArray[np.float64]:
     """The matrix with its singular values reduced by a threshold.
 
-    By the eigenvectors of the smaller Gram matrix, many times faster than a decomposition of a
-    long one; what its rounding errors reach is below the threshold.
+    It uses the eigenvectors of the smaller Gram matrix, which is many times faster than to
+    decompose a long matrix. Rounding errors concern only values below the threshold.
     """
     from scipy.linalg import eigh
 

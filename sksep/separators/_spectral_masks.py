@@ -1,4 +1,4 @@
-"""The bases of separators without a network: spectra, blocks of time, band masks."""
+"""The base classes of separators without a network, with spectra, blocks of time and masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from sksep.base._batch import TrackBatch, TrackRecord
 from sksep.base._separator import BaseSeparator
 from sksep.nn import masks
-from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
+from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
 from sksep.utils._arrays import FloatArray, as_tensor
 from sksep.utils._parameters import document_shared, parameter
 from sksep.utils._validation import number
@@ -57,10 +57,10 @@ class BlockwiseSeparator(SpectralMaskSeparator):
     )
     block_duration: float = parameter(
         30.0,
-        number(0.0, include_low=False),
+        number(0.0, 600.0, include_low=False),
         "float",
-        "Length in seconds of the blocks that long tracks are cut into, above 0. Each block is\n"
-        "separated by itself: a shorter one takes less time and memory.",
+        "Length in seconds of the blocks that long tracks are cut into, in (0, 600]. Each is\n"
+        "separated by itself. Shorter blocks take less time and memory.",
     )
 
     @abstractmethod
@@ -70,11 +70,11 @@ class BlockwiseSeparator(SpectralMaskSeparator):
         """Mask of the magnitudes (n_frames, n_bands) of a block."""
 
     def _mask(self, record: TrackRecord) -> npt.NDArray[Any]:
-        loudness = record.spectrogram
+        decibels = record.sound_levels
         block_frames = self.block_duration * frame_rate(record.front_end)
         blocks = [
-            self._block_mask(magnitudes(loudness[frames]), record, frames)
-            for frames in time_blocks(len(loudness), block_frames)
+            self._block_mask(magnitudes(decibels[frames]), record, frames)
+            for frames in time_blocks(len(decibels), block_frames)
         ]
         return np.concatenate(blocks) * high_pass_gains(record.front_end, self.high_pass)
 
@@ -88,20 +88,22 @@ def frame_rate(front_end: FrontEnd) -> float:
 
 
 def time_blocks(n_frames: int, block_frames: float) -> list[slice]:
-    """Slices of nearly equal length, to rounding at most `block_frames` (or one frame) long."""
+    """Slices of nearly equal length, which is at most `block_frames` or one frame, but rounded."""
     n_blocks = min(n_frames, int(np.ceil(n_frames / max(1, int(block_frames)))))
     edges = np.linspace(0, n_frames, n_blocks + 1).round().astype(int).tolist()
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
 def magnitudes(decibels: FloatArray) -> FloatArray:
-    """Magnitudes of log powers; those at the floor are 0, since silence has no magnitude."""
-    return np.where(decibels > FLOOR_DECIBELS, 10.0 ** (decibels / 20.0), 0.0).astype(np.float32)
+    """Magnitudes of log powers. Those at the floor are 0, since silence has no magnitude."""
+    return np.where(decibels > LOWEST_DECIBELS, 10.0 ** (decibels / 20.0), 0.0).astype(np.float32)
 
 
 def band_power(waveform: FloatArray, front_end: FrontEnd) -> torch.Tensor:
     """Power per band, (n_total_frames, n_bands), of a mono waveform."""
-    return as_tensor(magnitudes(front_end.log_power(as_tensor(waveform)).numpy())).square()
+    return as_tensor(
+        magnitudes(front_end.channel_power(as_tensor(waveform)[None]).numpy())
+    ).square()
 
 
 def share(part: npt.NDArray[Any], rest: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -38,7 +38,7 @@ def _check_clustering(name: str, value: Any) -> None:
     if not isinstance(given, HybridClusteringSeparator):
         raise TypeError(
             f"{name} must be a fitted HybridClusteringSeparator, the step of a pipeline and not "
-            f"the pipeline; got {given!r:.200}."
+            f"the pipeline itself; got {given!r:.200}."
         )
     check_is_fitted(
         given,
@@ -59,29 +59,29 @@ class UHNetSeparator(NetSeparator):
     """Separate vocals with a U-Net that also sees the masks of a clustering network.
 
     A recurrent network with the two heads of `HybridClusteringSeparator` gives a mask of the vocals
-    and one of the accompaniment; they and the log-mel spectrogram are the three channels that a
-    U-Net makes the final mask from. Both are trained together, on the sum of their losses, or
-    the U-Net alone on the masks of a separator that is given.
+    and one of the accompaniment. A U-Net makes the final mask from three channels: the log-mel
+    spectrogram and these two masks. Both are trained together, on the sum of their losses, or only
+    the U-Net, on the masks of a given separator.
 
     Parameters
     ----------
     n_levels : int, default=1
-        Levels of a pyramid of U-Nets (the halvings within each are `depth` here). 1 is a single
-        U-Net; with more, each level works at half the resolution of the next, finer one, hands its
-        features on to that, and has a loss of its own.
+        Number of levels of a pyramid of U-Nets (`depth` is the number of halvings in each). 1 is a
+        single U-Net. With more, each level works at half the resolution of the next finer one,
+        passes its features on to it, and has a loss of its own.
     clustering : HybridClusteringSeparator, default=None
-        A fitted separator whose network is used, in which case the parameters of the clustering
-        network and its loss are those of this separator. Wrap it as
-        ``sklearn.frozen.FrozenEstimator(separator)`` for grid searches and cross-validation, which
-        would otherwise make an unfitted copy of it. None for a new network, trained jointly.
+        A fitted separator whose network and loss are used. The parameters of the clustering network
+        below have no effect then. For grid searches and cross-validation, which would otherwise
+        make an unfitted copy of it, wrap it as ``sklearn.frozen.FrozenEstimator(separator)``. None
+        trains a new network jointly.
     freeze_clustering : bool, default=True
         Whether a given network stays as it is, or is trained further on the sum of the losses.
     n_filters : int, default=16
-        Filters of the first level of a U-Net; each level below has twice as many.
+        Number of filters on the first level of a U-Net. Each level below has twice as many.
     depth : int, default=4
         Number of times that a U-Net halves the resolution.
     skip : {"concatenate", "add"}, default="concatenate"
-        How the encoder's features join those of the decoder.
+        Way in which the encoder's features join those of the decoder.
     dropout : float, default=0.5
         Dropout probability of the channels at the bottom of a U-Net, in [0, 1).
     embedding_dim : int, default=20
@@ -89,20 +89,20 @@ class UHNetSeparator(NetSeparator):
     cell : {"gru", "lstm"}, default="gru"
         Kind of the recurrent layers.
     hidden_size : int, default=300
-        Units of a recurrent layer, per direction.
+        Number of units of a recurrent layer, per direction.
     n_layers : int, default=4
-        Bidirectional recurrent layers.
+        Number of bidirectional recurrent layers.
     n_convolutions : int, default=0
-        Convolutions of 3 x 3 before the recurrent layers.
+        Number of convolutions of 3 x 3 before the recurrent layers.
     recurrent_dropout : float, default=0.3
         Dropout probability behind each recurrent layer, in [0, 1).
     alpha : float, default=0.5
-        Share of the embeddings in the loss of the clustering network, in [0, 1]; the rest is `loss`
-        of its own mask.
+        Share of the embeddings in the loss of the clustering network, in [0, 1]. The rest is the
+        `loss` of its own mask.
     clustering_loss : {"classic", "whitened"}, default="classic"
         Loss of the embeddings, see `DeepClusteringSeparator`.
     weights : {"magnitude", "log_magnitude"}, default="magnitude"
-        By what the bins count in the clustering loss; None for all alike.
+        Weights of the bins in the clustering loss. None weights all alike.
     loss : {"bce", "l1", "snr", "si_sdr"} or callable, default="bce"
         Loss of the masks, see `UNetSeparator`.
     TRAINING_PARAMETERS
@@ -131,15 +131,15 @@ class UHNetSeparator(NetSeparator):
     n_levels: int = parameter(1, integer(1, 6))
     clustering: Any = parameter(None, optional(_check_clustering), alters_training=False)
     freeze_clustering: bool = parameter(True, check_boolean)
-    n_filters: int = parameter(16, integer(1))
+    n_filters: int = parameter(16, integer(1, 4096))
     depth: int = parameter(4, integer(1, 10))
     skip: str = parameter("concatenate", choice(*SKIPS))
     dropout: float = parameter(0.5, number(0.0, 1.0, include_high=False))
     embedding_dim: int = parameter(20, embedding_length)
     cell: str = parameter("gru", choice(*CELLS))
-    hidden_size: int = parameter(300, integer(1))
-    n_layers: int = parameter(4, integer(1))
-    n_convolutions: int = parameter(0, integer(0))
+    hidden_size: int = parameter(300, integer(1, 2**16))
+    n_layers: int = parameter(4, integer(1, 100))
+    n_convolutions: int = parameter(0, integer(0, 100))
     recurrent_dropout: float = parameter(0.3, number(0.0, 1.0, include_high=False))
     alpha: float = parameter(0.5, number(0.0, 1.0))
     clustering_loss: str = parameter("classic", choice(*CLUSTERING_LOSSES))
@@ -180,7 +180,7 @@ class UHNetSeparator(NetSeparator):
         given = self._given_clustering()
         if given is None:
             return super()._statistics(tracks)
-        # A trained network wants the normalization that it was trained with.
+        # A trained network needs the normalization that it was trained with.
         module = given.net_.module_
         return module.mean.detach().cpu().clone(), module.scale.detach().cpu().clone()
 

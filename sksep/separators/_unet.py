@@ -1,4 +1,4 @@
-"""UNetSeparator: a U-Net from log-mel chunks to masks."""
+"""UNetSeparator: estimates masks with a U-Net."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ class UNetSeparator(NetSeparator):
     Parameters
     ----------
     architecture : {"report", "singing_voice", "fully_convolutional"}, default="report"
-        The source report's U-Net [1]_ (3 x 3 convolutions, max-pooling); that of Jansson et
-        al. [2]_ (5 x 5 convolutions of stride 2; give it ``n_levels=6``); or, for comparison, a
-        fully convolutional network without a decoder [3]_, whose masks have blurred boundaries
-        (give it ``n_levels=5``).
+        "report" is the source report's U-Net [1]_ (3 x 3 convolutions, max-pooling).
+        "singing_voice" is that of Jansson et al. [2]_ (5 x 5 convolutions of stride 2; set
+        ``n_levels=6``). "fully_convolutional" has no decoder [3]_ and masks with blurred
+        boundaries; it is there for comparison (set ``n_levels=5``).
     n_filters : int, default=16
-        Filters of the first level; each level below has twice as many
+        Number of filters on the first level. Each level below has twice as many
         ("fully_convolutional": up to eight times as many).
     n_levels : int, default=4
         Number of times that the resolution is halved.
     dropout : float, default=0.5
-        Dropout probability, in [0, 1): of the channels at the bottom, or for "singing_voice" on the
-        first three levels of the decoder.
+        Dropout probability in [0, 1). It concerns the channels at the bottom, or for
+        "singing_voice" the first three levels of the decoder.
     skip : {"concatenate", "add"}, default="concatenate"
-        How the features of the encoder join those of the decoder. "fully_convolutional" has no
-        decoder, and always adds.
+        Way in which the features of the encoder join those of the decoder. "fully_convolutional"
+        has no decoder, and always adds.
     loss : {"bce", "l1", "snr", "si_sdr"} or callable, default="bce"
-        "bce" is the cross-entropy of the proportion mask; "l1" the distance of masked and true
-        magnitudes; "snr" and "si_sdr" are the negative ratios, in dB, of the waveform inverted with
-        the phase of the mixture. A callable gets mask logits of shape (batch, n_frames, n_bands)
+        "bce" is the cross-entropy of the proportion mask, and "l1" the distance of masked and true
+        magnitudes. "snr" and "si_sdr" are the negative ratios, in dB, of the waveform inverted with
+        the phase of the mixture. A callable takes mask logits of shape (batch, n_frames, n_bands)
         and a `sksep.nn.excerpts.Excerpts`, and returns a scalar tensor.
     TRAINING_PARAMETERS
 
@@ -80,7 +80,7 @@ class UNetSeparator(NetSeparator):
     """
 
     architecture: str = parameter("report", choice(*_ARCHITECTURES))
-    n_filters: int = parameter(16, integer(1))
+    n_filters: int = parameter(16, integer(1, 4096))
     n_levels: int = parameter(4, integer(1, 10))
     dropout: float = parameter(0.5, number(0.0, 1.0, include_high=False))
     skip: str = parameter("concatenate", choice(*SKIPS))

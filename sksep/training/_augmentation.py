@@ -1,4 +1,4 @@
-"""Augmentation: what a separator trains on beside the recordings as they are."""
+"""Augmentation: random remixes and variations of the recordings to train on."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def _check_pool(name: str, value: Any) -> None:
 class Augmentation(Estimator):
     """Random excerpts, remixed and varied on the device of the network.
 
-    Excerpts are drawn at random positions. A share of them stays as recorded; in the others vocals
-    and accompaniment of different tracks are mixed at a random gain, the randomized fusion of the
-    source report. It is a parameter object, so that grid searches reach its parameters
+    Excerpts are drawn at random positions. A share of them stays as recorded. In the others, vocals
+    and accompaniment of different tracks are mixed at a random gain, which the source report calls
+    randomized fusion. The class holds parameters only, so that grid searches reach them
     (``separate__augmentation__true_pairs``).
 
     Parameters
@@ -35,22 +35,22 @@ class Augmentation(Estimator):
     vocal_free : float, default=0.05
         Share of excerpts from which the vocals are left out, in [0, 1].
     gain_range : tuple of (float, float), default=(-8.0, 8.0)
-        Gain of remixed vocals in dB, drawn uniformly.
+        Range of the gain of remixed vocals in dB. Gains are drawn uniformly.
     level_range : tuple of (float, float), default=(-6.0, 6.0)
-        Gain of the whole mixture in dB.
+        Range of the gain of the whole mixture in dB.
     speed_range : tuple of (float, float), default=(1.0, 1.0)
-        Playing speed, in [0.25, 4]: resampling, which moves pitch and formants along. One draw per
-        batch, in thousandths.
+        Range of the playing speed, in [0.25, 4]. Resampling also changes pitch and formants. One
+        speed is drawn per batch, in thousandths.
     time_stretch_range : tuple of (float, float), default=(1.0, 1.0)
-        Tempo at the same pitch, in [0.25, 4], by a phase vocoder; above 1 is faster. One draw per
-        batch.
+        Range of the tempo, in [0.25, 4], which a phase vocoder changes at the same pitch. Above 1
+        is faster. One tempo is drawn per batch.
     pitch_shift_range : tuple of (float, float), default=(0.0, 0.0)
-        Pitch at the same tempo, in semitones, in [-60, 60]. One draw per batch.
+        Range of the pitch shift in semitones, in [-60, 60]. One shift is drawn per batch.
     noise_snr : float, default=None
-        Level of the mixture over white noise added to the accompaniment, in dB; None for no noise.
+        Level in dB of the mixture above white noise in the accompaniment. None adds no noise.
     vocals_pool, accompaniment_pool : sequence of tracks, default=None
-        Further vocals and instrumentals, without counterparts, to remix with. Paths, or
-        arrays at the sample rate of the `MelChunker`.
+        Further vocals and instrumentals to remix with, which need no counterparts. They are paths,
+        or arrays at the sample rate of the `MelChunker`.
 
     Examples
     --------
@@ -78,24 +78,24 @@ class Augmentation(Estimator):
         Raises
         ------
         TypeError
-            Where a parameter is no number, or no pair of numbers.
+            If a parameter is not a number or a pair of numbers.
         ValueError
-            Where a parameter is out of its range, or the ends of a range are out of order.
+            If a parameter is out of its range, or the ends of a range are out of order.
         """
         self._check_parameters()
 
     def source_length(self, n_samples: int) -> int:
-        """Samples to draw so that enough are left at the highest speed and tempo.
+        """Number of samples to draw so that enough are left at the highest speed and tempo.
 
         Parameters
         ----------
         n_samples : int
-            Samples of an excerpt.
+            Number of samples in an excerpt.
 
         Returns
         -------
         int
-            At least `n_samples`.
+            Number of samples, at least `n_samples`.
         """
         limits = [float(limit) for limit in (*self.speed_range, *self.time_stretch_range)]
         if limits == [1.0] * 4:
@@ -104,7 +104,7 @@ class Augmentation(Estimator):
         return int(np.ceil(n_samples * max(1.0, limits[1] * limits[3]))) + 2
 
     def draw_gains(self, remixed: np.ndarray, random_generator: np.random.Generator) -> np.ndarray:
-        """Draw gains for vocals and accompaniment; pairs keep their balance.
+        """Draw gains for vocals and accompaniment. True pairs keep their balance.
 
         Parameters
         ----------
@@ -126,21 +126,21 @@ class Augmentation(Estimator):
     def vary(self, stems: Tensor, n_samples: int) -> Tensor:
         """Change speed, tempo and pitch, each by one random draw for the whole batch.
 
-        Draws from torch's global random state.
+        It draws from torch's global random state.
 
         Parameters
         ----------
         stems : Tensor of shape (batch, 2, source_length(n_samples))
             Waveforms of vocals and accompaniment.
         n_samples : int
-            Samples of an excerpt.
+            Number of samples in an excerpt.
 
         Returns
         -------
         Tensor of shape (batch, 2, n_samples)
             Waveforms on the same device.
         """
-        # In thousandths, since resampling is quick where its weights repeat.
+        # In thousandths, since resampling is quick if its weights repeat.
         low, high = (float(limit) for limit in self.speed_range)
         speed = min(max(round(_draw(self.speed_range), 3), low), high)
         if speed != 1.0:
@@ -166,7 +166,7 @@ class Augmentation(Estimator):
         Returns
         -------
         Tensor of shape (batch, n_samples)
-            The accompaniment with noise; as it is where `noise_snr` is None.
+            The accompaniment with noise, or unchanged if `noise_snr` is None.
         """
         if self.noise_snr is None:
             return accompaniment

@@ -1,7 +1,8 @@
-"""Checkpoints: a training that was interrupted goes on where it was."""
+"""Checkpoints: an interrupted training continues from its last complete epoch."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from pathlib import Path
@@ -17,27 +18,29 @@ from torch import Tensor
 from sksep.training._accelerated import of_main_process
 from sksep.utils._files import remove_unfinished, write_whole
 
-# Callbacks that belong to a training. What those of the user remember, only they know.
+# Every file begins with it. A digest of the rest follows.
+_HEAD = b"sksep checkpoint 2\n"
+# Callbacks that belong to every training. The state of the user's callbacks is not known.
 _STATEFUL = ("best_weights", "schedule")
-# What they remember from epoch to epoch, beside the scheduler itself.
+# Attributes that they keep from epoch to epoch, beside the scheduler itself.
 _REMEMBERED = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_", "batch_idx_")
 
 
 class Checkpoint(Callback):  # type: ignore[misc]
     """Write the state of a training after each epoch, and restore it when a training begins.
 
-    It has to be the last callback: others must not overwrite what it restores, and what they did
-    in an epoch belongs to the state.
+    It has to be the last callback: others must not overwrite the state that it restores, and the
+    state that it writes includes their changes in an epoch.
 
     Parameters
     ----------
     path : Path
-        File of this training, which may be there or not.
+        File of this training, which need not exist.
     n_epochs : int
-        Epochs in the history when the training is complete.
+        Number of epochs in the history when the training is complete.
     process : int or None
-        Index of this process among those of the training, of which the first reads and writes for
-        all; None where there is only one.
+        Index of this process among those of the training. The first reads and writes for all. None
+        means that there is only one.
     """
 
     def __init__(self, path: Path, n_epochs: int, process: int | None = None) -> None:
@@ -46,12 +49,15 @@ class Checkpoint(Callback):  # type: ignore[misc]
         self.process = process
 
     def delete(self) -> None:
-        """Delete the file, where there is one."""
+        """Delete the file if it exists."""
         if not self.process:
             self.path.unlink(missing_ok=True)
+            remove_unfinished(self.path.parent)
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
-        """Restore the training where there is a file of it."""
+        """Restore the training if it has a file."""
+        if not self.process:
+            remove_unfinished(self.path.parent)
         state = _read(self.path) if not self.process and self.path.exists() else None
         if self.process is not None:
             state = of_main_process(state)
@@ -72,8 +78,8 @@ class Checkpoint(Callback):  # type: ignore[misc]
             torch.cuda.set_rng_state(state["cuda"], net.device)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
-        """Write the file; that of the epoch before stays until it is complete."""
-        if self.process:
+        """Write the file. That of the previous epoch stays until the new one is complete."""
+        if self.process or not _is_finite(net.module_):  # the last file is worth more
             return
         on_cuda = torch.device(net.device).type == "cuda"
         callbacks = {name: part for name, part in net.callbacks_ if name in _STATEFUL}
@@ -88,25 +94,25 @@ class Checkpoint(Callback):  # type: ignore[misc]
         }
         content = io.BytesIO()
         torch.save(state, content)
-        remove_unfinished(self.path.parent, self.path.name)
-        write_whole(self.path, content.getbuffer())
+        saved = content.getbuffer()
+        write_whole(self.path, b"".join([_HEAD, _digest(self.path, saved), saved]))
 
 
 def training_key(module: torch.nn.Module, begin: Any) -> str:
-    """A name for a training: equal for equal weights, tracks and parameters to begin with.
+    """Name of a training, the same for equal initial weights, tracks and parameters.
 
     Raises
     ------
     ValueError
-        Where a parameter has no name in other processes, such as a lambda.
+        If a parameter cannot be pickled, such as a lambda.
     """
     weights = {name: tensor.cpu().numpy() for name, tensor in module.state_dict().items()}
     try:
         return str(joblib.hash([weights, begin]))
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise ValueError(
-            f"checkpoint needs parameters that can be pickled ({error}): give functions of a "
-            "module in place of lambdas."
+            f"checkpoint needs parameters that can be pickled ({error}). Use functions of a "
+            "module instead of lambdas."
         ) from error
 
 
@@ -117,7 +123,7 @@ def _remembered(callback: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The parts that a file without code can hold; callbacks may record anything."""
+    """The parts of a value that a file without code can hold; callbacks may record anything."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
@@ -133,12 +139,30 @@ def _is_plain(value: Any) -> bool:
     )
 
 
+def _is_finite(module: torch.nn.Module) -> bool:
+    return all(bool(weights.isfinite().all()) for weights in module.state_dict().values())
+
+
+def _digest(path: Path, saved: bytes | memoryview) -> bytes:
+    """SHA-256 of the name, which stands for the training, and of what was saved."""
+    digest = hashlib.sha256(path.name.encode())
+    digest.update(saved)
+    return digest.digest()
+
+
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    content = memoryview(path.read_bytes())
+    start = len(_HEAD) + hashlib.sha256().digest_size
+    digest, saved = content[len(_HEAD) : start], content[start:]
+    if content[: len(_HEAD)] != _HEAD or digest != _digest(path, saved):
         raise ValueError(
-            f"The checkpoint {path} cannot be read ({error}). Delete it, and the training begins "
-            "anew."
-        ) from error
+            f"The checkpoint {path} cannot be read: it is damaged, or another version of sksep "
+            "wrote it. Delete it, and the training begins anew."
+        )
+    state: dict[str, Any] = torch.load(io.BytesIO(saved), weights_only=True, map_location="cpu")
+    if not all(bool(weights.isfinite().all()) for weights in state["module"].values()):
+        raise ValueError(
+            f"The checkpoint {path} holds weights that are NaN or infinite: the training diverged. "
+            "Delete it, and train with a lower lr or with gradient_clipping."
+        )
     return state

@@ -1,4 +1,4 @@
-"""The data set of training excerpts: which samples of which tracks make up a batch."""
+"""The data set of training excerpts, which chooses the samples and tracks of each batch."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _POOL_SILENCE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class _ExcerptGrid:
-    """Where excerpts of tracks may start.
+    """Positions at which excerpts of tracks may start.
 
     Attributes
     ----------
     tracks, starts, last : ndarray of shape (n_excerpts,)
-        Of each chunk: index of its track, first sample, and the last sample at which an excerpt of
-        the track may start. The first is half a window before the track: the padding of a centred
-        STFT.
+        For each chunk: the index of its track, its first sample, and the last sample at which an
+        excerpt of the track may start.
     first : int
-        That first sample.
+        First sample at which an excerpt may start. It lies half a window before the track, which is
+        the padding of a centered STFT.
     """
 
     tracks: IntArray
@@ -44,7 +44,7 @@ class _ExcerptGrid:
 
     @classmethod
     def of_tracks(cls, kept: Sequence[BoolArray], front_end: FrontEnd) -> _ExcerptGrid:
-        """From the chunks of each track that are kept."""
+        """Make a grid of the chunks of each track that are kept."""
         first = -(front_end.n_fft // 2)
         step = front_end.chunk_step * front_end.hop_length
         counts = [int(chunks.sum()) for chunks in kept]
@@ -67,7 +67,7 @@ class _ExcerptGrid:
 
 @dataclass(frozen=True, eq=False)
 class _Stem:
-    """Waveforms of tracks, less others of equal lengths where there are any, and their grid."""
+    """Waveforms of tracks, others of equal lengths to subtract if there are any, and their grid."""
 
     grid: _ExcerptGrid
     waveforms: Sequence[Waveform]
@@ -80,20 +80,20 @@ class _Stem:
 
     @property
     def fingerprint(self) -> list[Any]:
-        """What tells the samples from others."""
+        """Values that identify the samples."""
         waveforms = [*self.waveforms, *self.subtracted]
         return [part.path.name if isinstance(part, CachedWaveform) else part for part in waveforms]
 
 
 class _Excerpt(NamedTuple):
-    """Where an excerpt lies: its stem, the index of its track, and its first sample."""
+    """The place of an excerpt: its stem, the index of its track, and its first sample."""
 
     stem: _Stem
     track: int
     start: int
 
     def read(self, length: int) -> FloatArray:
-        """Its samples; beyond the ends of the track is silence."""
+        """Samples of the excerpt, with silence beyond the ends of the track."""
         samples = slice(max(0, self.start), max(0, self.start + length))
         part = self.stem.waveforms[self.track][samples]
         if self.stem.subtracted:
@@ -105,19 +105,19 @@ class _Excerpt(NamedTuple):
 class ExcerptDataset(Dataset[Any]):
     """Excerpts of vocals and accompaniment, drawn a whole batch at a time.
 
-    Without augmentation, item i is the i-th kept chunk of the tracks. With it, every batch is
-    drawn at random (the indices only set its size): positions, pairs, remixes and gains.
+    Without augmentation, item i is the i-th kept chunk of the tracks. With it, the positions,
+    pairs, remixes and gains of every batch are drawn at random, and indices only set its size.
 
     Parameters
     ----------
     records : sequence of TrackRecord
         Tracks with targets.
     augmentation : Augmentation or None
-        What to draw.
+        Settings of the random draws.
     n_excerpts : int or None
-        Length of the data set; None for as many as the kept chunks have audio for.
+        Length of the data set. None takes as many as the audio of the kept chunks suffices for.
     seed : int
-        Of all draws.
+        Seed of all draws.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class ExcerptDataset(Dataset[Any]):
         length = front_end.excerpt_length
         self._length = length if augmentation is None else augmentation.source_length(length)
         self._jitter = front_end.chunk_step * front_end.hop_length
-        # Index and number of the processes that divide each batch among them.
+        # Index of this process and number of all processes that divide each batch among them.
         self.share = (0, 1)
         self._pairs = grid = _ExcerptGrid.of_tracks(
             [part.chunk_is_kept for part in targets], front_end
@@ -162,7 +162,7 @@ class ExcerptDataset(Dataset[Any]):
 
     @property
     def random_state(self) -> dict[str, Any]:
-        """State of the generator that draws the excerpts; set to go on from it."""
+        """State of the generator that draws the excerpts; set it to continue from there."""
         return dict(self._random.bit_generator.state)
 
     @random_state.setter
@@ -171,7 +171,7 @@ class ExcerptDataset(Dataset[Any]):
 
     @property
     def fingerprint(self) -> list[Any]:
-        """What tells the data set from others: samples, starts, and the state of the draws."""
+        """Values that identify the data set: samples, starts, and the state of the draws."""
         stems = (
             self._vocals,
             self._accompaniment,
@@ -205,15 +205,17 @@ class ExcerptDataset(Dataset[Any]):
         self._seed_worker()
         random = self._random
         picks = random.integers(len(self._pairs), size=count)
-        vocals, others = self._pairs_at(picks, self._pairs.draw(picks, self._jitter, random))
+        starts = self._pairs.draw(picks, self._jitter, random)
+        vocals, accompaniment = self._pairs_at(picks, starts)
         remixed = random.random(count) >= augmentation.true_pairs
         self._replace(vocals, remixed, self._vocals, self._singing, self._vocals_pool)
-        self._replace(others, remixed, self._accompaniment, self._all, self._accompaniment_pool)
+        pool = self._accompaniment_pool
+        self._replace(accompaniment, remixed, self._accompaniment, self._all, pool)
         vocal_free = random.random(count) < augmentation.vocal_free
         gains = augmentation.draw_gains(remixed, random)
-        # What is drawn is for all processes, what is read for this one.
+        # Excerpts are drawn for all processes, but read for this one only.
         taken = self._taken(count)
-        stems = self._read(vocals, others)
+        stems = self._read(vocals, accompaniment)
         stems[vocal_free[taken], 0] = 0.0
         return stems, torch.from_numpy(gains[taken])
 
@@ -221,13 +223,13 @@ class ExcerptDataset(Dataset[Any]):
         return self._vocals.excerpts(picks, starts), self._accompaniment.excerpts(picks, starts)
 
     def _taken(self, count: int) -> IntArray:
-        """Which excerpts of a batch are this share; some are in two where there are too few."""
+        """Indices of the excerpts in this share of a batch. Shares overlap if there are too few."""
         index, n_processes = self.share
         return np.arange(index, max(count, n_processes), n_processes) % count
 
-    def _read(self, vocals: list[_Excerpt], others: list[_Excerpt]) -> Tensor:
+    def _read(self, vocals: list[_Excerpt], accompaniment: list[_Excerpt]) -> Tensor:
         """The share of a batch, (share, 2, source length)."""
-        pairs = [(vocals[index], others[index]) for index in self._taken(len(vocals))]
+        pairs = [(vocals[index], accompaniment[index]) for index in self._taken(len(vocals))]
         stems = [np.stack([excerpt.read(self._length) for excerpt in pair]) for pair in pairs]
         return torch.from_numpy(np.stack(stems))
 
@@ -246,7 +248,7 @@ class ExcerptDataset(Dataset[Any]):
         own: IntArray,
         pool: _Stem | None,
     ) -> None:
-        """Put others in the places of the remixed excerpts: of the pairs, or of a pool."""
+        """Replace the remixed excerpts by others, of the pairs or of a pool."""
         n_choices = len(own) + (0 if pool is None else len(pool.grid))
         if n_choices == 0:
             return
@@ -269,7 +271,7 @@ class ExcerptDataset(Dataset[Any]):
         waveforms = mono_waveforms(check_tracks(tracks, sample_rate, name), sample_rate, cache)
         kept = [chunk_power(waveform[:], self.front_end) > _POOL_SILENCE for waveform in waveforms]
         if not any(chunks.any() for chunks in kept):
-            raise ValueError(f"All tracks of {name} are silent; leave it out.")
+            raise ValueError(f"All tracks of {name} are silent. Leave {name} out.")
         return _Stem(_ExcerptGrid.of_tracks(kept, self.front_end), waveforms)
 
 

@@ -1,4 +1,4 @@
-"""One training: from parameters, a module and tracks to a trained net."""
+"""One training, which makes a trained net of parameters, a module and tracks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sksep.training._run import check_finite, copy_of, resume_optimizer, seeded,
 from sksep.training._split import split_tracks
 from sksep.utils._parameters import parameters_without
 
-# Patience that never runs out: the best weights are wanted, an early stop is not.
+# Patience without end, for a callback that keeps the best weights but must not stop early.
 _FOREVER = 10**9
 
 
@@ -81,7 +81,7 @@ def train(
         Returns the module to train, given the training tracks. It is called with torch's random
         state seeded.
     objective : callable
-        Scalar loss of what the module returns and `Excerpts`.
+        Function of the module's output and `Excerpts` that returns a scalar loss.
     previous : SeparationNet, default=None
         Net of the training that this one continues, with its history and its optimizer.
     is_partial : bool, default=False
@@ -108,7 +108,7 @@ def train(
             ratio=plan.targets.ratio,
             weighting=plan.targets.weighting,
             device=plan.device,
-            # The checkpoint comes last: it restores what the others begin with.
+            # The checkpoint comes last, since it restores the initial state of the others.
             callbacks=_callbacks(parameters, plan)
             + ([] if checkpoint is None else [("checkpoint", checkpoint)]),
         )
@@ -123,7 +123,7 @@ def train(
             net.partial_fit(plan.train_set, None)
         else:
             fit_on_all_processes(net, plan.train_set, plan.accelerator)
-    # The validation set would travel along with every pickle of the net.
+    # The validation set would be a part of every pickle of the net.
     net.train_split = None
     net.module_.eval()
     n_before = 0 if previous is None else len(losses_of(previous))
@@ -136,7 +136,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a training is about to do, and on what."""
+    """Settings and data of a training, complete before it begins."""
 
     n_epochs: int
     is_partial: bool
@@ -164,7 +164,7 @@ def _plan(
         required=bool(parameters.early_stopping) and not is_partial,
         random_state=random_state,
     )
-    # A warm start draws excerpts of its own, also if random_state is an integer.
+    # A warm start draws other excerpts, also if random_state is an integer.
     n_before = 0 if previous is None else len(losses_of(previous))
     excerpts_seed, seed = random_state.randint(np.iinfo(np.int32).max, size=2) + n_before
     targets = batch[0].targets
@@ -241,7 +241,7 @@ def _is_trainable(record: TrackRecord) -> bool:
 
 
 def _accelerator(parameters: TrainingParameters, device: torch.device) -> Any:
-    """The connection to the other processes of a training; None for a process that is alone."""
+    """The connection to the other processes of a training; None if there are no others."""
     accelerator = join_processes(device) if parameters.accelerate else None
     if accelerator is not None:
         parameters._check_seed("accelerate", "each process would draw other numbers")
@@ -269,7 +269,7 @@ def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
     if scheduler is not None:
         callbacks.append(("schedule", scheduler))
     if parameters.verbose:
-        # The losses of the batches stay on other devices than the CPU until an epoch ends.
+        # If the device is not the CPU, the losses of batches stay on it until an epoch ends.
         on_cpu = resolve_device(parameters.device).type == "cpu"
         callbacks.append(("progress", ProgressBar(postfix_keys=None if on_cpu else ["event_lr"])))
     return callbacks + [copy_of(callback) for callback in parameters.callbacks or []]
@@ -299,4 +299,4 @@ def _checkpoint(
 
 
 def _silent(_: str) -> None:
-    """Receive what early stopping prints; the table of epochs says enough."""
+    """Ignore the messages of early stopping, since the table of epochs is enough."""

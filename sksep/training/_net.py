@@ -1,4 +1,4 @@
-"""The skorch net that separators hold: excerpts in, losses out."""
+"""The skorch net that separators hold, which computes losses of excerpts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sksep.training._augmentation import Augmentation
 
 
 class SeparationNet(NeuralNet):  # type: ignore[misc]
-    """skorch's loop over batches of excerpts, whose features and targets arise on the device.
+    """A skorch net on batches of excerpts, which computes features and targets on its device.
 
     Parameters
     ----------
     module, criterion
-        As in skorch; the criterion is called with the output of the module and `Excerpts`.
+        Arguments of skorch. The criterion is called with the module's output and `Excerpts`.
     front_end : FrontEnd
         Settings of the spectra.
     ratio, weighting : str
@@ -28,9 +28,9 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
     augmentation : Augmentation or None
         Variations of the training excerpts.
     precision : torch.dtype
-        Of the forward pass; parameters and losses stay in float32.
+        Precision of the forward pass. Parameters and losses stay in float32.
     **kwargs
-        Everything else is skorch's.
+        Further arguments of skorch.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
         super().__init__(module, criterion, **kwargs)
 
     def torch_compile(self, module: Any, name: str) -> Any:
-        """Compile the module in place: names of weights, files and copies stay the same."""
+        """Compile the module in place, so that names of weights, files and copies do not change."""
         if self.compile and name == "module":
             module.compile(**self.get_params_for("compile"))
         return module
@@ -61,7 +61,7 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
     ) -> None:
-        """The loop of skorch, which away from the CPU waits for no loss before the epoch ends.
+        """Run skorch's loop, but on devices other than the CPU read losses when the epoch ends.
 
         Until then, callbacks find the losses of the batches in the history as tensors on the
         device.
@@ -79,7 +79,7 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
                 self.notify("on_batch_end", batch=batch, training=training, **step)
                 n_batches += 1
             self.history.record(f"{prefix}_batch_count", n_batches)
-        finally:  # also where the training is interrupted
+        finally:  # also if the training is interrupted
             rows = [row for row in self.history[-1]["batches"] if name in row]
             if rows:
                 losses = torch.stack([row[name] for row in rows]).flatten().tolist()
@@ -88,7 +88,7 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
 
     @property
     def _losses_stay(self) -> bool:
-        """Whether losses stay on the device during an epoch: reading one waits for the device."""
+        """Whether losses stay on the device during an epoch, since reading one waits for it."""
         return torch.device(self.device).type != "cpu"
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
@@ -106,7 +106,7 @@ class SeparationNet(NeuralNet):  # type: ignore[misc]
         return {"loss": loss, "y_pred": output}
 
     def _loss(self, excerpts: Excerpts) -> tuple[Tensor, Any]:
-        features = excerpts.features  # here, since half precision would round decibels to halves
+        features = excerpts.features  # not below, where bfloat16 would round decibels to halves
         with autocast(torch.device(self.device), self.precision):
             output = as_float(self.module_(features))
         loss = self.criterion_(output, excerpts)

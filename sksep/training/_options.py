@@ -1,4 +1,4 @@
-"""Names of devices, precisions, optimizers and schedules, and what they stand for."""
+"""Devices, precisions, optimizers and schedules by their names."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
-# Optimizers whose step torch can fuse into few CUDA kernels (Adagrad's it cannot).
+# Optimizers whose step torch can fuse into few CUDA kernels. It cannot fuse that of Adagrad.
 _FUSED_ON_CUDA = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 SCHEDULES = (None, "cosine", "one_cycle")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device of a name; "auto" is CUDA, else Apple's MPS, else the CPU.
+    """The device of a name. "auto" takes CUDA, else Apple's MPS, else the CPU.
 
     Raises
     ------
     ValueError
-        Where the device is not there.
+        If the device is not available.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -42,7 +42,7 @@ def resolve_device(device: str) -> torch.device:
         ) from error
     available = {
         "cpu": True,
-        "cuda": torch.cuda.is_available(),
+        "cuda": torch.cuda.is_available() and (resolved.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
     if not available.get(resolved.type, False):
@@ -51,12 +51,12 @@ def resolve_device(device: str) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """torch.float32 or torch.bfloat16; "auto" is bfloat16 where the hardware has units for it."""
+    """torch.float32 or torch.bfloat16. "auto" is bfloat16 if the hardware has units for it."""
     if precision == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported()
         else:
-            # Matrix units; with AVX-512 alone it is slower than float32 (see docs/measurements.md).
+            # Matrix units. With AVX-512 alone it is slower than float32 (see docs/measurements.md).
             supported = getattr(torch.cpu, "_is_amx_tile_supported", bool)  # not in older torch
             fast = device.type == "cpu" and supported()
         return torch.bfloat16 if fast else torch.float32
@@ -78,7 +78,7 @@ def resolve_optimizer(optimizer: str | type) -> type:
 def device_options(
     optimizer: type, device: torch.device, net_params: dict[str, Any]
 ) -> dict[str, Any]:
-    """Parameters of the net that make training faster on a device, and else change nothing."""
+    """Parameters of the net that make training faster on a device and change nothing else."""
     if device.type != "cuda":
         return {}
     options = {"iterator_train__pin_memory": True, "iterator_valid__pin_memory": True}
@@ -90,11 +90,11 @@ def device_options(
 
 
 def schedule_callback(schedule: str | None, lr: float, n_batches: int) -> Any:
-    """The skorch callback that moves the learning rate, batch by batch; None for none."""
+    """The skorch callback that changes the learning rate at each batch; None without a schedule."""
     if schedule is None:
         return None
-    # One step more than there are batches: the schedulers refuse to step past their end. A warm
-    # start begins the schedule anew, where skorch would resume it from the history.
+    # One step more than there are batches, since schedulers raise an error after their end. A warm
+    # start begins the schedule anew, while skorch would resume it from the history.
     if schedule == "cosine":
         return LRScheduler(
             policy=torch.optim.lr_scheduler.CosineAnnealingLR,
@@ -102,13 +102,13 @@ def schedule_callback(schedule: str | None, lr: float, n_batches: int) -> Any:
             last_epoch=-1,
             step_every="batch",
         )
-    n_rising = max(1, round(0.1 * n_batches))  # a whole number, so that a batch has the peak
+    n_rising = max(1, round(0.1 * n_batches))  # a whole number, so that one batch has the peak
     return LRScheduler(
         policy=torch.optim.lr_scheduler.OneCycleLR,
         max_lr=lr,
         total_steps=n_batches + 1,
         pct_start=(n_rising + 1) / (n_batches + 1),
-        # It would set the momentum of optimizers that have none, and so their step tenfold.
+        # Otherwise optimizers without momentum would get one, and steps ten times as long.
         cycle_momentum=False,
         last_epoch=-1,
         step_every="batch",

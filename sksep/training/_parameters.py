@@ -1,4 +1,4 @@
-"""The parameters of training: the one place of their types, defaults, constraints and texts."""
+"""The parameters of training, with their types, defaults, constraints and descriptions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sksep.utils._validation import (
     optional,
 )
 
-# Parameters of the net that `net_params` must leave alone.
+# Parameters of the net that `net_params` must not hold.
 _RESERVED = {
     "augmentation",
     "batch_size",
@@ -83,8 +83,8 @@ def _check_net_params(name: str, value: Any) -> None:
     reserved = sorted(_RESERVED & set(value))
     if reserved:
         raise ValueError(
-            f"{name} must not hold {', '.join(reserved)}: the separator sets them, from "
-            "parameters of its own where it has them."
+            f"{name} must not hold {', '.join(reserved)}, which the separator sets itself. Use "
+            "its own parameters instead."
         )
 
 
@@ -121,14 +121,14 @@ class TrainingParameters(Estimator):
     )
     batch_size: int = parameter(
         32,
-        integer(1),
+        integer(1, 4096),
         "int",
         "Number of excerpts in a training step, and of chunks that are predicted at a time.",
     )
-    max_epochs: int = parameter(30, integer(1), "int", "Number of epochs to train.")
+    max_epochs: int = parameter(30, integer(1, 10**6), "int", "Number of epochs to train.")
     excerpts_per_epoch: int | None = parameter(
         None,
-        optional(integer(1)),
+        optional(integer(1, 10**9)),
         "int",
         "Number of excerpts in an epoch of augmented training. None takes as many as fill the\n"
         "duration of the training tracks.",
@@ -144,11 +144,11 @@ class TrainingParameters(Estimator):
         0.1,
         number(0.0, 1.0, include_high=False),
         "float",
-        "Share of the tracks that are held back for validation, in [0, 1). It is rounded, so that\n"
-        "few tracks may mean none. If some are held back, the weights of the best epoch are kept.",
+        "Share of the tracks to hold back for validation, in [0, 1). Their number is rounded and\n"
+        "may be 0. If some are held back, the weights of the best epoch are kept.",
     )
     n_iter_no_change: int = parameter(
-        10, integer(1), "int", "Patience of `early_stopping` in epochs."
+        10, integer(1, 10**6), "int", "Patience of `early_stopping` in epochs."
     )
     augmentation: bool | Augmentation | None = parameter(
         True,
@@ -162,9 +162,8 @@ class TrainingParameters(Estimator):
         None,
         optional(_check_callbacks),
         "list",
-        "Further skorch callbacks. Training uses copies of them. Searches, which clone, and\n"
-        "pickle need callbacks that can be copied and pickled, such as a logger that opens its\n"
-        "file when training begins.",
+        "Further skorch callbacks. Training uses copies of them. For searches and pickle, they\n"
+        "must be easy to copy, so a logger has to open its file only when training begins.",
         is_saved=False,
         alters_training=False,
     )
@@ -181,9 +180,9 @@ class TrainingParameters(Estimator):
         "str or os.PathLike",
         "Folder in which `fit` writes the state of its training after each epoch. If a training\n"
         "was interrupted, the same `fit` (the same tracks and parameters, in this or another\n"
-        "process) continues from the last complete epoch and ends where it would have ended. It\n"
-        "needs an integer as `random_state`. The state of further `callbacks` is not kept. A\n"
-        "training that ends deletes its file.",
+        "process) continues from the last complete epoch and has the same result. It needs an\n"
+        "integer as `random_state`. The state of further `callbacks` is not kept. A training that\n"
+        "ends deletes its file.",
         is_saved=False,
         alters_training=False,
     )
@@ -221,7 +220,7 @@ class TrainingParameters(Estimator):
         0,
         integer(0),
         "int",
-        "1 prints a table of epochs and a progress bar, 0 nothing.",
+        "Verbosity: 1 prints a table of epochs and a progress bar, 0 prints nothing.",
         alters_training=False,
     )
 
@@ -231,19 +230,18 @@ class TrainingParameters(Estimator):
         if self.weight_decay and not has_weight_decay(optimizer):
             raise ValueError(f"{optimizer.__name__} has no weight decay; set weight_decay=0.")
         if self.checkpoint is not None:
-            self._check_seed(
-                "checkpoint", "a training that goes on elsewhere would not be the same"
-            )
+            self._check_seed("checkpoint", "a training that is continued would have another result")
             if (self.net_params or {}).get("iterator_train__persistent_workers"):
                 raise ValueError(
-                    "checkpoint cannot restore what persistent workers draw: leave "
+                    "checkpoint cannot restore the random draws of persistent workers. Leave "
                     "iterator_train__persistent_workers out of net_params."
                 )
 
-    def _check_seed(self, name: str, otherwise: str) -> None:
+    def _check_seed(self, name: str, consequence: str) -> None:
         if isinstance(self.random_state, bool) or not isinstance(self.random_state, Integral):
             raise ValueError(
-                f"{name} needs an integer as random_state, got {self.random_state!r}: {otherwise}."
+                f"{name} needs an integer as random_state, got {self.random_state!r}. Otherwise "
+                f"{consequence}."
             )
 
 
@@ -253,7 +251,7 @@ def has_weight_decay(optimizer: Callable[..., Any]) -> bool:
 
 
 def augmentation_of(parameters: TrainingParameters) -> Augmentation | None:
-    """The augmentation that the parameter stands for; None for none."""
+    """The augmentation that the parameter stands for, or None."""
     if isinstance(parameters.augmentation, Augmentation):
         return parameters.augmentation
     return Augmentation() if parameters.augmentation else None

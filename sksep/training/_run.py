@@ -1,4 +1,4 @@
-"""What a training needs around skorch's loop: random states, copies, and how it ended."""
+"""Helpers of a training around skorch's loop: random states, copies, and how it ended."""
 
 from __future__ import annotations
 
@@ -15,14 +15,32 @@ from skorch.callbacks import EarlyStopping
 from sksep.training._net import SeparationNet
 
 # Torch has one random state per process. Trainings on several threads, as in a search on joblib's
-# threads or on a Dask worker with more than one, would draw from it in an order of chance.
+# threads or on a Dask worker with more than one, would draw from it in a random order.
 _RANDOM_STATE_LOCK = RLock()
 # Options of an optimizer that may change while its running averages stay valid.
 _CHANGEABLE = ("lr", "weight_decay", "fused")
 
 
+class TrainingInterrupted(KeyboardInterrupt):
+    """Raised by `fit` if its training is interrupted from the keyboard.
+
+    The separator is fitted all the same: it has the best weights so far. As a KeyboardInterrupt, it
+    also stops grid searches and cross-validation, which would otherwise score a part of a training
+    like a whole one.
+
+    Examples
+    --------
+    >>> from sksep.training import TrainingInterrupted
+    >>> try:
+    ...     raise TrainingInterrupted("Training was interrupted after 1 of 3 epochs.")
+    ... except KeyboardInterrupt as interruption:
+    ...     print(interruption)
+    Training was interrupted after 1 of 3 epochs.
+    """
+
+
 def check_finite(net: SeparationNet) -> None:
-    """Raise where training diverged: in its last loss, or in the weights that it left."""
+    """Raise an error if the training diverged, which shows in its last loss or in its weights."""
     losses = [row["train_loss"] for row in net.history if "train_loss" in row]
     finite = all(bool(weights.isfinite().all()) for weights in net.module_.state_dict().values())
     if not finite or (losses and not np.isfinite(losses[-1])):
@@ -33,11 +51,11 @@ def check_finite(net: SeparationNet) -> None:
 
 
 def copy_of(callback: Any) -> Any:
-    """A copy, as skorch and callbacks keep state and a parameter must not change in fit.
+    """Copy a callback, since callbacks keep state and fit must not change a parameter.
 
-    What a logger writes to, such as an open file, often cannot be copied; copies then share it.
+    The output of a logger, such as an open file, often cannot be copied. Copies then share it.
     """
-    if isinstance(callback, tuple):  # of a name and a callback
+    if isinstance(callback, tuple):  # a pair of a name and a callback
         return tuple(copy_of(part) for part in callback)
     try:
         return copy.deepcopy(callback)
@@ -46,7 +64,7 @@ def copy_of(callback: Any) -> Any:
 
 
 def was_interrupted(net: SeparationNet, n_epochs: int) -> bool:
-    """Whether there are fewer complete epochs, and no early stop is why."""
+    """Whether fewer epochs are complete, and early stopping is not the reason."""
     stopped_early = any(
         isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
         for _, callback in net.callbacks_
@@ -55,7 +73,7 @@ def was_interrupted(net: SeparationNet, n_epochs: int) -> bool:
 
 
 def resume_optimizer(optimizer: Any, previous: Any) -> None:
-    """Go on with the running averages of another optimizer of the same kind and options."""
+    """Continue the running averages of another optimizer if its kind and options are the same."""
     if type(optimizer) is not type(previous):
         return
     options = [
@@ -69,7 +87,7 @@ def resume_optimizer(optimizer: Any, previous: Any) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's random state, seeded inside and as before outside; one thread at a time has it."""
+    """Seed torch's random state within the block and restore it after, one thread at a time."""
     devices = []
     if device.type == "cuda":
         devices.append(torch.cuda.current_device() if device.index is None else device.index)

@@ -1,4 +1,4 @@
-"""Holding tracks back for validation: by track, never by chunk."""
+"""The choice of tracks to hold back for validation: whole tracks, never single chunks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sksep.base._batch import TrackBatch
 def split_tracks(
     batch: TrackBatch, fraction: float, *, required: bool, random_state: np.random.RandomState
 ) -> tuple[TrackBatch, TrackBatch]:
-    """Training and validation tracks; the latter are none where `fraction` of them is none.
+    """Split tracks for training and validation. If `fraction` rounds to none, none is held back.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def split_tracks(
     required : bool
         Whether at least one track must be held back.
     random_state : RandomState
-        Draws them.
+        Random state that draws them.
     """
     n_held = round(len(batch) * fraction)
     if required and n_held == 0:
@@ -32,7 +32,7 @@ def split_tracks(
     if required and n_held == 0:
         raise ValueError(
             f"early_stopping needs validation tracks, but validation_fraction={fraction} of "
-            f"{len(batch)} tracks leaves none; give more tracks or switch it off."
+            f"{len(batch)} tracks leaves none; give more tracks, or set early_stopping=False."
         )
     held = set(random_state.permutation(len(batch))[:n_held].tolist())
     return (

@@ -1,4 +1,4 @@
-"""GriffinLimInverter: estimated masks to vocal waveforms."""
+"""GriffinLimInverter: turns estimated masks into vocal waveforms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sksep.utils._validation import choice, integer, number
 class GriffinLimInverter(TransformerMixin, Estimator):
     """Invert estimated masks to waveforms with the Griffin-Lim algorithm.
 
-    Masks are lifted to linear frequency bins and applied to the magnitudes of the mixture; the
+    Masks are lifted to linear frequency bins and applied to the magnitudes of the mixture. The
     phase is then refined by alternating between waveform and spectrum.
 
     Parameters
@@ -31,8 +31,8 @@ class GriffinLimInverter(TransformerMixin, Estimator):
     n_iter : int, default=10
         Number of iterations; 0 keeps the initial phase.
     init : {"mixture", "random"}, default="mixture"
-        Initial phase: the mixture's, or random. Random phases are the source report's literal
-        recipe and cost about 20 dB of SDR.
+        Initial phase: the mixture's, or random. The source report uses random phases, which lower
+        the SDR by about 20 dB.
     momentum : float, default=0.0
         Momentum of fast Griffin-Lim [2]_ in [0, 1); 0 is the plain algorithm [1]_. From the
         mixture's phase, momentum was measured to lower the SDR; 0.99 suits random phases.
@@ -47,7 +47,7 @@ class GriffinLimInverter(TransformerMixin, Estimator):
 
     Examples
     --------
-    An oracle: the true masks, inverted.
+    True masks are inverted, as an oracle would do.
 
     >>> from sksep import GriffinLimInverter, MaskBuilder, MelChunker
     >>> from sksep.datasets import make_songs
@@ -59,13 +59,13 @@ class GriffinLimInverter(TransformerMixin, Estimator):
     True
     """
 
-    n_iter: int = parameter(10, integer(0))
+    n_iter: int = parameter(10, integer(0, 1000))
     init: str = parameter("mixture", choice("mixture", "random"))
     momentum: float = parameter(0.0, number(0.0, 1.0, include_high=False))
     random_state: Any = parameter(None, random_state_constraint)
 
     def fit(self, X: Any, y: Any = None) -> GriffinLimInverter:
-        """Validate the parameters; nothing is learned.
+        """Check the parameters; nothing is learned.
 
         Parameters
         ----------
@@ -76,14 +76,14 @@ class GriffinLimInverter(TransformerMixin, Estimator):
         Returns
         -------
         GriffinLimInverter
-            Itself.
+            The inverter itself.
 
         Raises
         ------
         TypeError
-            Where a parameter has the wrong type, or `X` is no batch of tracks.
+            If a parameter has the wrong type, or `X` is not a batch of tracks.
         ValueError
-            Where a parameter is out of its range.
+            If a parameter is out of its range.
         """
         self._inversion()
         self.front_end_ = as_batch(X, user="GriffinLimInverter")[0].front_end
@@ -105,16 +105,16 @@ class GriffinLimInverter(TransformerMixin, Estimator):
         Raises
         ------
         TypeError
-            Where a parameter has the wrong type, or `X` is no batch of tracks.
+            If a parameter has the wrong type, or `X` is not a batch of tracks.
         ValueError
-            Where a track has no estimated mask, or a parameter is out of its range.
+            If a track has no estimated mask, or a parameter is out of its range.
         """
         inversion = self._inversion()
         batch = as_batch(X, user="GriffinLimInverter")
         return object_array([invert(record, inversion) for record in batch])
 
     def predict(self, X: Any) -> npt.NDArray[np.object_]:
-        """The same as `transform`, so that a pipeline that ends here predicts.
+        """Invert the masks of a batch, as `transform` does, for a pipeline that ends here.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class GriffinLimInverter(TransformerMixin, Estimator):
         Raises
         ------
         TypeError, ValueError
-            As in `transform`.
+            If `transform` raises them.
         """
         return self.transform(X)
 
@@ -148,15 +148,15 @@ class GriffinLimInverter(TransformerMixin, Estimator):
         Returns
         -------
         float
-            NaN where every reference is silent.
+            Mean SDR in dB. It is NaN if every reference is silent.
 
         Raises
         ------
         TypeError
-            Where `X` is no batch of tracks, or a parameter has the wrong type.
+            If `X` is not a batch of tracks, or a parameter has the wrong type.
         ValueError
-            Where `y` does not fit `X` in its number of tracks, or in the rate, length or channels
-            of one, which is named; or as in `transform`.
+            If `X` and `y` differ in their number of tracks, or in the rate, length or channels of
+            one, which the error names. Also if `transform` raises it.
         """
         batch = as_batch(X, user="GriffinLimInverter")
         return score_estimates(batch, self.transform(batch), y, sample_weight)
@@ -176,5 +176,5 @@ class GriffinLimInverter(TransformerMixin, Estimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         # Although it learns nothing, requires_fit stays True: scikit-learn takes a pipeline to be
-        # fitted where its last step is, and the separator before this one does learn.
+        # fitted if its last step is, and the separator before this one does learn.
         return tags

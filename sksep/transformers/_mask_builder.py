@@ -1,4 +1,4 @@
-"""MaskBuilder: attaches the truth to a batch, while fitting only."""
+"""MaskBuilder: attaches the true vocals to a batch, but only while fitting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sksep.nn.masks import RATIOS, WEIGHTINGS
 from sksep.utils._parameters import Estimator, parameter
 from sksep.utils._validation import choice, number
 
-# Mean square below which a chunk is silent whatever the threshold: digital silence and dither.
+# Mean square below which a chunk is silent at any threshold, such as digital silence and dither.
 _SILENCE_POWER = 1e-12
 
 
@@ -25,32 +25,32 @@ _SILENCE_POWER = 1e-12
 class MaskBuilder(TransformerMixin, Estimator):
     """Attach target masks of the vocals to a batch.
 
-    The only step through which the truth enters a pipeline: ``fit_transform(X, y)``, which a
-    pipeline calls while it fits, attaches targets; ``transform(X)`` attaches nothing, so that
+    The truth enters a pipeline through this step only. A pipeline that is fitted calls
+    ``fit_transform(X, y)``, which attaches targets. ``transform(X)`` attaches nothing, so that
     nothing about the vocals is known when predicting.
 
     Parameters
     ----------
     ratio : {"power", "magnitude"}, default="power"
         Whether the proportion mask is the share of the vocals in the power or in the magnitude
-        of a bin. A power ratio is the Wiener filter, and the better one for the SDR.
+        of a bin. The share in the power is the Wiener filter, which gives the better SDR.
     weighting : {"magnitude", "log_magnitude", "uniform"}, default="magnitude"
-        Weights of the T-F bins (``targets.weights``), for losses that use them; the named losses of
-        `UNetSeparator` do not.
+        Weights of the time-frequency bins (``targets.weights``), for losses that use them. The
+        named losses of `UNetSeparator` do not.
     silence_threshold : float, default=-60.0
-        Chunks whose level is this far below the loudest chunk of the track, in dB, are not
-        trained on; at most 0.
+        Level of a chunk relative to the loudest chunk of the track, in dB, at most 0. Chunks at
+        this level or below are not trained on.
     vocal_threshold : float, default=-40.0
-        Chunks in which the vocals are this far below the loudest chunk of the mixture, in dB,
-        count as free of vocals; at most 0.
+        Level of the vocals in a chunk relative to the loudest chunk of the mixture, in dB, at most
+        0. Chunks at this level or below count as free of vocals.
     vocal_free_share : float, default=0.1
-        Chunks free of vocals are kept up to this share of all chunks kept, in [0, 1], spread
-        evenly over the tracks, so that instrumental passages are learned too. Where no track
-        has vocals, all are kept.
+        Largest share of chunks free of vocals among the chunks to train on, in [0, 1]. They are
+        spread evenly over the tracks, so that instrumental passages are learned too. If no track
+        has vocals, all chunks are kept.
 
     Notes
     -----
-    Samples (tracks) are never dropped, chunks are, and only for training.
+    Tracks are never dropped. Chunks are dropped, but only for training.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class MaskBuilder(TransformerMixin, Estimator):
     vocal_free_share: float = parameter(0.1, number(0.0, 1.0))
 
     def fit(self, X: Any, y: Any = None) -> MaskBuilder:
-        """Validate the parameters; nothing is learned.
+        """Check the parameters; nothing is learned.
 
         Parameters
         ----------
@@ -82,29 +82,29 @@ class MaskBuilder(TransformerMixin, Estimator):
         Returns
         -------
         MaskBuilder
-            Itself.
+            The mask builder itself.
 
         Raises
         ------
         TypeError
-            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
+            If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
-            Where a parameter is out of its range.
+            If a parameter is out of its range.
         """
         self._check_parameters()
         as_batch(X, user="MaskBuilder")
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
-        """Attach targets; what a pipeline calls while it fits.
+        """Attach targets. A pipeline calls this method in its `fit`.
 
         Parameters
         ----------
         X : TrackBatch
             Output of `MelChunker`.
         y : sequence of arrays, paths or AudioSource
-            The vocals of each track, of the mixture's length and sample rate; mono, or with the
-            channels of the mixture.
+            The vocals of each track, with the length and sample rate of its mixture. They are mono
+            or have the channels of the mixture.
 
         Returns
         -------
@@ -114,10 +114,10 @@ class MaskBuilder(TransformerMixin, Estimator):
         Raises
         ------
         TypeError
-            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
+            If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
-            Where `y` is missing or does not fit `X`, the track and the remedy are named; or where a
-            parameter is out of its range.
+            If `y` is missing or does not fit `X`; the error names the track and the remedy. Also if
+            a parameter is out of its range.
         """
         self._check_parameters()
         batch = as_batch(X, user="MaskBuilder")
@@ -159,7 +159,7 @@ class MaskBuilder(TransformerMixin, Estimator):
         )
 
     def transform(self, X: Any) -> TrackBatch:
-        """Return the batch as it is: no truth is known when predicting.
+        """Return the batch as it is, since no truth is known when predicting.
 
         Parameters
         ----------
@@ -169,14 +169,12 @@ class MaskBuilder(TransformerMixin, Estimator):
         Returns
         -------
         TrackBatch
-            `X`, without targets unless it has some.
+            The batch `X` itself. Targets that it has already are kept.
 
         Raises
         ------
-        TypeError
-            Where a parameter has the wrong type, or `X` is no output of `MelChunker`.
-        ValueError
-            Where a parameter is out of its range.
+        TypeError, ValueError
+            If `fit` raises them.
         """
         self._check_parameters()
         return as_batch(X, user="MaskBuilder")

@@ -20,14 +20,14 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A C-contiguous view (a copy only where needed) that cannot be written to."""
+    """A C-contiguous view (a copy only if needed) that cannot be written to."""
     array = np.ascontiguousarray(array).view()
     array.flags.writeable = False
     return array
 
 
 class ReadOnlyArrays:
-    """Keeps array fields read-only, also after pickling, which forgets the flag."""
+    """Base of dataclasses whose arrays stay read-only, also when pickling has lost the flag."""
 
     def __post_init__(self) -> None:
         assert is_dataclass(self)
@@ -50,14 +50,14 @@ def object_array(items: Sequence[Any]) -> npt.NDArray[np.object_]:
 
 
 def as_tensor(array: npt.NDArray[Any]) -> torch.Tensor:
-    """A tensor on the memory of a read-only array: it must not be written to."""
-    import torch  # not needed by all who need arrays
+    """A tensor that shares the memory of a read-only array. It must not be written to."""
+    import torch  # imported here, since it is slow to import and other functions do not need it
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # torch warns that it could be
+        warnings.simplefilter("ignore", UserWarning)  # torch warns of read-only arrays
         return torch.from_numpy(array)
 
 
 def evenly_spaced(length: int, limit: int) -> IntArray:
-    """At most `limit` indices of a sequence, its ends among them."""
+    """At most `limit` evenly spaced indices of a sequence, the first and the last included."""
     return np.unique(np.linspace(0, length - 1, min(length, limit)).round().astype(np.int64))

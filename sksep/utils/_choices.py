@@ -1,4 +1,4 @@
-"""Choices that several rooms share. The command offers them before it imports anything heavy."""
+"""Choices that several subpackages share. The command offers them before any slow import."""
 
 STEMS = ("vocals", "accompaniment")
 FORMATS = ("wav", "flac", "ogg")

@@ -14,7 +14,7 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 def deprecated(
     since: str, removed_in: str, instead: str, *, parameter: str | None = None
 ) -> Callable[[_Decorated], _Decorated]:
-    """Warn whoever calls a function or class, or passes a parameter, that will be removed.
+    """Warn the caller of a function or class, or of a parameter, that will be removed.
 
     The warning is a `FutureWarning`, since Python hides `DeprecationWarning` from most users. It
     names the line of the caller. The decorated function or class behaves as before and keeps its

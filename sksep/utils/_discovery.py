@@ -21,9 +21,9 @@ def all_estimators(
     Parameters
     ----------
     type_filter : {"separator", "transformer"}, default=None
-        Which of them. A transformer is a step that is no separator. By default, classes with
-        scikit-learn's parameters that are no step of a pipeline are listed too, such as
-        `Augmentation`.
+        Kind of the estimators to list. A transformer is a step that is not a separator. By default,
+        classes that have scikit-learn's parameters but are not steps of a pipeline, such as
+        `Augmentation`, are listed too.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def all_estimators(
     Raises
     ------
     ValueError
-        If `type_filter` is another value.
+        If `type_filter` has another value.
 
     See Also
     --------

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-# `.NAME.HEX.unfinished` beside NAME: hidden, and told from files of the user.
+if sys.platform != "win32":
+    import fcntl
+
+# Unfinished files lie beside NAME and are called `.NAME.HEX.unfinished`, unlike files of the user.
 _UNFINISHED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.unfinished")
-# Unfinished files that are older were left behind by a process that was killed.
+# If files cannot be locked, older ones were left behind by a process that was killed.
 _SECONDS_TO_FINISH = 24 * 3600.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -27,7 +33,7 @@ def whole_files(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[li
     paths : sequence of Path
         The files. Missing folders are created.
     overwrite : bool, default=True
-        Whether files that exist are replaced. They stay as they are until then.
+        Whether existing files are replaced. They stay as they are until the block ends.
 
     Yields
     ------
@@ -45,16 +51,19 @@ def whole_files(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[li
     temporaries = [path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished") for path in paths]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _naming(paths[0]):
-            yield temporaries
-        for path, temporary in zip(paths, temporaries, strict=True):
-            with _naming(path), temporary.open("r+b") as file:
-                os.fsync(file.fileno())  # some file systems report only here that they are full
-        _move(temporaries, paths, overwrite)
-    finally:
-        for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
+    with ExitStack() as locks:
+        try:
+            with _naming(paths[0]):
+                for temporary in temporaries:
+                    locks.enter_context(_being_written(temporary))
+                yield temporaries
+            for path, temporary in zip(paths, temporaries, strict=True):
+                with _naming(path), temporary.open("r+b") as file:
+                    os.fsync(file.fileno())  # some file systems report only here that they are full
+            _move(temporaries, paths, overwrite)
+        finally:
+            for temporary in temporaries:
+                temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: str | bytes | memoryview, *, overwrite: bool = True) -> None:
@@ -66,27 +75,42 @@ def write_whole(path: Path, content: str | bytes | memoryview, *, overwrite: boo
 
 
 def remove_unfinished(folder: Path, *names: str) -> None:
-    """Remove what writers that were killed more than a day ago have left in a folder.
+    """Remove what writers that were killed have left in a folder.
+
+    Files of writers that are alive stay: writers hold a lock, which ends with their process. If
+    files cannot be locked, those that are older than a day are removed.
 
     Parameters
     ----------
     folder : Path
         A folder, which need not exist.
     names : str
-        Names of the files that were being written. Without any, all files are meant.
+        Names that the files would have when finished. Without any, all of them are removed.
     """
     for path in folder.glob(".*.unfinished"):
         match = _UNFINISHED.fullmatch(path.name)
         if match and (not names or match["name"] in names):
-            with suppress(FileNotFoundError):  # another process has finished or removed it
-                if time.time() - path.stat().st_mtime > _SECONDS_TO_FINISH:
+            # Another process has finished or removed it, or it belongs to another user.
+            with suppress(FileNotFoundError, PermissionError):
+                if _is_abandoned(path):
                     path.unlink()
 
 
 def final_name(name: str) -> str:
-    """Name that an unfinished file is to get; that of any other file is its own."""
+    """Name that an unfinished file gets when it is finished; other names stay as they are."""
     match = _UNFINISHED.fullmatch(name)
     return match["name"] if match else name
+
+
+def in_order(content: bytes) -> bytes:
+    """The same safetensors file with the keys of its header in alphabetical order.
+
+    The order that the library gives them changes from file to file, though the data do not.
+    """
+    stop = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:stop]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at multiples of 8 bytes
+    return b"".join([len(header).to_bytes(8, "little"), header, memoryview(content)[stop:]])
 
 
 def exists_error(path: Path) -> FileExistsError:
@@ -95,8 +119,46 @@ def exists_error(path: Path) -> FileExistsError:
 
 
 @contextmanager
+def _being_written(path: Path) -> Iterator[None]:
+    """Create a file and lock it."""
+    if sys.platform == "win32":  # an open file could not be renamed
+        yield
+        return
+    while True:
+        with path.open("xb") as file:
+            _lock(file)
+            # Another process may have taken it for abandoned before it was locked.
+            if os.fstat(file.fileno()).st_nlink:
+                yield
+                return
+
+
+def _lock(file: BinaryIO, *, wait: bool = True) -> bool:
+    """Lock a file until it is closed; False if its file system has no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether the writer of an unfinished file is gone."""
+    if sys.platform != "win32":
+        with path.open("r+b") as file:
+            try:
+                if _lock(file, wait=False):
+                    return True
+            except BlockingIOError:
+                return False
+    return time.time() - path.stat().st_mtime > _SECONDS_TO_FINISH
+
+
+@contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name the file in errors of a disk that is full."""
+    """Name the file in the errors of a full disk."""
     try:
         yield
     except OSError as error:
@@ -109,18 +171,31 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _move(temporaries: Sequence[Path], paths: Sequence[Path], overwrite: bool) -> None:
-    """Give files their names. Without `overwrite`, all names are claimed before any is used."""
-    claimed: list[Path] = []
+    """Give files their names. Without `overwrite`, all of them get theirs or none does."""
+    moved: list[Path] = []
     try:
-        for path in () if overwrite else paths:
+        for temporary, path in zip(temporaries, paths, strict=True):
+            if overwrite:
+                os.replace(temporary, path)
+                continue
             try:
-                path.open("x").close()
+                _link(temporary, path)
             except FileExistsError:
                 raise exists_error(path) from None
-            claimed.append(path)
-        for temporary, path in zip(temporaries, paths, strict=True):
-            os.replace(temporary, path)
+            moved.append(path)
     except BaseException:
-        for path in claimed:
+        for path in moved:
             path.unlink(missing_ok=True)
         raise
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file a second name that must be free."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        path.open("xb").close()
+        os.replace(temporary, path)
+        temporary.touch()  # for whoever removes it

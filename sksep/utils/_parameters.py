@@ -35,9 +35,9 @@ def parameter(
         Type and description for the docstrings of classes that share the parameter, see
         `document_shared`. Other classes describe their parameters in their docstrings.
     is_saved : bool, default=True
-        Whether files of `sksep.save` hold the parameter. Code, recordings and folders stay out.
+        Whether `sksep.save` stores the parameter. Code, recordings and folders are not stored.
     alters_training : bool, default=True
-        Whether another value leads to other weights. If not, a checkpoint resumes all the same.
+        Whether another value leads to other weights. If not, a checkpoint resumes with any value.
 
     Returns
     -------
@@ -60,7 +60,7 @@ class Estimator(BaseEstimator):
     _doc_link_module = "sksep"
 
     def _check_parameters(self) -> None:
-        """Check all parameters by their constraints; subclasses add what concerns several."""
+        """Check each parameter by its constraint; subclasses add checks of several at once."""
         for field in declared_parameters(type(self)):
             if "constraint" in field.metadata:
                 field.metadata["constraint"](field.name, getattr(self, field.name))
@@ -80,7 +80,7 @@ def parameters_without(estimator_class: type, flag: str) -> frozenset[str]:
 
 
 def document_shared(base: type, placeholder: str) -> Any:
-    """Decorator: describe what a base class declares in the docstring of a subclass.
+    """Return a decorator that describes the parameters of a base class in docstrings of subclasses.
 
     The line that holds the placeholder is replaced. In the signature, the parameters of the
     subclass come first, as in the docstring.
@@ -91,10 +91,9 @@ def document_shared(base: type, placeholder: str) -> Any:
     described = "\n".join(_described(field) for field in fields)
 
     def document(estimator_class: _Class) -> _Class:
-        if estimator_class.__doc__:  # python -OO removes docstrings
-            estimator_class.__doc__ = estimator_class.__doc__.replace(
-                f"    {placeholder}", described
-            )
+        if estimator_class.__doc__:  # python -OO removes docstrings, 3.13 their indentation
+            doc = inspect.cleandoc(estimator_class.__doc__)
+            estimator_class.__doc__ = doc.replace(placeholder, described)
         constructor: Any = estimator_class.__init__  # type: ignore[misc]
         signature = inspect.signature(constructor)
         ordered = sorted(signature.parameters.values(), key=lambda each: each.name in shared)
@@ -107,5 +106,5 @@ def document_shared(base: type, placeholder: str) -> Any:
 def _described(field: dataclasses.Field[Any]) -> str:
     default = field.default
     shown = f'"{default}"' if isinstance(default, str) else repr(default)
-    head = f"    {field.name} : {field.metadata['kind']}, default={shown}"
-    return "\n".join([head, *(f"        {line}" for line in field.metadata["text"].splitlines())])
+    head = f"{field.name} : {field.metadata['kind']}, default={shown}"
+    return "\n".join([head, *(f"    {line}" for line in field.metadata["text"].splitlines())])

@@ -1,7 +1,7 @@
-"""Checks of values: functions that raise by name, and constraints that parameters declare.
+"""Checks of values: functions that raise errors, and constraints that parameters declare.
 
-A constraint is a function of the name and the value of a parameter. It raises a ValueError or a
-TypeError that names the parameter, the value and the remedy, or else returns.
+A constraint is a function of the name and the value of a parameter. If the value is not allowed, it
+raises a ValueError or a TypeError that names the parameter, the value and the remedy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Constraint: TypeAlias = Callable[[str, Any], Any]
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """An int in [low, high], or a ValueError or TypeError that names the parameter."""
+    """Return an int in [low, high], or raise a ValueError or TypeError that names the parameter."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r:.200}.")
     value = int(value)
@@ -38,7 +38,7 @@ def check_number(
     include_low: bool = True,
     include_high: bool = True,
 ) -> float:
-    """A finite float in the interval, or a ValueError or TypeError that names the parameter."""
+    """Return a finite float in the interval, or raise an error that names the parameter."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r:.200}.")
     value = float(value)
@@ -53,14 +53,14 @@ def check_number(
 def check_range(
     name: str, value: Any, low: float = -math.inf, high: float = math.inf
 ) -> tuple[float, float]:
-    """An ordered pair of numbers in [low, high]."""
+    """Return an ordered pair of numbers in [low, high], or raise an error."""
     first, second = _check_pair(name, value)
     first = check_number(f"{name}[0]", first, low, high)
     return first, check_number(f"{name}[1]", second, first, high)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
-    """One of `choices`, or a ValueError that lists them."""
+    """Return the value if it is one of `choices`, or raise a ValueError that lists them."""
     if not any(value is choice or _equals(value, choice) for choice in choices):
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} must be one of {listed}; got {value!r:.200}.")
@@ -68,21 +68,21 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
 
 
 def check_boolean(name: str, value: Any) -> bool:
-    """A bool, or a TypeError: strings such as "no" would count as true."""
+    """Return a bool, or raise a TypeError: strings such as "no" would count as true."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r:.200}.")
     return bool(value)
 
 
 def check_path(name: str, value: Any) -> Any:
-    """A path, or a TypeError."""
+    """Return the value if it is a path, or raise a TypeError."""
     if not isinstance(value, (str, PathLike)):
         raise TypeError(f"{name} must be a path, got {value!r:.200}.")
     return value
 
 
 def check_random_state(name: str, value: Any) -> None:
-    """None, an integer or a RandomState, as scikit-learn's estimators take them."""
+    """Allow None, an integer and a RandomState, as scikit-learn's estimators do."""
     if value is None or isinstance(value, np.random.RandomState):
         return
     if isinstance(value, bool) or not isinstance(value, Integral):
@@ -93,7 +93,7 @@ def check_random_state(name: str, value: Any) -> None:
 
 
 def check_mapping(name: str, value: Any) -> None:
-    """A dict with strings as keys."""
+    """Allow a dict whose keys are strings."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError(f"{name} must be a dict whose keys are strings, got {value!r:.200}.")
 
@@ -121,15 +121,15 @@ def interval(low: float = -math.inf, high: float = math.inf) -> Constraint:
     return lambda name, value: check_range(name, value, low, high)
 
 
-def integers(length: int, low: int) -> Constraint:
-    """Constraint: a sequence of `length` integers, each at least `low`."""
+def integers(length: int, low: int, high: int | None = None) -> Constraint:
+    """Constraint: a sequence of `length` integers, each in [low, high]."""
 
     def check(name: str, value: Any) -> None:
         is_sequence = isinstance(value, Sequence) and not isinstance(value, str)
         if not is_sequence or len(value) != length:
             raise TypeError(f"{name} must be {length} integers, got {value!r:.200}.")
         for index, item in enumerate(value):
-            check_integer(f"{name}[{index}]", item, low)
+            check_integer(f"{name}[{index}]", item, low, high)
 
     return check
 
@@ -155,7 +155,7 @@ def choice_or_callable(*choices: Any) -> Constraint:
 
 
 def _equals(value: Any, choice: Any) -> bool:
-    # An array would compare elementwise; it is no choice.
+    # An array is never a choice. It would be compared element by element.
     return isinstance(value, type(choice)) and bool(value == choice)
 
 

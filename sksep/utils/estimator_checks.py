@@ -1,8 +1,8 @@
-"""Checks that every estimator of tracks must pass, whoever wrote it.
+"""Checks that every estimator of tracks must pass, also those of other packages.
 
-scikit-learn's `check_estimator` feeds 2-D arrays, and checks almost nothing of an estimator of
-tracks. Here its checks that need no data are named one by one. The checks that it would have made
-with data are written again for waveforms that differ in length and channels.
+scikit-learn's `check_estimator` passes 2-D arrays, so it checks almost nothing of an estimator of
+tracks. This module calls those of its checks that need no data. Its checks with data are written
+again for waveforms that differ in length and channels.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ __all__ = ["check_estimator", "parametrize_with_checks"]
 def check_estimator(estimator: BaseEstimator) -> None:
     """Check that an estimator keeps the contracts of scikit-learn and sksep.
 
-    Which checks apply depends on what it is: a separator, an inverter, another step of a pipeline,
-    or a class that only holds parameters. The checks work on clones, and on three short songs that
-    are made up: mono and stereo, of different lengths, at 8 kHz.
+    The checks depend on the kind of estimator: a separator, an inverter, another step of a
+    pipeline, or a class that only holds parameters. They use clones of the estimator and three
+    short synthetic songs: mono and stereo, of different lengths, at 8 kHz.
 
     Parameters
     ----------
     estimator : estimator
-        Unfitted, with parameters that make it quick, since it is fitted about ten times. If its
-        `random_state` is None, 0 is taken. If it has a `device`, choose the CPU: other devices need
-        not repeat their results to the last bit.
+        An unfitted estimator. Choose parameters that make it quick, since it is fitted about ten
+        times. If its `random_state` is None, the checks set it to 0. If it has a `device`, choose
+        the CPU: other devices may not repeat their results to the last bit.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def parametrize_with_checks(estimators: Iterable[BaseEstimator]) -> Any:
     -------
     pytest.MarkDecorator
         It gives the test two parameters, `estimator` and `check`. The test has to call
-        ``check(estimator)``. Checks of one estimator share what was fitted.
+        ``check(estimator)``. The checks of one estimator share the fitted estimator.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def checks_of(case: EstimatorCase) -> list[Callable[[EstimatorCase], None]]:
 
 
 def _run(check: Callable[[EstimatorCase], None], case: EstimatorCase, estimator: Any) -> None:
-    """Run a check of an estimator; the one of the case may have been fitted already."""
+    """Run a check of an estimator; that of the case is not fitted again."""
     check(case if estimator is case.given else _case_of(estimator))
 
 

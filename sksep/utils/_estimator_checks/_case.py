@@ -1,4 +1,4 @@
-"""What the checks of estimators work on: one estimator, with the small inputs that it takes."""
+"""The case that the checks of estimators use: one estimator, with small inputs for it."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class EstimatorCase:
     Attributes
     ----------
     given : BaseEstimator
-        Unfitted.
+        The unfitted estimator.
     label : str
-        Names the estimator in the names of tests; the default is its repr.
+        Name of the estimator in the names of tests. By default, it is its repr.
     """
 
     given: Any
@@ -95,7 +95,7 @@ class EstimatorCase:
 
     @property
     def learns(self) -> bool:
-        """Whether it is of no use before `fit`."""
+        """Whether it cannot be used before `fit`."""
         return self.separates or (bool(get_tags(self.estimator).requires_fit) and not self.predicts)
 
     @property
@@ -118,16 +118,16 @@ class EstimatorCase:
 
     @cached_property
     def fitted(self) -> Any:
-        """Fitted once; checks must not change it."""
+        """The fitted estimator. It is fitted once, and checks must not change it."""
         return self.fit_clone()
 
     @cached_property
     def outputs(self) -> Any:
-        """What `fitted` makes of `inputs`."""
+        """Results of `fitted` for `inputs`."""
         return self.apply(self.fitted, self.inputs)
 
     def prepare(self, tracks: Any, chunker: MelChunker | None = None) -> Any:
-        """What the estimator takes at predict time, made of raw tracks."""
+        """Turn raw tracks into the input that the estimator takes when predicting."""
         if self.takes_tracks:
             return tracks
         batch = (chunker or small_chunker()).transform(tracks)
@@ -138,14 +138,14 @@ class EstimatorCase:
         return batch
 
     def with_targets(self, inputs: Any, vocals: list[Any]) -> Any:
-        """What the estimator is fitted to."""
+        """Turn inputs into those that the estimator is fitted to."""
         return MaskBuilder().fit_transform(inputs, vocals) if self.separates else inputs
 
     def fit_clone(self) -> Any:
         return clone(self.estimator).fit(self.training_inputs, songs()[1])
 
     def fitted_to(self, inputs: Any, vocals: list[Any]) -> Any:
-        """`fitted`, or where that would not know the truth of these tracks, one that does."""
+        """`fitted`, or if that would need the truth of these tracks, another that knows it."""
         if not self.remembers_truth:
             return self.fitted
         return clone(self.estimator).fit(self.with_targets(inputs, vocals))
@@ -154,7 +154,7 @@ class EstimatorCase:
         return estimator.predict(inputs) if self.predicts else estimator.transform(inputs)
 
     def methods(self, *names: str) -> Iterator[Callable[[Any], Any]]:
-        """Those methods of the fitted estimator that it has, as functions of X."""
+        """The named methods that the fitted estimator has, as functions of X."""
         for name in names:
             if name == "fit":
                 yield lambda X: clone(self.estimator).fit(X, songs()[1])
@@ -202,7 +202,7 @@ def arrays_of(record: TrackRecord | Targets) -> Iterator[npt.NDArray[Any]]:
 
 
 def _assert_arrays(first: Any, second: Any, tolerance: float) -> None:
-    assert first.dtype == second.dtype
+    assert (first.dtype, first.shape) == (second.dtype, second.shape)
     np.testing.assert_allclose(first, second, rtol=0.0, atol=tolerance)
 
 

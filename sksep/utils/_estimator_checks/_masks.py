@@ -1,4 +1,4 @@
-"""Checks of separators: what estimates masks."""
+"""Checks of separators, the estimators of masks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_inverter_without_iterations_changes_nothing(case: EstimatorCase) -> No
 
 
 def check_truth_is_not_used_when_predicting(case: EstimatorCase) -> None:
-    """Targets that are still attached do not show in the estimates."""
+    """Targets that are still attached do not alter the estimates."""
     assert_same(case.fitted.predict(case.training_inputs), case.outputs)
 
 

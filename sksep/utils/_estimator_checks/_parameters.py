@@ -9,7 +9,7 @@ from sklearn.utils import estimator_checks
 
 from sksep.utils._estimator_checks._case import EstimatorCase, fingerprint
 
-# Those that are given a default instance too, and those that make one themselves.
+# These checks need no data. They also run on an instance with default parameters.
 _SKLEARN_CHECKS = [
     estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
     estimator_checks.check_estimator_cloneable,

@@ -1,4 +1,4 @@
-"""Checks of every step of a pipeline: what may go in, and what must not change."""
+"""Checks of every step of a pipeline: inputs that it takes, and objects that it must not change."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sksep.utils._estimator_checks._case import (
 
 def check_tags(case: EstimatorCase) -> None:
     tags = get_tags(case.estimator)
-    assert not tags.input_tags.two_d_array, "Tracks are no 2-D array: set the tag to False."
+    assert not tags.input_tags.two_d_array, "Tracks are not 2-D arrays: set the tag to False."
     assert tags.transformer_tags is not None, "Derive the class from TransformerMixin."
     assert tags.estimator_type is None, "It is neither a classifier nor a regressor."
     if case.predicts:
@@ -79,7 +79,7 @@ def check_fitted_attributes_end_in_underscore(case: EstimatorCase) -> None:
 def check_unfitted(case: EstimatorCase) -> None:
     unfitted = clone(case.estimator)
     if not case.learns:
-        # An estimator that learns nothing is of use at once.
+        # An estimator that learns nothing can be used without fit.
         assert_same(unfitted.transform(case.inputs), case.fitted.transform(case.inputs))
         return
     for name in ("transform", "predict", "predict_mask"):
@@ -94,7 +94,7 @@ def check_unfitted(case: EstimatorCase) -> None:
 
 
 def check_collections(case: EstimatorCase) -> None:
-    """Batches, and what scikit-learn's indexing makes of them: lists of records."""
+    """Steps take batches and the lists of records that scikit-learn's indexing makes of them."""
     items = list(case.inputs)
     for container in (items, tuple(items), object_array(items)):
         assert_same(case.apply(case.fitted, container), case.outputs)
@@ -146,12 +146,12 @@ def check_inputs_are_not_changed(case: EstimatorCase) -> None:
         estimator.predict(inputs)
         estimator.score(inputs, vocals)
     assert joblib.hash((mixtures, vocals, inputs, training)) == before
-    # Nor are they locked: the arrays stay the caller's.
+    # The caller may still write to the arrays.
     assert all(track.flags.writeable for track in mixtures + vocals)
 
 
 def check_inputs_may_be_read_only(case: EstimatorCase) -> None:
-    """As workers of joblib get them: memory-mapped."""
+    """Inputs may be memory-mapped, as workers of joblib get them."""
     with tempfile.TemporaryDirectory() as folder:
         mapped = []
         for index, track in enumerate(songs()[0]):
@@ -188,7 +188,7 @@ def check_pickles_predict_the_same(case: EstimatorCase) -> None:
 
 
 def check_fitting_again_predicts_the_same(case: EstimatorCase) -> None:
-    """With an integer as random state, whatever numpy and torch drew before."""
+    """With an integer as random state, earlier draws of numpy and torch have no influence."""
     again = case.fit_clone()
     assert_same(case.apply(again, case.inputs), case.outputs)
     assert_same(case.apply(clone(again).fit(case.training_inputs), case.inputs), case.outputs)
@@ -202,7 +202,7 @@ def check_global_random_states_are_left_alone(case: EstimatorCase) -> None:
 
 
 def check_one_by_one(case: EstimatorCase) -> None:
-    """Tracks do not know of each other: one by one, or in another order, they come out alike."""
+    """The result of a track depends neither on other tracks nor on their order."""
     parts = [case.apply(case.fitted, case.inputs[i : i + 1])[0] for i in range(len(case.inputs))]
     assert_same(parts, list(case.outputs))
     assert_same(list(case.apply(case.fitted, case.inputs[::-1])), list(case.outputs)[::-1])

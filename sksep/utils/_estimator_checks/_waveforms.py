@@ -24,7 +24,7 @@ def check_predictions(case: EstimatorCase) -> None:
 
 
 def check_equal_lengths(case: EstimatorCase) -> None:
-    """Tracks of one length come as an object array too, not as a matrix."""
+    """Estimates of equal length are an object array too, not a matrix."""
     tracks = np.stack([songs()[0][0][:4000], songs()[0][1][:4000]])
     inputs = case.prepare(tracks)
     estimates = case.fitted_to(inputs, list(tracks)).predict(inputs)
@@ -34,7 +34,7 @@ def check_equal_lengths(case: EstimatorCase) -> None:
 
 
 def check_odd_tracks(case: EstimatorCase) -> None:
-    """One sample, less than a window, less than a chunk, silence, one channel in two dimensions."""
+    """Tracks may be silent, shorter than a chunk or a window, or have one channel as a row."""
     song = songs()[0][0]
     tracks = [
         song[:1],
@@ -71,7 +71,7 @@ def check_polarity(case: EstimatorCase) -> None:
 
 
 def check_channels(case: EstimatorCase) -> None:
-    """Swapped channels come back swapped; a track on two equal channels is the track, twice."""
+    """Swapped channels come back swapped, and two equal channels are separated alike."""
     *_, stereo = songs()[0]
     inputs = case.prepare([stereo[::-1]])
     swapped = case.fitted_to(inputs, [songs()[1][-1][::-1]]).predict(inputs)[0]
