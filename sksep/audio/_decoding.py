@@ -83,7 +83,7 @@ class AudioFile:
             yield block
         if position < self.frames:
             missing = (self.frames - position) / self.samplerate
-            report(f"{missing:.2f} s cannot be decoded; that much silence is at the end instead")
+            report(f"{missing:.2f} s cannot be decoded; the result is silent at its end instead")
         while position < self.frames:
             n = min(length, self.frames - position)
             position += n
