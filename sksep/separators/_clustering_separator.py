@@ -55,7 +55,7 @@ _CENTROID_CHUNKS = 300
 
 def embedding_length(name: str, value: Any) -> None:
     """Constraint: at least 2, as a single number of length one has no gradient."""
-    check_integer(name, value, 2, 4096)
+    check_integer(name, value, 2, 256)
 
 
 def _check_clusterer(name: str, value: Any) -> None:
