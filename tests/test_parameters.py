@@ -92,7 +92,7 @@ _WRONG = [
     ("early_stopping", "no", "early_stopping must be True or False, got 'no'"),
     ("warm_start", 1, "warm_start must be True or False, got 1"),
     ("accelerate", None, "accelerate must be True or False, got None"),
-    ("n_iter_no_change", -1, "n_iter_no_change must be at least 1, got -1"),
+    ("n_iter_no_change", -1, r"n_iter_no_change must be in \[1, 1000000\], got -1"),
     ("callbacks", 5, "callbacks must be a list of skorch callbacks or None, got 5"),
     ("callbacks", [5], r"callbacks\[0\] must be a skorch callback.* got 5"),
     ("net_params", 5, "net_params must be a dict whose keys are strings, got 5"),
@@ -111,7 +111,7 @@ _WRONG = [
     ("gradient_clipping", 0, "gradient_clipping must be in .* got 0"),
     ("batch_size", 2.0, "batch_size must be an integer, got 2.0"),
     ("max_epochs", True, "max_epochs must be an integer, got True"),
-    ("excerpts_per_epoch", 0, "excerpts_per_epoch must be at least 1, got 0"),
+    ("excerpts_per_epoch", 0, r"excerpts_per_epoch must be in \[1, 1000000000\], got 0"),
     ("validation_fraction", 1.0, r"validation_fraction must be in \[0, 1\), got 1.0"),
     ("augmentation", "yes", "augmentation must be True, False, None or an Augmentation; got 'yes'"),
     ("augmentation", Augmentation(true_pairs=2), r"true_pairs must be in \[0, 1\], got 2"),
@@ -120,7 +120,7 @@ _WRONG = [
     ("verbose", "yes", "verbose must be an integer, got 'yes'"),
     ("loss", "l3", "loss must be one of 'bce'.* got 'l3'"),
     ("loss", np.zeros(2), "loss must be one of .* got array"),
-    ("n_filters", 0, "n_filters must be at least 1, got 0"),
+    ("n_filters", 0, r"n_filters must be in \[1, 4096\], got 0"),
     ("skip", 5, "skip must be one of .* got 5"),
 ]
 
