@@ -82,10 +82,8 @@ class AudioFile:
             position += block.shape[1]
             yield block
         if position < self.frames:
-            report(
-                f"from {clock(position, self.samplerate)} on, the file cannot be decoded, and the "
-                "result is silent"
-            )
+            missing = (self.frames - position) / self.samplerate
+            report(f"{missing:.2f} s cannot be decoded; that much silence is at the end instead")
         while position < self.frames:
             n = min(length, self.frames - position)
             position += n
@@ -309,7 +307,8 @@ def _regrouped(blocks: Iterator[Block], length: int, limit: int) -> Iterator[Blo
                 yield block[:, :length]
                 n_given += length
                 block = block[:, length:]
-            waiting, n_waiting = [block], block.shape[1]
+            n_waiting = block.shape[1]
+            waiting = [block] if n_waiting else []
         if n_given + n_waiting >= limit:
             break
     if n_waiting:

@@ -20,8 +20,11 @@ _FORMATS = (
 # cut where a container has no place to state them.
 _CODEC_DELAYS = {"aac": 1024, "ac3": 256, "eac3": 256, "mp1": 481, "mp2": 481}
 _WITHOUT_DELAY = {"aac", "ac3", "eac3", "mp3", "mpegts", "mpeg", "flv", "avi", "asf"}
+# Their duration is an estimate from bit rates.
+_WITHOUT_DURATION = {"aac", "ac3", "amr", "dts", "eac3", "flv", "loas", "mp3", "mpegts", "mpeg"}
 _LOSSLESS = ("alac", "flac", "wavpack", "tta", "ape", "tak", "shorten", "truehd", "mlp", "pcm")
 _SCALES = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
+_REMEDY = "Convert the file to WAV, FLAC, OGG or MP3 first."
 _MAX_ERRORS = 1000  # packets in a row
 
 
@@ -37,9 +40,8 @@ def inspect(path: str, kind: str) -> dict[str, Any]:
 
     stream = _Stream(path)
     rate = channels = n = 0
-    problems: list[str] = []
     try:
-        for block in stream.blocks(problems.append):
+        for block in stream.blocks(lambda _: None):
             if not n:
                 rate, channels = stream.rate, block.shape[0]
                 check_rate(rate)
@@ -47,13 +49,12 @@ def inspect(path: str, kind: str) -> dict[str, Any]:
     except _av_errors() as error:
         if not n:
             raise ValueError(f"cannot be read as audio ({_text(error)}). {_REMEDY}") from error
-    if stream.has_failed and n:
-        problems = [f"the file is truncated: it ends at {clock(n, rate)}, and the rest is missing"]
-    elif n and stream.n_expected > n + rate // 2:
+    problems = []
+    if n and stream.n_expected > n + rate // 2:
         end, stated = clock(n, rate), clock(stream.n_expected, rate)
         problems = [f"the file is truncated: it ends at {end} of {stated}, and the rest is missing"]
-    else:
-        problems = []
+    elif stream.has_failed and n:
+        problems = [f"the file is truncated: it ends at {clock(n, rate)}, and the rest is missing"]
     if not n:
         raise ValueError(
             f"holds no sound that can be decoded{f' ({kind})' if kind else ''}. {_REMEDY}"
@@ -66,9 +67,6 @@ def inspect(path: str, kind: str) -> dict[str, Any]:
         "frames": n,
         "problems": tuple(problems),
     }
-
-
-_REMEDY = "Convert the file to WAV, FLAC, OGG or MP3 first."
 
 
 def blocks(
@@ -91,7 +89,7 @@ class _Stream:
         self.format = self.codec = self.sample_format = ""
         self.rate = self.n_expected = 0
         self.has_failed = False
-        self._has_low_bits = False
+        self._has_low_bits = self._states_delay = False
 
     def subtype(self) -> str:
         """Encoding of a file that holds all bits, named as in soundfile."""
@@ -111,7 +109,8 @@ class _Stream:
                 return
             stream = streams[0]
             self.format, self.codec = container.format.name, stream.codec_context.name
-            if container.duration and stream.codec_context.sample_rate:
+            is_estimate = _WITHOUT_DURATION & set(self.format.split(","))
+            if container.duration and stream.codec_context.sample_rate and not is_estimate:
                 seconds = min(container.duration / 1e6, 1e6)
                 self.n_expected = int(seconds * stream.codec_context.sample_rate)
             if self.codec.startswith("wma"):  # FFmpeg would cut one frame of music
@@ -162,6 +161,7 @@ class _Stream:
             except _av_errors():
                 self.has_failed = True
                 return
+            self._states_delay |= packet.has_sidedata("skip_samples")
             try:
                 frames = packet.decode()
             except _av_errors():
@@ -174,7 +174,8 @@ class _Stream:
 
     def _delay(self, n_samples: int) -> int:
         names = set(self.format.split(","))
-        if not names & _WITHOUT_DELAY:
+        # Old programs do not state it in Matroska, which has a place for it.
+        if self._states_delay or not names & (_WITHOUT_DELAY | {"matroska"}):
             return 0
         return n_samples if self.codec.startswith("wma") else _CODEC_DELAYS.get(self.codec, 0)
 
