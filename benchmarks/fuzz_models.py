@@ -220,7 +220,7 @@ def hand_made(read: Callable[[str], tuple[Description, Tensors]]) -> list[Any]:
             {"long_kernel": {"$type": "tuple", "items": [10**9, 3]}},
             {"power": 1e9},
         ],
-        "7-RepetSimSeparator": [{"block_duration": 1e9}, {"block_duration": 1e-9}],
+        "7-RepetSimSeparator": [{"block_duration": 600.0}, {"block_duration": 1e-9}],
         "8-RobustPCASeparator": [{"max_iter": 10**9}],
     }
     attacks = []

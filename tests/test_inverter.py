@@ -130,7 +130,7 @@ def test_needs_masks(songs):
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"n_iter": -1}, ValueError, "n_iter must be at least 0"),
+        ({"n_iter": -1}, ValueError, r"n_iter must be in \[0, 1000\]"),
         ({"n_iter": 1.5}, TypeError, "n_iter must be an integer"),
         ({"init": "zeros"}, ValueError, "init must be one of 'mixture', 'random'"),
         ({"momentum": 1.0}, ValueError, r"momentum must be in \[0, 1\)"),

@@ -502,6 +502,10 @@ def _set(index: int, **parameters: object) -> object:
     return change
 
 
+def _both(*changes: object) -> object:
+    return lambda *content: [change(*content) for change in changes]
+
+
 def _describe(**fields: object) -> object:
     return lambda _, description: description.update(fields)
 
@@ -558,6 +562,7 @@ _MODULE = {"$type": "estimator", "class": "sksep.ModuleSeparator", "parameters":
         (_set(2, n_levels=10**7), "n_levels"),
         (_set(2, batch_size=10**9), "batch_size"),
         (_set(3, n_iter=10**9), "n_iter"),
+        (_both(_set(2, batch_size=4096), _set(0, n_frames=2**14)), "bins of a batch"),
         (_set(0, hop_length=1), "n_fft / hop_length: 256"),
         (_set(0, n_fft=2**30), "n_fft: "),
         (_set(0, n_mels=10**9), "bins per second"),

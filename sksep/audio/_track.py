@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sksep.audio._decoding import AudioFile, Report, is_pipe
-from sksep.audio._resampling import Resampler
+from sksep.audio._resampling import Resampler, to_mono
 from sksep.utils._arrays import FloatArray
 
 # Samples read at a time while a file is scanned: 12 s of 44.1 kHz audio.
@@ -144,10 +144,10 @@ class Track:
 
     def mono(self, sample_rate: int) -> FloatArray:
         """Mean over channels, resampled, shape (ceil(n_samples * sample_rate / own rate),)."""
-        resampler = Resampler(self.sample_rate, sample_rate, 1)
-        means = (block.mean(axis=0)[None] for block in self.read_blocks(_BLOCK_LENGTH))
-        blocks = [resampler.push(mean)[0] for mean in means]
-        return np.concatenate([*blocks, resampler.finish()[0]])
+        resampler = Resampler(self.sample_rate, sample_rate, self.n_channels)
+        # The mean of the resampled channels, as of those that `channels` returns, to the last bit.
+        blocks = [to_mono(resampler.push(block)) for block in self.read_blocks(_BLOCK_LENGTH)]
+        return np.concatenate([*blocks, to_mono(resampler.finish())])
 
     def channels(self, sample_rate: int) -> FloatArray:
         """All channels, resampled, shape (n_channels, resampled length)."""

@@ -78,7 +78,12 @@ class TrackRecord(ReadOnlyArrays):
     @property
     def sound_levels(self) -> FloatArray:
         """`levels`, computed from the mono waveform if they are not kept."""
-        if self.levels is not None:
+        return self.mono_levels if self.levels is None else self.levels
+
+    @property
+    def mono_levels(self) -> FloatArray:
+        """Log power of the mono waveform, which training hears, in dB, at least -240."""
+        if self.levels is not None and self.track.n_channels == 1:
             return self.levels
         return read_only(self.front_end.channel_power(as_tensor(self.waveform)[None]).numpy())
 

@@ -127,7 +127,7 @@ def _either(*constraints: Constraint) -> Constraint:
 def _check_counted(name: str, value: Any) -> None:
     """A number of clusters, or a clusterer that Birch ends with."""
     if type(value) not in CLUSTERERS:
-        check_integer(name, value, 2, 1000)
+        check_integer(name, value, 2, 100)
 
 
 # The classes of clusterers agree in the names of their parameters; scikit-learn checks which values
@@ -144,7 +144,7 @@ _CLUSTERER_PARAMETERS: dict[str, Constraint] = {
     "compute_full_tree": _either(choice("auto"), check_boolean),
     "compute_labels": check_boolean,
     "connectivity": choice(None),
-    "copy": check_boolean,  # of Birch, in earlier versions
+    "copy": _either(choice("deprecated"), check_boolean),  # of Birch, in earlier versions
     "copy_x": check_boolean,
     "covariance_prior": optional(_either(number(), _check_array)),
     "covariance_type": choice(*_COVARIANCES),
@@ -170,7 +170,7 @@ _CLUSTERER_PARAMETERS: dict[str, Constraint] = {
     "metric_params": choice(None),
     "min_samples": integer(1, 2**20),
     "n_clusters": optional(_check_counted),
-    "n_components": optional(integer(1, 1000)),
+    "n_components": optional(integer(1, 100)),
     "n_init": _either(choice("auto"), integer(1, 100)),
     "n_neighbors": integer(1, 1000),
     "p": optional(number(1.0, 100.0)),

@@ -25,7 +25,6 @@ from sksep.utils._validation import Constraint, check_boolean, check_choice, int
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 # Samples that a clusterer may compare in pairs: their distances take 0.8 GB.
 _MOST_PAIRED = 10_000
-_MOST_BATCH_BINS = 2**26
 # Number of rows and columns of learned arrays.
 _LONGEST = 2**20
 _SEEDS = integer(0, 2**32 - 1)
@@ -104,10 +103,22 @@ def check_learned(estimator: Any, learned: dict[str, Any]) -> None:
         widths = {vocals.shape[1], rest.shape[1]}
         if len(widths) > 1 or widths.pop() % n_bands:
             raise ValueError(f"the components do not fit {n_bands} bands")
-    if "net" in learned:
-        front_end, batch_size = learned["front_end_"], estimator.batch_size
-        n_bins = batch_size * front_end.n_frames * n_bands
-        _check_limit(f"batch_size={batch_size} chunks have bins", n_bins, _MOST_BATCH_BINS)
+    _check_working_memory(estimator, learned["front_end_"])
+
+
+def _check_working_memory(estimator: Any, front_end: FrontEnd) -> None:
+    """Limits of what an estimator works on at a time; a few GB at most."""
+    rate = front_end.sample_rate / front_end.hop_length
+    if hasattr(estimator, "batch_size"):
+        n_bins = estimator.batch_size * front_end.n_frames * front_end.n_bands
+        _check_limit("bins of a batch", n_bins, 2**26)
+        _check_limit("features of a batch", n_bins * getattr(estimator, "n_filters", 1), 2**29)
+    if hasattr(estimator, "block_duration"):
+        n_frames = rate * estimator.block_duration
+        n_bins = n_frames * front_end.n_bands * getattr(estimator, "n_context_frames", 1)
+        _check_limit("bins of a block", n_bins, 2**26)
+        if hasattr(estimator, "neighbor_share"):  # it compares frames in pairs
+            _check_limit("pairs of frames", n_frames * estimator.block_duration / 0.032, 2**28)
 
 
 def _check_steps(pipeline: Pipeline) -> None:

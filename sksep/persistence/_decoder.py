@@ -23,7 +23,10 @@ from sksep.persistence._checks import check_device, check_estimator, check_front
 from sksep.persistence._encoder import ROUTED_METHODS, TAG
 
 _FLOATS = ("nan", "inf", "-inf")
-_TRUST = "Do not trust the file; if it is your own, save it again without them."
+_TRUST = (
+    "Do not trust the file. If it is your own, load it with the version of sksep that saved it, "
+    "unset them, and save it again."
+)
 
 
 class Decoder:

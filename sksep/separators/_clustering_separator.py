@@ -56,7 +56,7 @@ _CENTROID_CHUNKS = 300
 
 def embedding_length(name: str, value: Any) -> None:
     """Constraint: an integer of at least 2, since a unit vector of one number has no gradient."""
-    check_integer(name, value, 2, 4096)
+    check_integer(name, value, 2, 256)
 
 
 def _check_clusterer(name: str, value: Any) -> None:

@@ -72,8 +72,8 @@ class HPSSSeparator(SpectralMaskSeparator):
     (32000,)
     """
 
-    long_window: float = parameter(1.0, number(0.0, 60.0, include_low=False))
-    short_window: float = parameter(0.032, number(0.0, 60.0, include_low=False))
+    long_window: float = parameter(1.0, number(0.0, 10.0, include_low=False))
+    short_window: float = parameter(0.032, number(0.0, 10.0, include_low=False))
     long_kernel: tuple[int, int] = parameter((17, 31), integers(2, 1, 255))
     short_kernel: tuple[int, int] = parameter((17, 17), integers(2, 1, 255))
     power: float = parameter(2.0, number(0.0, 100.0, include_low=False))

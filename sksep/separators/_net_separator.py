@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sksep.base._batch import TrackRecord
 from sksep.base._separator import BaseSeparator, training_batch
 from sksep.nn.chunks import chunk
-from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
+from sksep.nn.front_end import FLOOR_DECIBELS, LOWEST_DECIBELS, FrontEnd
 from sksep.nn.levels import LevelNormalizer, chunk_levels
 from sksep.nn.losses import LOSSES
 from sksep.nn.mask_estimator import (
@@ -113,7 +113,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     def _statistics(self, tracks: Sequence[TrackRecord]) -> tuple[Tensor, Tensor]:
         """Mean and scale of each band, by which features are normalized."""
         picks = evenly_spaced(len(tracks), _STATISTICS_TRACKS)
-        return band_statistics(as_tensor(tracks[int(pick)].spectrogram) for pick in picks)
+        levels = (as_tensor(tracks[int(pick)].mono_levels) for pick in picks)
+        return band_statistics(part.clamp_min(FLOOR_DECIBELS) for part in levels)
 
     def _learned_after(
         self, net: SeparationNet, tracks: Sequence[TrackRecord], keep: bool = False
@@ -125,7 +126,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         """Median level of the loudest chunks of tracks, in dB over the means of the bands."""
         mean = _band_means(net)
         picks = evenly_spaced(len(tracks), _LEVEL_TRACKS)
-        loudest = [chunk_levels(self._cut(tracks[int(pick)]), mean).max() for pick in picks]
+        chunks = (_chunks(tracks[int(pick)].mono_levels, net.front_end) for pick in picks)
+        loudest = [chunk_levels(part, mean).max() for part in chunks]
         return float(torch.stack(loudest).median())
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
@@ -258,9 +260,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
     def _cut(self, record: TrackRecord) -> Tensor:
         """Chunks (n_chunks, n_frames, n_bands) of a track in dB, at its own level."""
-        front_end = record.front_end
-        levels = as_tensor(record.sound_levels)
-        return chunk(levels, front_end.n_frames, front_end.chunk_step, LOWEST_DECIBELS)
+        return _chunks(record.sound_levels, record.front_end)
 
     def _in_batches(
         self, function: Callable[[Any, Tensor], Tensor], batches: Iterable[Tensor]
@@ -346,6 +346,10 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             network = self._network(self.front_end_)
         empty = torch.zeros(self.front_end_.n_bands)
         return self._module_class(network, empty, empty.clone())
+
+
+def _chunks(levels: FloatArray, front_end: FrontEnd) -> Tensor:
+    return chunk(as_tensor(levels), front_end.n_frames, front_end.chunk_step, LOWEST_DECIBELS)
 
 
 def _band_means(net: SeparationNet) -> Tensor:

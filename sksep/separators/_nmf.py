@@ -89,7 +89,7 @@ class NMFSeparator(BlockwiseSeparator):
 
     n_components: int = parameter(50, integer(1, 1000))
     n_context_frames: int = parameter(4, integer(1, 64))
-    max_iter: int = parameter(50, integer(1, 10_000))
+    max_iter: int = parameter(50, integer(1, 1000))
     n_training_frames: int = parameter(6000, integer(1, 10**7))
     random_state: Any = parameter(None, random_state_constraint)
 
