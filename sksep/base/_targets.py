@@ -12,7 +12,7 @@ from sksep.audio._cache import Waveform
 from sksep.audio._track import Track
 from sksep.nn import masks
 from sksep.nn.chunks import count_chunks
-from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
+from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
 from sksep.utils._arrays import FloatArray, ReadOnlyArrays, read_only
 
 
@@ -85,9 +85,9 @@ class Targets(ReadOnlyArrays):
         return self._power(self.vocals), self._power(self.mixture - self.vocals)
 
     def _power(self, waveform: FloatArray) -> torch.Tensor:
-        level = self.front_end.log_power(torch.tensor(waveform))
-        # Bins at the floor of the log power are silent: they have no power at all.
-        return torch.where(level > FLOOR_DECIBELS, 10.0 ** (level / 10.0), 0.0)
+        level = self.front_end.channel_power(torch.tensor(waveform)[None])
+        # The floor of the log-power is not a level: silence has no power at all.
+        return torch.where(level > LOWEST_DECIBELS, 10.0 ** (level / 10.0), 0.0)
 
 
 def chunk_power(waveform: FloatArray, front_end: FrontEnd) -> npt.NDArray[np.float64]:
