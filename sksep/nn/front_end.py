@@ -233,17 +233,15 @@ class FrontEnd:
             If the waveforms are neither float32 nor float64.
         """
         with torch.no_grad():
-            levels = spectral.log_mel(
+            return spectral.log_mel(
                 channels,
                 self.filter_bank(),
                 self.n_fft,
                 self.hop_length,
                 center=center,
                 floor=LOWEST,
+                together=True,
             )
-            if len(levels) == 1:
-                return levels[0]
-            return 10.0 * torch.log10(torch.pow(10.0, levels / 10.0).mean(dim=0))
 
     def lift_matrix(self, sample_rate: int, n_fft: int) -> Tensor:
         """Matrix that carries masks from the bands to linear bins.

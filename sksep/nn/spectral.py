@@ -276,6 +276,7 @@ def log_mel(
     *,
     center: bool = True,
     floor: float = 1e-10,
+    together: bool = False,
     block_frames: int | None = None,
 ) -> Tensor:
     """Log-power spectrogram in bands, for inference: without gradients, in bounded memory.
@@ -295,12 +296,14 @@ def log_mel(
         Whether half a window of zeros surrounds the waveform, as in `stft`.
     floor : float, default=1e-10
         Smallest power, above 0. Lower powers count as this one.
+    together : bool, default=False
+        Whether the powers of all waveforms are averaged, as those of the channels of a track.
     block_frames : int, optional
         Number of frames that are processed at a time; by default it suits the device.
 
     Returns
     -------
-    Tensor of shape (..., n_frames, n_bands)
+    Tensor of shape (..., n_frames, n_bands), or (n_frames, n_bands) if `together`
         Level in dB, relative to a power of one and at least ``10 * log10(floor)``.
 
     Raises
@@ -325,22 +328,26 @@ def log_mel(
     taper = window(n_fft, waveforms.dtype, waveforms.device)
     bands = None if filter_bank is None else _compact_bands(filter_bank.to(waveforms))
     n_bands = n_fft // 2 + 1 if filter_bank is None else filter_bank.shape[0]
-    result = waveforms.new_empty(signals.shape[0], n_frames, n_bands)
+    n_results = 1 if together else signals.shape[0]
+    result = waveforms.new_empty(n_results, n_frames, n_bands)
     if block_frames is None:
         block_frames = frames_per_block(n_fft, waveforms.device)
     blocks = [
         (signal, slice(start, start + block_frames))
-        for signal in range(signals.shape[0])
+        for signal in range(n_results)
         for start in range(0, n_frames, block_frames)
     ]
 
     def work(block: tuple[int, slice]) -> None:
         block_result = result[block]
-        spectra = torch.fft.rfft(frames[block] * taper)
+        spectra = torch.fft.rfft((frames[:, block[1]] if together else frames[block]) * taper)
         if bands is None:
-            block_result.copy_(power(spectra))
+            squares = power(spectra)
+            block_result.copy_(squares.mean(dim=0) if together else squares)
         else:
             squares = torch.view_as_real(spectra).flatten(-2).square_()
+            if together:
+                squares = squares[0] if len(squares) == 1 else squares.mean(dim=0)
             # Products into a given result are taken in full precision also under autocast.
             for band, parts, weights in bands:
                 torch.matmul(squares[:, parts], weights, out=block_result[:, band])
@@ -351,7 +358,7 @@ def log_mel(
     (padded,) = in_parallel(lambda signals: _padded(signals, n_fft, center), [signals])
     frames = padded.unfold(-1, n_fft, hop_length)
     in_parallel(work, blocks)
-    return result.reshape(*batch_shape, n_frames, n_bands)
+    return result[0] if together else result.reshape(*batch_shape, n_frames, n_bands)
 
 
 def window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
