@@ -764,6 +764,8 @@ def test_outputs_agree_with_each_other(songs, batch, chunks):
 
     expected = sdr_score(songs.vocals, estimates)
     assert separator.score(chunks, songs.vocals) == pytest.approx(float(expected), abs=1e-6)
+    with pytest.raises(ValueError, match=r"all references are silent: y_true\[0\]"):
+        separator.score(chunks, [0 * track for track in songs.vocals])
 
 
 def test_the_batch_size_of_predictions_does_not_matter(batch):
