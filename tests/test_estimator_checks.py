@@ -41,7 +41,7 @@ from sksep.utils.estimator_checks import check_estimator, checks_of, parametrize
 
 _CASES = [case for _, estimator_class in all_estimators() for case in cases_of(estimator_class)]
 # Estimators that only hold parameters and never see tracks.
-_PARAMETER_OBJECTS = {"Augmentation", "NSDRScorer", "WaveformCache"}
+_PARAMETER_OBJECTS = {"Augmentation", "FlooredSNRScorer", "NSDRScorer", "WaveformCache"}
 
 
 # Checks for estimators of sksep only.

@@ -87,6 +87,9 @@ def test_random_state(batch):
     np.testing.assert_array_equal(
         estimate(np.random.RandomState(5)), estimate(np.random.RandomState(5))
     )
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    assert np.abs(estimate(None) - estimate(None)).max() > 1e-3
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 def test_learns_nothing_and_changes_nothing(batch):

@@ -6,10 +6,14 @@ import sklearn
 import soundfile
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import make_scorer
-from sklearn.model_selection import GridSearchCV, KFold, cross_validate
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_validate
 
 from sksep.metrics import (
+    FlooredSNRScorer,
     NSDRScorer,
+    floored_snr,
+    floored_snr_score,
+    floored_snr_scorer,
     nsdr,
     nsdr_score,
     nsdr_scorer,
@@ -185,6 +189,42 @@ def test_scores_are_means_of_the_downmix(songs):
     )
 
 
+def test_floored_snr():
+    vocals, accompaniment = noise(2, 3000)
+    mixture = vocals + accompaniment
+    for gain in (1e-200, 1.0, 1e200):
+
+        def score(reference, estimate, gain=gain):
+            return floored_snr(gain * reference, gain * estimate, gain * mixture)
+
+        nearly = vocals + 0.3 * accompaniment
+        expected = sdr(vocals, nearly, protocol="snr")
+        assert score(vocals, nearly) == pytest.approx(expected, abs=0.1)
+        assert score(vocals, 0 * vocals) == pytest.approx(0)
+        assert 25 < score(vocals, vocals) < 30
+        leaks = [score(0 * vocals, share * mixture) for share in (0.0, 0.01, 0.1, 1.0)]
+        np.testing.assert_allclose(leaks, [0.0, -0.41, -10.41, -30.0], atol=0.01)
+    silence = np.zeros(10)
+    assert floored_snr(silence, silence, silence) == 0
+    assert floored_snr(silence, silence, silence + 1, ceiling=200) == 0
+    for bad in (0.0, 201.0, np.nan):
+        with pytest.raises(ValueError, match="ceiling must be in"):
+            floored_snr(vocals, vocals, mixture, ceiling=bad)
+        with pytest.raises(ValueError, match="ceiling must be in"):
+            floored_snr_score([vocals], [vocals], [mixture], ceiling=bad)
+    with pytest.raises(ValueError, match="mixture has 9 samples"):
+        floored_snr(vocals, vocals, mixture[:9])
+
+
+def test_mean_of_floored_snr_counts_silence():
+    vocals, accompaniment = noise(2, 3000)
+    mixtures = [vocals + accompaniment, accompaniment]
+    references, estimates = [vocals, 0 * vocals], [vocals, 0.1 * accompaniment]
+    each = [floored_snr(*tracks) for tracks in zip(references, estimates, mixtures, strict=True)]
+    score = floored_snr_score(references, estimates, mixtures, sample_weight=[1.0, 3.0])
+    assert score == pytest.approx(np.average(each, weights=[1.0, 3.0]), abs=1e-3)
+
+
 def test_sample_weight(songs):
     mixtures, vocals = songs
     each = [sdr_score([song], [mixture]) for song, mixture in zip(vocals, mixtures, strict=True)]
@@ -224,6 +264,19 @@ def test_silent_estimates_do_not_raise_the_mean(songs):
     assert snr == pytest.approx(0)
 
 
+def test_tracks_without_weight_are_no_concern(songs, recwarn):
+    mixtures, vocals = songs
+    weights = [0, 1, 1, 1, 1, 1]
+    expected = sdr_score(vocals[1:], mixtures[1:])
+    for true, estimates in (
+        ([0 * vocals[0], *vocals[1:]], mixtures),
+        (vocals, [0 * mixtures[0], *mixtures[1:]]),
+    ):
+        score = sdr_score(true, estimates, sample_weight=weights, all_silent="raise")
+        assert score == pytest.approx(expected)
+    assert not recwarn
+
+
 def test_files(tmp_path, songs):
     mixtures, vocals = songs
     paths = []
@@ -256,7 +309,12 @@ def test_bad_collections(songs):
 
 # Scorers ------------------------------------------------------------------------------------
 
-SCORERS = {"sdr": sdr_scorer, "si_sdr": si_sdr_scorer, "nsdr": nsdr_scorer}
+SCORERS = {
+    "sdr": sdr_scorer,
+    "si_sdr": si_sdr_scorer,
+    "nsdr": nsdr_scorer,
+    "floored_snr": floored_snr_scorer,
+}
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
@@ -277,6 +335,8 @@ def test_scorers_in_cross_validate(songs, n_jobs):
         assert results["test_sdr"][fold] == pytest.approx(sdr_score(y, estimates))
         assert results["test_si_sdr"][fold] == pytest.approx(si_sdr_score(y, estimates))
         assert results["test_nsdr"][fold] == pytest.approx(nsdr_score(y, estimates, X))
+        expected = floored_snr_score(y, estimates, X)
+        assert results["test_floored_snr"][fold] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", SCORERS)
@@ -287,6 +347,32 @@ def test_scorers_in_grid_search(songs, name):
     assert search.best_params_ == {"noise_level": 0.0}
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.score(*songs) == pytest.approx(search.scorer_(search.best_estimator_, *songs))
+
+
+def test_folds_without_vocals(songs):
+    mixtures, vocals = songs
+    vocals = [0 * song for song in vocals[:3]] + vocals[3:]
+    grid = {"noise_level": [0.3, 0.0, 0.1]}
+
+    def search(scorer, cv=2, **options):
+        return GridSearchCV(ScaledMixture(), grid, scoring=scorer, cv=cv, **options)
+
+    found = search(floored_snr_scorer, error_score="raise").fit(mixtures, vocals)
+    assert found.best_params_ == {"noise_level": 0.0}
+    splits = list(StratifiedKFold(2).split(mixtures, [song.any() for song in vocals]))
+    with pytest.warns(UserWarning, match="left out"):
+        found = search(sdr_scorer, splits, error_score="raise").fit(mixtures, vocals)
+    assert found.best_params_ == {"noise_level": 0.0}
+    named = r"of 3 tracks is undefined.*silent: y_true\[0\], y_true\[1\].*StratifiedKFold"
+    for scorer in (sdr_scorer, si_sdr_scorer, nsdr_scorer):
+        with pytest.raises(ValueError, match=named):
+            search(scorer, error_score="raise").fit(mixtures, vocals)
+    with pytest.warns(UserWarning) as record:
+        search(sdr_scorer).fit(mixtures, vocals)  # scikit-learn takes the first candidate
+    assert "StratifiedKFold" in str(record[0].message)
+    assert FlooredSNRScorer(ceiling=10.0)(ScaledMixture(), mixtures[:1], vocals[:1]) > -10.5
+    with pytest.raises(ValueError, match="all_silent must be one of"):
+        sdr_score(vocals, mixtures, all_silent="zero")
 
 
 def test_protocol_of_scorers(songs):
@@ -305,9 +391,8 @@ def test_scorers_survive_copying(songs, name):
     for copy in (pickle.loads(pickle.dumps(scorer)), clone(scorer, safe=False)):
         assert copy(ScaledMixture(), *songs) == expected
         assert repr(copy) == repr(scorer)
-    assert {"sdr": "sdr_score", "si_sdr": "si_sdr_score", "nsdr": "NSDRScorer"}[name] in repr(
-        scorer
-    )
+    named = {"nsdr": "NSDRScorer", "floored_snr": "FlooredSNRScorer"}
+    assert named.get(name, f"{name}_score") in repr(scorer)
 
 
 @pytest.mark.parametrize("name", SCORERS)

@@ -101,6 +101,7 @@ _WRONG = [
     ("random_state", "x", "random_state must be None, an integer or .*; got 'x'"),
     ("random_state", -1, r"random_state must be in \[0, 4294967295\], got -1"),
     ("optimizer", "adagrad", "optimizer must be one of .* got 'adagrad'"),
+    ("optimizer", torch.optim.LBFGS, "optimizer=LBFGS evaluates a batch several times"),
     ("optimizer", np.zeros(2), "optimizer must be one of .* got array"),
     ("schedule", np.zeros(2), "schedule must be one of None, 'cosine', 'one_cycle'; got array"),
     ("precision", np.zeros(2), "precision must be one of .* got array"),

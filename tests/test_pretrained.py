@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
@@ -65,6 +66,18 @@ def test_separates_the_same_at_every_level(models, name):
     # They are not equal, since the floor of the features does not move with the level.
     correlation = np.vdot(quiet, loud) / (np.linalg.norm(quiet) * np.linalg.norm(loud))
     assert correlation > 0.5
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_number_of_threads_matters_in_the_last_digits_only(models, name):
+    mixtures = make_songs(1, 4.0, random_state=0).mixtures
+    expected = models[name].predict(mixtures)[0]
+    for n_threads in (2, 3):
+        torch.set_num_threads(n_threads)
+        estimate = models[name].predict(mixtures)[0]
+        np.testing.assert_array_equal(models[name].predict(mixtures)[0], estimate)
+        np.testing.assert_allclose(estimate, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -19,7 +19,14 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from skorch.callbacks import Callback, EarlyStopping, EpochTimer, GradientNormClipping
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochTimer,
+    GradientNormClipping,
+    LoadInitState,
+)
 from skorch.history import History
 
 from sksep import MaskBuilder, MelChunker, UNetSeparator
@@ -585,6 +592,55 @@ def test_loggers_that_cannot_be_copied_share_what_they_write_to(batch, named):
     assert separator.callbacks is callbacks
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_callbacks_are_copied_together(batch, tmp_path, is_reversed):
+    checkpoint = Checkpoint(monitor="train_loss_best", dirname=str(tmp_path))
+    logger = Logger(Writer())  # cannot be copied
+    callbacks = [logger, checkpoint, ("load", LoadInitState(checkpoint))]
+    separator = make(callbacks=callbacks[::-1] if is_reversed else callbacks, max_epochs=2)
+    for n_epochs in (2, 4):
+        assert len(separator.fit(batch).loss_curve_) == n_epochs
+        copied = recorded(separator, Checkpoint)
+        assert recorded(separator, LoadInitState).checkpoint is copied is not checkpoint
+
+
+def test_classes_of_callbacks_are_made_instances(batch):
+    options = {"callbacks__mine__monitor": "train_loss", "callbacks__mine__patience": 1}
+    options |= {"callbacks__mine__threshold": 1e9, "callbacks__mine__threshold_mode": "abs"}
+    separator = make(callbacks=[Recorder, ("mine", EarlyStopping)], max_epochs=9)
+    separator.set_params(net_params=options).fit(batch)
+    assert recorded(separator, Recorder).n_epochs_ == separator.n_epochs_ < 9
+    with pytest.raises(TypeError, match=r"callbacks\[0\] must be a skorch callback.*got.*Writer"):
+        make(callbacks=[Writer]).fit(batch)
+
+
+@pytest.mark.parametrize("callback", [EarlyStopping, EarlyStopping(), Checkpoint()])
+def test_callbacks_that_monitor_a_validation_need_one(batch, callback):
+    name = r"(EarlyStopping|Checkpoint) in callbacks monitors 'valid_loss(_best)?'"
+    separator = make(callbacks=[callback])
+    for fit in (separator.fit, separator.partial_fit):
+        with pytest.raises(ValueError, match=rf"{name}.*validation_fraction=0.0 of 4 tracks"):
+            fit(batch)
+
+
+def test_drop_last_must_leave_a_batch(batch):
+    for kind in ("train", "valid"):
+        option = f"iterator_{kind}__drop_last"
+        separator = make(net_params={option: True}, batch_size=100, validation_fraction=0.5)
+        with pytest.raises(ValueError, match=f"{option} in net_params leaves no batch.*=100"):
+            separator.fit(batch)
+    separator = make(net_params={"iterator_train__drop_last": True}, callbacks=[Recorder()])
+    separator.set_params(batch_size=3, schedule="cosine", max_epochs=2).fit(batch)
+    record = recorded(separator, Recorder)
+    assert record.batch_sizes_ == [3] * 4
+    np.testing.assert_allclose(record.rates_, 5e-4 * (1 + np.cos(np.pi * np.arange(1, 5) / 5)))
+
+
+def test_weights_of_tracks_are_refused_by_name(batch):
+    with pytest.raises(TypeError, match="sample_weight"):
+        make().fit(batch, sample_weight=np.ones(4))
+
+
 def test_a_callback_of_ones_own_may_stop_early(batch):
     stop = EarlyStopping(monitor="train_loss", patience=1, threshold=1e9, threshold_mode="abs")
     separator = make(callbacks=[stop], max_epochs=9).fit(batch)  # without a warning
@@ -764,6 +820,8 @@ def test_outputs_agree_with_each_other(songs, batch, chunks):
 
     expected = sdr_score(songs.vocals, estimates)
     assert separator.score(chunks, songs.vocals) == pytest.approx(float(expected), abs=1e-6)
+    with pytest.raises(ValueError, match=r"all references are silent: y_true\[0\]"):
+        separator.score(chunks, [0 * track for track in songs.vocals])
 
 
 def test_the_batch_size_of_predictions_does_not_matter(batch):

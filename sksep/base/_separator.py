@@ -202,7 +202,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         Returns
         -------
         float
-            Mean SDR in dB. It is NaN if every reference is silent.
+            Mean SDR in dB.
 
         Raises
         ------
@@ -210,7 +210,8 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
             If `transform` raises them.
         ValueError
             If `X` and `y` differ in their number of tracks, or in the rate, length or channels of
-            one, which the error names. Also if `transform` raises it.
+            one, which the error names, or if all references are silent. Also if `transform` raises
+            it.
         """
         batch = self._check_batch(X)
         return score_estimates(batch, self.predict(batch), y, sample_weight)
@@ -301,4 +302,5 @@ def score_estimates(batch: TrackBatch, estimates: Any, y: Any, sample_weight: An
     check_same_length(batch, vocals, "X", "y")
     for record, track in zip(batch, vocals, strict=True):
         check_pair(record.track, track)
-    return float(np.float64(sdr_score(y, estimates, sample_weight=sample_weight)))
+    score = sdr_score(y, estimates, sample_weight=sample_weight, all_silent="raise")
+    return float(np.float64(score))

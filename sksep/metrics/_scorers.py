@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy.typing as npt
@@ -9,13 +10,14 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import make_scorer
 from sklearn.utils.metadata_routing import UNUSED
 
-from sksep.metrics._scores import nsdr_score, sdr_score, si_sdr_score
+from sksep.metrics._scores import floored_snr_score, nsdr_score, sdr_score, si_sdr_score
 
-sdr_scorer = make_scorer(sdr_score)
+sdr_scorer = make_scorer(sdr_score, all_silent="raise")
 sdr_scorer.__doc__ = """Scorer of the mean SDR of the vocals in dB; higher is better.
 
 It is `sdr_score` (BSSEval v3 of the whole track) in the form that searches and cross-validation of
-scikit-learn take.
+scikit-learn take, with an error if all references are silent. Searches turn it into a warning and
+into NaN, unless they have ``error_score="raise"``.
 
 Examples
 --------
@@ -28,10 +30,11 @@ Examples
 >>> bool(sdr_scorer(pipeline, songs.mixtures, songs.vocals) > -10.0)
 True
 """
-si_sdr_scorer = make_scorer(si_sdr_score)
+si_sdr_scorer = make_scorer(si_sdr_score, all_silent="raise")
 si_sdr_scorer.__doc__ = """Scorer of the mean scale-invariant SDR in dB; higher is better.
 
-It is `si_sdr_score` in the form that searches and cross-validation of scikit-learn take.
+It is `si_sdr_score` in the form that searches and cross-validation of scikit-learn take, with an
+error if all references are silent, as in `sdr_scorer`.
 
 Examples
 --------
@@ -48,10 +51,56 @@ True
 
 # make_scorer of scikit-learn passes y_true and y_pred to a metric, but not the mixtures. The base
 # class provides the other abilities of a scorer: clone, repr and metadata routing.
-class NSDRScorer(BaseEstimator):  # type: ignore[misc]
+class _MixtureScorer(BaseEstimator):  # type: ignore[misc]
+    """Scorer that compares the predictions of a separator with the mixtures, too."""
+
+    # The separator is an argument, but not metadata.
+    __metadata_request__score: ClassVar[dict[str, str]] = {"estimator": UNUSED}
+
+    def __call__(
+        self, estimator: Any, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Same as `score`, in the form that model selection calls."""
+        return self.score(estimator, X, y, sample_weight=sample_weight)
+
+    def score(
+        self, estimator: Any, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Mean score of the predictions of a separator.
+
+        Parameters
+        ----------
+        estimator : object with `predict`
+            A fitted separator.
+        X : sequence of arrays, paths or AudioSource
+            Mixtures.
+        y : sequence of arrays, paths or AudioSource
+            True sources.
+        sample_weight : array-like of shape (n_tracks,), default=None
+            Weights of the tracks in the mean.
+
+        Returns
+        -------
+        float
+            Score in dB.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in the function that `See Also` names.
+        """
+        return self._score(y, estimator.predict(X), X, sample_weight=sample_weight)
+
+    @abstractmethod
+    def _score(self, y: Any, estimates: Any, X: Any, sample_weight: Any) -> float:
+        """Mean score of estimates."""
+
+
+class NSDRScorer(_MixtureScorer):
     """Scorer of the mean gain in SDR over the mixtures, in dB; higher is better.
 
-    `nsdr_scorer` is the instance with default parameters.
+    `nsdr_scorer` is the instance with default parameters. If all references are silent, it raises
+    an error.
 
     Parameters
     ----------
@@ -72,47 +121,50 @@ class NSDRScorer(BaseEstimator):  # type: ignore[misc]
     0.0
     """
 
-    # The separator is an argument, but not metadata.
-    __metadata_request__score: ClassVar[dict[str, str]] = {"estimator": UNUSED}
-
     def __init__(self, protocol: str = "bss_eval_v3") -> None:
         self.protocol = protocol
 
-    def __call__(
-        self, estimator: Any, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
-    ) -> float:
-        """Same as `score`, in the form that model selection calls."""
-        return self.score(estimator, X, y, sample_weight=sample_weight)
-
-    def score(
-        self, estimator: Any, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None
-    ) -> float:
-        """Mean NSDR of the predictions of a separator.
-
-        Parameters
-        ----------
-        estimator : object with `predict`
-            A fitted separator.
-        X : sequence of arrays, paths or AudioSource
-            Mixtures.
-        y : sequence of arrays, paths or AudioSource
-            True sources.
-        sample_weight : array-like of shape (n_tracks,), default=None
-            Weights of the tracks in the mean.
-
-        Returns
-        -------
-        float
-            NSDR in dB; NaN as in `sdr_score`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As in `sdr_score`, or if the protocol is unknown.
-        """
+    def _score(self, y: Any, estimates: Any, X: Any, sample_weight: Any) -> float:
         return nsdr_score(
-            y, estimator.predict(X), X, protocol=self.protocol, sample_weight=sample_weight
+            y,
+            estimates,
+            X,
+            protocol=self.protocol,
+            sample_weight=sample_weight,
+            all_silent="raise",
         )
+
+
+class FlooredSNRScorer(_MixtureScorer):
+    """Scorer of the mean floored SNR in dB, which is defined for silence; higher is better.
+
+    `floored_snr_scorer` is the instance with default parameters. A search with it can have folds
+    without vocals: there, the estimate that leaks least is best.
+
+    Parameters
+    ----------
+    ceiling : float, default=30.0
+        As in `floored_snr`.
+
+    See Also
+    --------
+    floored_snr_score : The score.
+
+    Examples
+    --------
+    >>> from sksep.metrics import FlooredSNRScorer
+    >>> class Mixture:
+    ...     def predict(self, X):
+    ...         return X
+    >>> round(FlooredSNRScorer(ceiling=20.0)(Mixture(), [[1.0, 1.0]], [[0.0, 0.0]]), 2)
+    -20.04
+    """
+
+    def __init__(self, ceiling: float = 30.0) -> None:
+        self.ceiling = ceiling
+
+    def _score(self, y: Any, estimates: Any, X: Any, sample_weight: Any) -> float:
+        return floored_snr_score(y, estimates, X, ceiling=self.ceiling, sample_weight=sample_weight)
 
 
 nsdr_scorer = NSDRScorer()
@@ -130,4 +182,23 @@ Examples
 >>> pipeline = make_pipeline(MelChunker(), MixtureSeparator()).fit(songs.mixtures)
 >>> round(nsdr_scorer(pipeline, songs.mixtures, songs.vocals), 2) + 0.0
 0.0
+"""
+
+floored_snr_scorer = FlooredSNRScorer()
+floored_snr_scorer.__doc__ = """Scorer of the mean floored SNR in dB; higher is better.
+
+It is defined for silence, and is `FlooredSNRScorer` with its default parameters.
+
+Examples
+--------
+>>> import numpy as np
+>>> from sklearn.pipeline import make_pipeline
+>>> from sksep import MelChunker, MixtureSeparator
+>>> from sksep.datasets import make_songs
+>>> from sksep.metrics import floored_snr_scorer
+>>> songs = make_songs(2, duration=2.0, random_state=0)
+>>> pipeline = make_pipeline(MelChunker(), MixtureSeparator()).fit(songs.mixtures)
+>>> silence = [np.zeros_like(track) for track in songs.vocals]
+>>> round(floored_snr_scorer(pipeline, songs.mixtures, silence), 1)
+-30.0
 """

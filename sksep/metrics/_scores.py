@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,17 @@ import numpy.typing as npt
 from sksep.audio._resampling import to_mono
 from sksep.audio._track import Track
 from sksep.audio._validation import check_same_length, check_tracks
-from sksep.metrics._sdr import PROTOCOLS, normalized_sdr, scale_invariant_sdr, sdr_of_estimates
+from sksep.metrics._sdr import (
+    PROTOCOLS,
+    floored_ratio,
+    normalized_sdr,
+    scale_invariant_sdr,
+    sdr_of_estimates,
+)
 from sksep.utils._arrays import BoolArray, DoubleArray
-from sksep.utils._validation import check_choice
+from sksep.utils._validation import check_choice, check_number
 
-Waveforms = tuple[DoubleArray, ...]
+ALL_SILENT = ("nan", "raise")
 
 
 def sdr_score(
@@ -25,6 +31,7 @@ def sdr_score(
     *,
     protocol: str = "bss_eval_v3",
     sample_weight: npt.ArrayLike | None = None,
+    all_silent: str = "nan",
 ) -> float:
     """Mean SDR of a collection of tracks, in dB.
 
@@ -37,6 +44,10 @@ def sdr_score(
         As in `sdr`.
     sample_weight : array-like of shape (n_tracks,), default=None
         Weights of the tracks in the mean.
+    all_silent : {"nan", "raise"}, default="nan"
+        Whether the score is NaN, with a warning, or an error is raised if all references (those
+        with a weight) are silent. Scorers raise the error: the score of a fold without vocals
+        would make those of all candidates of a search NaN.
 
     Returns
     -------
@@ -49,7 +60,8 @@ def sdr_score(
     ------
     TypeError, ValueError
         If a track cannot be read or has NaN or infinity, if the numbers or lengths of tracks or the
-        rates of files differ, or if a weight is negative or not finite. The track is named.
+        rates of files differ, if a weight is negative or not finite, or if all references are
+        silent and `all_silent` is "raise". The track is named.
 
     Warns
     -----
@@ -74,10 +86,17 @@ def sdr_score(
         "SDR",
         {"y_true": y_true, "y_pred": y_pred},
         sample_weight,
+        all_silent,
     )
 
 
-def si_sdr_score(y_true: Any, y_pred: Any, *, sample_weight: npt.ArrayLike | None = None) -> float:
+def si_sdr_score(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    all_silent: str = "nan",
+) -> float:
     """Mean scale-invariant SDR of a collection of tracks, in dB.
 
     Parameters
@@ -86,6 +105,8 @@ def si_sdr_score(y_true: Any, y_pred: Any, *, sample_weight: npt.ArrayLike | Non
         True and estimated sources, as in `sdr_score`; the mono downmix is scored.
     sample_weight : array-like of shape (n_tracks,), default=None
         Weights of the tracks in the mean.
+    all_silent : {"nan", "raise"}, default="nan"
+        As in `sdr_score`.
 
     Returns
     -------
@@ -114,7 +135,11 @@ def si_sdr_score(y_true: Any, y_pred: Any, *, sample_weight: npt.ArrayLike | Non
     20.00
     """
     return _weighted_mean(
-        scale_invariant_sdr, "SI-SDR", {"y_true": y_true, "y_pred": y_pred}, sample_weight
+        scale_invariant_sdr,
+        "SI-SDR",
+        {"y_true": y_true, "y_pred": y_pred},
+        sample_weight,
+        all_silent,
     )
 
 
@@ -125,6 +150,7 @@ def nsdr_score(
     *,
     protocol: str = "bss_eval_v3",
     sample_weight: npt.ArrayLike | None = None,
+    all_silent: str = "nan",
 ) -> float:
     """Mean normalized SDR of a collection of tracks, in dB.
 
@@ -140,6 +166,8 @@ def nsdr_score(
         As in `sdr`.
     sample_weight : array-like of shape (n_tracks,), default=None
         Weights of the tracks in the mean.
+    all_silent : {"nan", "raise"}, default="nan"
+        As in `sdr_score`.
 
     Returns
     -------
@@ -179,7 +207,61 @@ def nsdr_score(
         "NSDR",
         {"y_true": y_true, "y_pred": y_pred, "mixtures": mixtures},
         sample_weight,
+        all_silent,
     )
+
+
+def floored_snr_score(
+    y_true: Any,
+    y_pred: Any,
+    mixtures: Any,
+    *,
+    ceiling: float = 30.0,
+    sample_weight: npt.ArrayLike | None = None,
+) -> float:
+    """Mean floored SNR of a collection of tracks, in dB, to which silent tracks contribute.
+
+    Parameters
+    ----------
+    y_true, y_pred : sequence of arrays, paths or AudioSource
+        True and estimated sources, as in `sdr_score`; the mono downmix is scored.
+    mixtures : sequence of arrays, paths or AudioSource
+        Mixtures that the estimates were separated from.
+    ceiling : float, default=30.0
+        As in `floored_snr`.
+    sample_weight : array-like of shape (n_tracks,), default=None
+        Weights of the tracks in the mean.
+
+    Returns
+    -------
+    float
+        Mean in dB.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `sdr_score`, or if `ceiling` is not in (0, 200].
+
+    See Also
+    --------
+    floored_snr : The ratio of one track, and its source.
+
+    Examples
+    --------
+    >>> from sksep.metrics import floored_snr_score
+    >>> vocals, estimates, mixtures = [[0.0, 0.0]], [[1.0, 0.0]], [[10.0, 0.0]]
+    >>> print(f"{floored_snr_score(vocals, estimates, mixtures):.2f}")
+    -10.41
+    """
+    check_number("ceiling", ceiling, 0.0, 200.0, include_low=False)
+    checked, weights = _check_collections(
+        {"y_true": y_true, "y_pred": y_pred, "mixtures": mixtures}, sample_weight
+    )
+    values = [
+        floored_ratio(true, estimated, mixture, ceiling)
+        for true, estimated, mixture in _mono_versions(checked)
+    ]
+    return float(np.average(values, weights=weights))
 
 
 def _weighted_mean(
@@ -187,27 +269,46 @@ def _weighted_mean(
     ratio_name: str,
     collections: dict[str, Any],
     sample_weight: npt.ArrayLike | None,
+    all_silent: str,
 ) -> float:
     """Mean over tracks of a ratio of mono waveforms, the first of which is the reference."""
+    check_choice("all_silent", all_silent, ALL_SILENT)
+    checked, weights = _check_collections(collections, sample_weight)
+    values = np.empty(len(weights))
+    silent = np.zeros(len(weights), dtype=bool)
+    for index, waveforms in enumerate(_mono_versions(checked)):
+        silent[index] = not waveforms[0].any()
+        values[index] = ratio(*waveforms)
+    counted = ~silent & (weights > 0)
+    if all_silent == "raise" and not counted.any():
+        names = ", ".join(track.name for track in next(iter(checked.values())))
+        raise ValueError(
+            f"The mean {ratio_name} of {len(weights)} tracks is undefined, since all references "
+            f"are silent: {names:.500}. Split the tracks so that each part has vocals, for example "
+            "by cv=list(StratifiedKFold().split(mixtures, has_vocals)), or use "
+            "floored_snr_scorer, which is defined for silence."
+        )
+    _warn_of_undefined(values, silent, weights > 0, ratio_name, checked)
+    if not counted.any():
+        return float("nan")
+    return float(np.average(values[counted], weights=weights[counted]))
+
+
+def _check_collections(
+    collections: dict[str, Any], sample_weight: npt.ArrayLike | None
+) -> tuple[dict[str, tuple[Track, ...]], DoubleArray]:
     checked = {name: check_tracks(tracks, 0, name) for name, tracks in collections.items()}
     first, *others = checked
     for other in others:
         check_same_length(checked[first], checked[other], first, other)
-    weights = _check_weights(sample_weight, len(checked[first]))
+    return checked, _check_weights(sample_weight, len(checked[first]))
 
-    values = np.empty(len(weights))
-    silent = np.zeros(len(weights), dtype=bool)
-    for index, versions in enumerate(zip(*checked.values(), strict=True)):
+
+def _mono_versions(checked: dict[str, tuple[Track, ...]]) -> Iterator[list[DoubleArray]]:
+    """Mono waveforms of one track at a time: a collection of files need not fit into memory."""
+    for versions in zip(*checked.values(), strict=True):
         _check_versions(versions)
-        # One track at a time: a collection of files need not fit into memory.
-        waveforms = [to_mono(track.read())[None].astype(np.float64) for track in versions]
-        silent[index] = not waveforms[0].any()
-        values[index] = ratio(*waveforms)
-    _warn_of_undefined(values, silent, ratio_name, checked)
-    counted = ~silent & (weights > 0)
-    if not counted.any():
-        return float("nan")
-    return float(np.average(values[counted], weights=weights[counted]))
+        yield [to_mono(track.read())[None].astype(np.float64) for track in versions]
 
 
 def _check_weights(sample_weight: npt.ArrayLike | None, n_tracks: int) -> DoubleArray:
@@ -243,15 +344,16 @@ def _check_versions(versions: tuple[Track, ...]) -> None:
 def _warn_of_undefined(
     values: DoubleArray,
     silent: BoolArray,
+    weighted: BoolArray,
     ratio_name: str,
     checked: dict[str, tuple[Track, ...]],
 ) -> None:
     references, estimates, *_ = checked.values()
     messages = []
-    if silent.any():
-        names = ", ".join(references[index].name for index in np.flatnonzero(silent))
+    if (silent & weighted).any():
+        names = ", ".join(references[index].name for index in np.flatnonzero(silent & weighted))
         messages.append(f"left out of the mean {ratio_name}, since it is silent: {names}")
-    undefined = np.flatnonzero(np.isnan(values) & ~silent)
+    undefined = np.flatnonzero(np.isnan(values) & ~silent & weighted)
     if len(undefined):
         names = ", ".join(estimates[index].name for index in undefined)
         messages.append(

@@ -15,7 +15,7 @@ from sksep.metrics._validation import (
     decibel_ratio,
 )
 from sksep.utils._arrays import DoubleArray
-from sksep.utils._validation import check_choice
+from sksep.utils._validation import check_choice, check_number
 
 PROTOCOLS = ("bss_eval_v3", "snr")
 _FILTER_LENGTH = 512
@@ -194,6 +194,69 @@ def nsdr(
     return value
 
 
+def floored_snr(
+    reference: npt.ArrayLike,
+    estimate: npt.ArrayLike,
+    mixture: npt.ArrayLike,
+    *,
+    ceiling: float = 30.0,
+) -> float:
+    """Signal to noise ratio of one track with a floor, in dB, which is defined for silence.
+
+    It is ``10 log10((|reference|² + floor) / (|reference - estimate|² + floor))``. The floor lies
+    `ceiling` dB below the energy of the mixture, as in the thresholded loss of [1]_, with the
+    mixture in the place of a silent reference as in [2]_. A silent estimate has 0 dB. For a silent
+    reference the ratio is the negative level of what the estimate should not contain: 0 dB for
+    silence, ``-ceiling`` for the mixture. For an audible one it is close to the plain SNR, but
+    not above the level of the reference over the floor.
+
+    Parameters
+    ----------
+    reference : array-like of shape (n_samples,) or (n_channels, n_samples)
+        The true source; it may be silent.
+    estimate : array-like of the shape of `reference`
+        The estimated source; it may be silent.
+    mixture : array-like of the shape of `reference`
+        Mixture that the estimate was separated from.
+    ceiling : float, default=30.0
+        Level of the mixture over the floor in dB, in (0, 200].
+
+    Returns
+    -------
+    float
+        Ratio in dB; never NaN.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `sdr` with the protocol "snr", or if `ceiling` is not in (0, 200].
+
+    References
+    ----------
+    .. [1] S. Wisdom, E. Tzinis, H. Erdogan, R. Weiss, K. Wilson and J. Hershey, "Unsupervised sound
+       separation using mixture invariant training", NeurIPS 2020.
+    .. [2] S. Wisdom, H. Erdogan, D. Ellis, R. Serizel, N. Turpault, E. Fonseca, J. Salamon,
+       P. Seetharaman and J. Hershey, "What's all the FUSS about free universal sound separation
+       data?", ICASSP 2021.
+
+    Examples
+    --------
+    >>> from sksep.metrics import floored_snr
+    >>> mixture = [10.0, 0.0]
+    >>> floored_snr([0.0, 0.0], [0.0, 0.0], mixture)
+    0.0
+    >>> round(floored_snr([0.0, 0.0], mixture, mixture), 2)
+    -30.0
+    """
+    check_number("ceiling", ceiling, 0.0, 200.0, include_low=False)
+    true, estimated = _check_pair(reference, estimate)
+    mixed = check_waveform(mixture, "mixture")
+    check_same_samples(mixed, true, "mixture", "reference")
+    check_same_channels(true, estimated, "reference", "estimate")
+    check_same_channels(true, mixed, "reference", "mixture")
+    return floored_ratio(true, estimated, mixed, ceiling)
+
+
 def sdr_of_estimates(
     reference: DoubleArray, estimates: list[DoubleArray], protocol: str
 ) -> DoubleArray:
@@ -229,6 +292,19 @@ def scale_invariant_sdr(reference: DoubleArray, estimate: DoubleArray) -> float:
     estimate = estimate / np.abs(estimate).max()
     gain = (reference * estimate).sum() / (reference**2).sum()
     return _ratio(gain * reference, estimate - gain * reference)
+
+
+def floored_ratio(
+    reference: DoubleArray, estimate: DoubleArray, mixture: DoubleArray, ceiling: float
+) -> float:
+    """Floored SNR of validated waveforms, channels first."""
+    peak = max(np.abs(part).max() for part in (reference, estimate, mixture))
+    if peak == 0.0:
+        return 0.0
+    # A peak of one keeps the energies in range.
+    true, estimated, mixed = reference / peak, estimate / peak, mixture / peak
+    floor = 10.0 ** (-ceiling / 10.0) * (mixed**2).sum()
+    return decibel_ratio((true**2).sum() + floor, ((true - estimated) ** 2).sum() + floor)
 
 
 def _ratio(target: DoubleArray, distortion: DoubleArray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,14 @@ from sksep.training._options import (
     schedule_callback,
 )
 from sksep.training._parameters import TrainingParameters, augmentation_of, has_weight_decay
-from sksep.training._run import check_finite, copy_of, resume_optimizer, seeded, was_interrupted
+from sksep.training._run import (
+    check_finite,
+    check_monitors,
+    copies_of,
+    resume_optimizer,
+    seeded,
+    was_interrupted,
+)
 from sksep.training._split import split_tracks
 from sksep.utils._parameters import parameters_without
 
@@ -116,6 +124,8 @@ def train(
         if plan.validation_set is not None:
             net.train_split = predefined_split(plan.validation_set)
         net.initialize()
+        if plan.validation_set is None:
+            check_monitors(net, len(plan.tracks), parameters)
         if previous is not None:
             net.history = copy.deepcopy(previous.history)
             resume_optimizer(net.optimizer_, getattr(previous, "optimizer_", None))
@@ -169,6 +179,14 @@ def _plan(
     excerpts_seed, seed = random_state.randint(np.iinfo(np.int32).max, size=2) + n_before
     targets = batch[0].targets
     assert targets is not None
+    train_set = ExcerptDataset(
+        tracks,
+        augmentation_of(parameters),
+        parameters.excerpts_per_epoch,
+        seed=int(excerpts_seed),
+    )
+    validation_set = ExcerptDataset(held_back) if held_back else None
+    _check_batches(parameters, train_set, validation_set)
     return _Plan(
         n_epochs=1 if is_partial else int(parameters.max_epochs),
         is_partial=is_partial,
@@ -177,14 +195,24 @@ def _plan(
         accelerator=accelerator,
         targets=targets,
         tracks=tracks,
-        train_set=ExcerptDataset(
-            tracks,
-            augmentation_of(parameters),
-            parameters.excerpts_per_epoch,
-            seed=int(excerpts_seed),
-        ),
-        validation_set=ExcerptDataset(held_back) if held_back else None,
+        train_set=train_set,
+        validation_set=validation_set,
     )
+
+
+def _check_batches(
+    parameters: TrainingParameters, train_set: ExcerptDataset, validation_set: ExcerptDataset | None
+) -> None:
+    """Raise an error if the only batch of an epoch is incomplete and left out."""
+    for name, data in (("train", train_set), ("valid", validation_set)):
+        option = f"iterator_{name}__drop_last"
+        left_out = (parameters.net_params or {}).get(option)
+        if data is not None and left_out and len(data) < parameters.batch_size:
+            raise ValueError(
+                f"{option} in net_params leaves no batch, since an epoch has {len(data)} excerpts, "
+                f"fewer than batch_size={parameters.batch_size}. Lower batch_size, or leave "
+                f"{option} out."
+            )
 
 
 def make_net(
@@ -264,7 +292,9 @@ def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
         clipping = GradientNormClipping(float(parameters.gradient_clipping))
         callbacks.append(("gradient_clipping", clipping))
     schedule = None if plan.is_partial else parameters.schedule
-    n_batches = plan.n_epochs * -(-len(plan.train_set) // parameters.batch_size)
+    n_batches = len(plan.train_set) / parameters.batch_size
+    left_out = (parameters.net_params or {}).get("iterator_train__drop_last")
+    n_batches = plan.n_epochs * (math.floor if left_out else math.ceil)(n_batches)
     scheduler = schedule_callback(schedule, float(parameters.lr), n_batches)
     if scheduler is not None:
         callbacks.append(("schedule", scheduler))
@@ -272,7 +302,7 @@ def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
         # If the device is not the CPU, the losses of batches stay on it until an epoch ends.
         on_cpu = resolve_device(parameters.device).type == "cpu"
         callbacks.append(("progress", ProgressBar(postfix_keys=None if on_cpu else ["event_lr"])))
-    return callbacks + [copy_of(callback) for callback in parameters.callbacks or []]
+    return callbacks + copies_of(parameters.callbacks or [])
 
 
 def _checkpoint(

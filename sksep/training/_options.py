@@ -64,10 +64,22 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 
 
 def resolve_optimizer(optimizer: str | type) -> type:
-    """A class of torch optimizers by its name; classes pass through."""
+    """A class of torch optimizers by its name; classes pass through.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such optimizer, or its steps evaluate a batch several times, as LBFGS does.
+    """
     if isinstance(optimizer, str):
         return OPTIMIZERS[check_choice("optimizer", optimizer, tuple(OPTIMIZERS))]
     if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
+        closure = inspect.signature(optimizer.step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise ValueError(
+                f"optimizer={optimizer.__name__} evaluates a batch several times in one step, but "
+                f"augmentation and dropout vary it each time; use one of {tuple(OPTIMIZERS)}."
+            )
         return optimizer
     raise TypeError(
         f"optimizer must be one of {tuple(OPTIMIZERS)} or a torch optimizer class; "

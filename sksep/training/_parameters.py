@@ -71,7 +71,9 @@ def _check_callbacks(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a list of skorch callbacks or None, got {value!r:.200}.")
     for index, item in enumerate(value):
         callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
-        if not isinstance(callback, Callback):
+        # skorch makes instances of classes, with parameters that `net_params` may hold.
+        is_class = isinstance(callback, type) and issubclass(callback, Callback)
+        if not is_class and not isinstance(callback, Callback):
             raise TypeError(
                 f"{name}[{index}] must be a skorch callback, or a tuple of a name and one; got "
                 f"{item!r:.200}."
@@ -162,8 +164,9 @@ class TrainingParameters(Estimator):
         None,
         optional(_check_callbacks),
         "list",
-        "Further skorch callbacks. Training uses copies of them. For searches and pickle, they\n"
-        "must be easy to copy, so a logger has to open its file only when training begins.",
+        "Further skorch callbacks, or their classes. Training uses copies of them, which refer to\n"
+        "each other as they do. For searches and pickle, they must be easy to copy, so a logger\n"
+        "has to open its file only when training begins.",
         is_saved=False,
         alters_training=False,
     )

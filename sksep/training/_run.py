@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any
@@ -50,17 +50,39 @@ def check_finite(net: SeparationNet) -> None:
         )
 
 
-def copy_of(callback: Any) -> Any:
-    """Copy a callback, since callbacks keep state and fit must not change a parameter.
+def copies_of(callbacks: Sequence[Any]) -> list[Any]:
+    """Copy callbacks, since they keep state and fit must not change a parameter.
 
-    The output of a logger, such as an open file, often cannot be copied. Copies then share it.
+    Those that refer to others refer to their copies, as `LoadInitState` does to a `Checkpoint`. The
+    output of a logger, such as an open file, often cannot be copied. Copies then share it.
     """
-    if isinstance(callback, tuple):  # a pair of a name and a callback
-        return tuple(copy_of(part) for part in callback)
-    try:
-        return copy.deepcopy(callback)
-    except TypeError:
-        return copy.copy(callback)
+    memos: list[dict[int, Any]] = [{}]  # all are kept, since they hold the ids of each other
+    copies = []
+    for item in callbacks:
+        memo = dict(memos[-1])  # a new one, as copying that fails leaves unfinished copies in it
+        try:
+            copied = copy.deepcopy(item, memo)
+        except TypeError:
+            callback = item[1] if isinstance(item, tuple) else item
+            shallow = copy.copy(callback)
+            memo = {**memos[-1], id(callback): shallow}
+            copied = (item[0], shallow) if isinstance(item, tuple) else shallow
+        memos.append(memo)
+        copies.append(copied)
+    return copies
+
+
+def check_monitors(net: SeparationNet, n_tracks: int, parameters: Any) -> None:
+    """Raise an error if a callback monitors the validation of a training without one."""
+    for _, callback in net.callbacks_:
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and monitor.startswith("valid_"):
+            raise ValueError(
+                f"{type(callback).__name__} in callbacks monitors {monitor!r}, but no track is "
+                f"held back for validation (validation_fraction={parameters.validation_fraction} "
+                f"of {n_tracks} tracks). Raise validation_fraction, or let it monitor "
+                f"{monitor.replace('valid', 'train', 1)!r}; partial_fit never holds tracks back."
+            )
 
 
 def was_interrupted(net: SeparationNet, n_epochs: int) -> bool:

@@ -37,7 +37,7 @@ class GriffinLimInverter(TransformerMixin, Estimator):
         Momentum of fast Griffin-Lim [2]_ in [0, 1); 0 is the plain algorithm [1]_. From the
         mixture's phase, momentum was measured to lower the SDR; 0.99 suits random phases.
     random_state : int, RandomState instance or None, default=None
-        Seed of random phases.
+        Seed of random phases. None draws others each time, without numpy's global random state.
 
     References
     ----------
@@ -148,7 +148,7 @@ class GriffinLimInverter(TransformerMixin, Estimator):
         Returns
         -------
         float
-            Mean SDR in dB. It is NaN if every reference is silent.
+            Mean SDR in dB.
 
         Raises
         ------
@@ -156,20 +156,25 @@ class GriffinLimInverter(TransformerMixin, Estimator):
             If `X` is not a batch of tracks, or a parameter has the wrong type.
         ValueError
             If `X` and `y` differ in their number of tracks, or in the rate, length or channels of
-            one, which the error names. Also if `transform` raises it.
+            one, which the error names, or if all references are silent. Also if `transform` raises
+            it.
         """
         batch = as_batch(X, user="GriffinLimInverter")
         return score_estimates(batch, self.transform(batch), y, sample_weight)
 
     def _inversion(self) -> Inversion:
-        """The checked settings of the inversion, with a seed drawn from `random_state`."""
+        """The checked settings of the inversion, with a seed if one is needed."""
         self._check_parameters()
-        random_state = check_random_state(self.random_state)
+        seed = 0
+        if self.init == "random" and self.random_state is None:
+            seed = int(np.random.default_rng().integers(np.iinfo(np.int32).max))
+        elif self.init == "random":
+            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         return Inversion(
             n_iter=int(self.n_iter),
             init=self.init,
             momentum=float(self.momentum),
-            seed=int(random_state.randint(np.iinfo(np.int32).max)),
+            seed=seed,
         )
 
     def __sklearn_tags__(self) -> Any:
