@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -284,6 +285,55 @@ def test_songs_are_not_written_over(model: Path) -> None:
     options = ["-o", "album", "--filename", "{stem}.{ext}", "--overwrite"]
     _assert_fails(_separate(model, song, *options), 2, "written over the song")
     assert song.read_bytes() == before
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_songs_are_not_written_over_by_another_name(model: Path, is_link: bool) -> None:
+    song = _write_song("album/song.wav")
+    other = Path("out/song/vocals.wav")
+    other.parent.mkdir(parents=True)
+    if is_link:
+        other.symlink_to(song.resolve())
+    else:
+        other.hardlink_to(song)
+    result = _separate(model, song, "-o", "out", "--overwrite")
+    _assert_fails(result, 2, "written over the song")
+
+
+def _audio_targets() -> list[Path]:
+    """Files that are audio by their names, or only by their content."""
+    song = _write_song("songs/song.wav")
+    return [song, _write_song("other.wav"), Path(shutil.copy(song, "singing.csv"))]
+
+
+def test_tables_do_not_replace_audio_or_inputs(model: Path) -> None:
+    data = _write_data("data")
+    targets = [*_audio_targets(), model]
+    Path("link.csv").hardlink_to("songs/song.wav")
+    before = [path.read_bytes() for path in targets]
+    options = ["-o", "out", "--overwrite", "--activity"]
+    for path in [*targets, Path("link.csv")]:
+        result = _separate(model, *targets[:1], *options, path)
+        _assert_fails(result, 1, f"{path} is (also another file|an audio file).*not replaced")
+        assert not Path("out").exists()
+    _assert_fails(_separate(model, targets[0], *options, "out/song/vocals.wav"), 1, "another file")
+    for option in ("--csv", "--json"):
+        for path in [*targets[1:], data / "A" / "vocals.wav"]:
+            result = _run("evaluate", model, data, "--overwrite", option, path)
+            _assert_fails(result, 1, "not replaced")
+    result = _run("evaluate", model, data, "--csv", "scores", "--json", "scores")
+    _assert_fails(result, 1, "scores is also another file")
+    assert [path.read_bytes() for path in targets] == before
+
+
+def test_models_do_not_replace_audio() -> None:
+    data = _write_data("data")
+    targets = [*_audio_targets(), data / "A" / "vocals.wav"]
+    before = [path.read_bytes() for path in targets]
+    for path in targets:
+        result = _run("train", data, "-o", path, "--overwrite")
+        _assert_fails(result, 1, "is an audio file.*not replaced")
+    assert [path.read_bytes() for path in targets] == before
 
 
 def test_a_bad_file_among_good_ones(model: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from sksep.cli._command import Command, device_option, n_iter_option, overwrite_option
-from sksep.cli._files import distinct_names, refuse_existing, write_table
+from sksep.cli._files import check_target, distinct_names, write_table
 from sksep.utils._choices import STEMS
 
 # Models are compared with the mixture, taken for the stem.
@@ -80,8 +80,9 @@ def evaluate(
     as in the project's benchmarks.
     """
     files = [file for file in (json_file, csv_file) if file is not None]
-    for file in files:
-        refuse_existing(file, overwrite=overwrite)
+    for index, file in enumerate(files):
+        inputs = [*map(Path, models), *files[:index]]
+        check_target(file, overwrite=overwrite, inputs=inputs)
     from sksep.datasets import load_folder
     from sksep.inference._models import load_model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 import click
@@ -111,6 +111,7 @@ def plan_outputs(
     plan: dict[Path, dict[str, Path]] = {}
     takers: dict[str, Path] = {}
     sources = {_key(song): song for song in songs}
+    links = {_file_id(song): song for song in songs if song.exists()}
     for song in songs:
         plan[song] = {}
         for stem in stems:
@@ -122,10 +123,11 @@ def plan_outputs(
             )
             _check_inside(name, template)
             path = output / name
-            if _key(path) in sources:
+            replaced = sources.get(_key(path)) or links.get(_file_id(path))
+            if replaced is not None:
                 raise click.UsageError(
-                    f"{path} would be written over the song {sources[_key(path)]}. Choose another "
-                    "--output or --filename."
+                    f"{path} would be written over the song {replaced}. Choose another --output or "
+                    "--filename."
                 )
             taker = takers.setdefault(_key(path), song)
             if taker != song:
@@ -138,17 +140,41 @@ def plan_outputs(
     return plan
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise FileExistsError if a file exists and must not be replaced."""
+def check_target(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Check that a table or a model may be written to a path.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    overwrite : bool
+        Whether a file that exists may be replaced. Audio is not replaced all the same.
+    inputs : iterable of Path
+        Files that the command reads, and other files that it writes.
+
+    Raises
+    ------
+    FileExistsError
+        If the path is a folder, an input, an audio file, or exists and must not be replaced.
+    """
     if path.is_dir():
         raise FileExistsError(f"{path} is a folder; name a file.")
+    if _key(path) in map(_key, inputs) or _file_id(path) in set(map(_file_id, inputs)) - {None}:
+        raise FileExistsError(
+            f"{path} is also another file of this command, which is not replaced; choose another "
+            "name."
+        )
+    if path.exists() and path.stat().st_size and _may_be_song(path):
+        raise FileExistsError(
+            f"{path} is an audio file, which is not replaced; choose another name."
+        )
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; choose another name, or add --overwrite.")
 
 
 def write_table(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a table, as a whole or not at all. A missing folder is created."""
-    refuse_existing(path, overwrite=overwrite)
+    check_target(path, overwrite=overwrite)
     remove_unfinished(path.parent, path.name)
     write_whole(path, text, overwrite=overwrite)
 
@@ -170,3 +196,12 @@ def _check_inside(name: str, template: str) -> None:
 def _key(path: Path) -> str:
     """A key that is equal for two paths of one file, also on disks that ignore case."""
     return str(path.resolve()).casefold()
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Numbers that are equal for all names of one file, None if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

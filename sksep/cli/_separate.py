@@ -23,11 +23,11 @@ from sksep.cli._command import (
     quiet_libraries,
 )
 from sksep.cli._files import (
+    check_target,
     check_template,
     distinct_names,
     find_songs,
     plan_outputs,
-    refuse_existing,
     write_table,
 )
 from sksep.utils._choices import FORMATS, STEMS
@@ -144,13 +144,14 @@ def separate(
     """
     if subtype is not None:
         _check_subtype(format_name, subtype)
-    if activity is not None:
-        refuse_existing(activity, overwrite=overwrite)
     stems = [*STEMS]
     if vocals_gain is not None or accompaniment_gain is not None:
         stems.append("remix")
     songs = find_songs(paths, recursive=recursive, output=output)
     plan = plan_outputs(songs, stems, output, filename, format_name)
+    if activity is not None:
+        written = [path for outputs in plan.values() for path in outputs.values()]
+        check_target(activity, overwrite=overwrite, inputs=[*songs, Path(model), *written])
     todo = [song for song in songs if overwrite or not _report_existing(song, plan[song])]
 
     reports: dict[Path, Any] = {}

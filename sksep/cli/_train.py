@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sksep.cli._command import Command, device_option, overwrite_option
-from sksep.cli._files import refuse_existing
+from sksep.cli._files import check_target
 
 MODELS = {
     "unet": "unet_pipeline",
@@ -110,7 +110,7 @@ def train(
 
     Ctrl-C ends the training early. The best weights so far are then written.
     """
-    refuse_existing(output, overwrite=overwrite)
+    check_target(output, overwrite=overwrite)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.parent} to write to; create it first.")
     from sksep.datasets import load_folder
