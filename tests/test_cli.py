@@ -346,6 +346,60 @@ def test_a_bad_file_among_good_ones(model: Path) -> None:
     assert _files("out") == [f"{a}/{stem}.wav" for a in "az" for stem in sorted(STEMS)]
 
 
+def test_odd_songs_do_not_stop_the_others(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("x.wav", "x.flac", "good.wav", "a\nb.wav", f"{'n' * 240}.wav", "...wav", "crash.wav")
+    songs = [_write_song(f"songs/{name}") for name in names[:-2]]
+    songs += [_write_song(f"songs/{index}.wav").rename(f"songs/{names[index]}") for index in (5, 6)]
+    process = StreamingSeparator.process
+    n_blocks = 0
+
+    def failing(self: object, block: object) -> object:
+        nonlocal n_blocks
+        n_blocks += 1
+        if n_blocks == 3:
+            raise AssertionError("an error that nobody foresaw")
+        return process(self, block)
+
+    monkeypatch.setattr(StreamingSeparator, "process", failing)
+    monkeypatch.setattr("os.access", lambda *arguments: False)  # no file is readable, it is said
+    template = ["--filename", "{track}/{track} which is ({stem}).{ext}"]
+    result = _separate(model, *songs, "-o", "out", *template)
+    _assert_fails(result, 1, r"^Failed: 5 of 7 songs\.$")
+    for message in (
+        "x.wav and .*x.flac would both",
+        "too long",
+        "inside the fol",
+        "nobody foresaw",
+    ):
+        assert re.search(message, result.stderr), result.stderr
+    assert {path.name for path in Path("out").iterdir()} == {"good", "a\nb"}
+
+
+def test_a_rerun_skips_what_is_done(model: Path) -> None:
+    _write_song("a/one.wav")
+    for name, arguments in {
+        "wav": [],
+        "ogg": ["--format", "ogg"],
+        "flac": ["--format", "flac"],
+    }.items():
+        assert _separate(model, "a", "-o", name, *arguments).exit_code == 0
+        before = {path: Path(name, path).stat().st_mtime_ns for path in _files(name)}
+        result = _run("separate", "a", "-o", name, *arguments, "--model", "absent")
+        assert result.exit_code == 0, result.output
+        assert result.stdout == "Done before: 1 of 1 songs. --overwrite repeats them.\n"
+        assert {path: Path(name, path).stat().st_mtime_ns for path in _files(name)} == before
+    # Another song of the same name and length is not done.
+    Path("b").mkdir()
+    soundfile.write("b/one.wav", _SONGS.mixtures[1][: _RATE // 2], _RATE, subtype="PCM_16")
+    for name in ("wav", "ogg", "flac"):
+        result = _separate(model, "b", "-o", name, "--format", name)
+        _assert_fails(result, 1, "Failed: 1 of 1 songs")
+        assert "exists; add --overwrite" in result.stderr
+    # Nor is one without all of its stems.
+    Path("wav/one/vocals.wav").unlink()
+    _assert_fails(_separate(model, "a", "-o", "wav"), 1, "Failed: 1 of 1 songs")
+
+
 def test_results_are_not_replaced(model: Path) -> None:
     _write_song("album/a.wav")
     assert _separate(model, "album", "-o", "out").exit_code == 0
@@ -359,8 +413,9 @@ def test_results_are_not_replaced(model: Path) -> None:
     assert "b/vocals.wav" in _files("out")
     # If nothing is left to do, no model is needed.
     result = _run("separate", "album", "-o", "out", "--model", "absent")
-    _assert_fails(result, 1, "Failed: 2 of 2 songs")
+    _assert_fails(result, 1, "Failed: 1 of 2 songs")
     assert "Separated" not in result.stdout
+    assert "Done before: 1 of 2 songs" in result.stdout
     result = _separate(model, "album", "-o", "out", "--overwrite")
     assert result.exit_code == 0
     assert kept.read_bytes().startswith(b"RIFF")
@@ -414,6 +469,39 @@ def test_activity(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("tables/singing.csv").read_text() == "precious"
     assert _separate(model, *arguments, "--overwrite").exit_code == 1
     assert Path("tables/singing.csv").read_text().startswith("track,label")
+
+
+def test_activity_is_written_as_songs_finish(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(_Detector):
+        def detect(self, levels: object) -> VocalActivity:
+            try:
+                return super().detect(levels)
+            except StopIteration:
+                raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("sksep.inference._models.detector_of", lambda model: Interrupted())
+    for name in "abc":
+        _write_song(f"songs/{name}.wav")
+    arguments = ["songs", "-o", "out", "--activity", "singing.csv"]
+    assert _separate(model, *arguments).exit_code == 130
+    before = Path("singing.csv").read_text()
+    assert [line[0] for line in before.splitlines()] == ["t", "a", "a", "b"]
+    shutil.rmtree("out/c")
+    result = _separate(model, *arguments)  # a rerun completes the table
+    assert result.exit_code == 0, result.output
+    assert "Done before: 2 of 3 songs" in result.stdout
+    after = Path("singing.csv").read_text()
+    assert after.startswith(before)
+    assert after.splitlines()[4:] == ["c,vocal,0.000,0.250", "c,vocal,0.300,0.500"]
+    assert _separate(model, *arguments).exit_code == 0
+    # Songs that are in the table, but not in the folder, or the other way, are not skipped.
+    result = _separate(model, "songs", "-o", "elsewhere", "--activity", "singing.csv")
+    _assert_fails(result, 1, "Failed: 3 of 3")
+    assert "has a row of its name" in result.stderr
+    result = _separate(model, "songs", "-o", "out", "--activity", "other.csv")
+    _assert_fails(result, 1, "Failed: 3 of 3")
+    assert "is not in other.csv; add --overwrite" in result.stderr
+    assert Path("singing.csv").read_text() == after
 
 
 def test_quiet_and_warnings(model: Path) -> None:
@@ -665,6 +753,24 @@ def test_evaluate(model: Path) -> None:
     assert Path("scores.json").read_bytes() == before
 
 
+def test_scores_are_written_as_songs_finish(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _write_data("data")
+    n_calls = 0
+
+    def crash(*arguments: object) -> float:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls > 4:  # the second song
+            raise KeyboardInterrupt
+        return 1.0
+
+    monkeypatch.setattr("sksep.metrics.sdr", crash)
+    files = ["--json", "scores.json", "--csv", "scores.csv", "--device", "cpu"]
+    assert _run("evaluate", model, data, *files).exit_code == 130
+    assert list(json.loads(Path("scores.json").read_text())["tracks"]) == ["A"]
+    assert len(Path("scores.csv").read_text().splitlines()) == 3
+
+
 def test_evaluate_at_another_rate_with_all_channels(model: Path) -> None:
     track = Path("data/A")
     track.mkdir(parents=True)
@@ -682,7 +788,9 @@ def test_evaluate_names_what_does_not_fit(model: Path) -> None:
     data = _write_data("data")
     soundfile.write("data/B/vocals.wav", np.ones(100), _RATE)
     result = _run("evaluate", model, data, "--device", "cpu")
-    _assert_fails(result, 1, r"B.vocals\.wav\) has 100 samples but its mixture")
+    _assert_fails(result, 1, r"^Failed: 1 of 2 songs\.$")
+    assert re.search(r"B: .*B.vocals\.wav\) has 100 samples but its mixture", result.stderr)
+    assert re.search("^A +", result.stdout, re.MULTILINE)
 
 
 # The demo

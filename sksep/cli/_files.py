@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 import click
@@ -100,44 +102,66 @@ def check_template(template: str, extension: str) -> str:
 
 def plan_outputs(
     songs: Sequence[Path], stems: Sequence[str], output: Path, template: str, extension: str
-) -> dict[Path, dict[str, Path]]:
+) -> tuple[dict[Path, dict[str, Path]], dict[Path, str]]:
     """Files of the stems of each song.
 
-    Raises
-    ------
-    click.UsageError
-        If the stems of two songs would have the same file, or if a stem would replace a song.
+    Returns
+    -------
+    plan : dict of Path to dict of str to Path
+        Files of the stems of each song.
+    problems : dict of Path to str
+        Messages about the songs that cannot be separated: their stems and those of another song
+        would have the same file, would replace a song, or would lie outside of `output`.
     """
     plan: dict[Path, dict[str, Path]] = {}
+    problems: dict[Path, str] = {}
     takers: dict[str, Path] = {}
     sources = {_key(song): song for song in songs}
     links = {_file_id(song): song for song in songs if song.exists()}
     for song in songs:
-        plan[song] = {}
-        for stem in stems:
-            name = template.format(
+        names = {
+            stem: template.format(
                 track="stdin" if song == STANDARD_INPUT else song.stem,
                 stem=stem,
                 ext=extension,
                 folder=song.resolve().parent.name,
             )
-            _check_inside(name, template)
-            path = output / name
+            for stem in stems
+        }
+        try:
+            for name in names.values():
+                _check_inside(name, template)
+        except click.BadParameter as error:
+            problems[song] = error.message
+            continue
+        plan[song] = {stem: output / name for stem, name in names.items()}
+        for path in plan[song].values():
             replaced = sources.get(_key(path)) or links.get(_file_id(path))
             if replaced is not None:
-                raise click.UsageError(
+                problems[song] = (
                     f"{path} would be written over the song {replaced}. Choose another --output or "
                     "--filename."
                 )
             taker = takers.setdefault(_key(path), song)
             if taker != song:
-                raise click.UsageError(
+                problems[taker] = problems[song] = (
                     f"{taker} and {song} would both be written to {path}. Tell them apart with "
                     f'--filename "{{folder}}/{{track}}/{{stem}}.{{ext}}", or separate them one by '
                     "one with an --output each."
                 )
-            plan[song][stem] = path
-    return plan
+    return {song: outputs for song, outputs in plan.items() if song not in problems}, problems
+
+
+@contextmanager
+def removing_empty_folders(paths: Iterable[Path]) -> Iterator[None]:
+    """Remove new folders of files that were not written after all."""
+    folders = {folder for path in paths for folder in path.parents if not os.path.exists(folder)}
+    try:
+        yield
+    finally:
+        for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+            with suppress(OSError):  # it is not empty, or was not made
+                folder.rmdir()
 
 
 def check_target(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
