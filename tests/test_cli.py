@@ -2,11 +2,14 @@
 
 import csv
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +23,7 @@ from sklearn.pipeline import Pipeline
 import sksep
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator, presets
 from sksep.activity._detector import VocalActivity
+from sksep.audio._containers import PartFile
 from sksep.cli import main
 from sksep.datasets import make_songs
 from sksep.inference._streaming import StreamingSeparator
@@ -528,6 +532,61 @@ def test_interrupt(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = _separate(model, *songs, "-o", "out")
     _assert_fails(result, 130, r"^Interrupted\.$")
     assert _files("out") == ["a/accompaniment.wav", "a/vocals.wav"]
+
+
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+@pytest.mark.parametrize("number", _SIGNALS)
+def test_signals_leave_no_file(
+    model: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = StreamingSeparator.process
+    hidden = []
+
+    def signaled(self: object, block: object) -> object:
+        hidden.extend(path for path in _files(".") if path != "a.wav")
+        for _ in range(2):  # the second one must not disturb the end
+            os.kill(os.getpid(), number)
+        return process(self, block)
+
+    Path("temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", "temporary")
+    monkeypatch.setattr(StreamingSeparator, "process", signaled)
+    _write_song("a.wav")
+    os.mkfifo("pipe")
+    song = Path("a.wav").read_bytes()
+    writer = threading.Thread(target=lambda: Path("pipe").write_bytes(song))
+    writer.start()
+    handler = signal.getsignal(number)
+    result = _separate(model, "pipe", "a.wav", "-o", "out")
+    writer.join()
+    _assert_fails(result, 128 + number, r"^Interrupted\.$")
+    assert {path.split("/")[0] for path in hidden} == {"out", "temporary"}
+    assert sorted(path.name for path in Path().rglob("*")) == ["a.wav", "pipe", "temporary"]
+    assert signal.getsignal(number) == handler
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+def test_signals_while_a_library_reads(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = PartFile.read
+    n_reads = 0
+
+    def signaled(self: PartFile, size: int) -> bytes:
+        nonlocal n_reads
+        n_reads += 1
+        if n_reads == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return read(self, size)
+
+    monkeypatch.setattr(PartFile, "read", signaled)
+    soundfile.write("part.mp3", _SONGS.mixtures[0], _RATE)
+    Path("song.mp3").write_bytes(2 * Path("part.mp3").read_bytes())  # read part by part
+    result = _separate(model, "song.mp3", "-o", "out")
+    assert n_reads
+    _assert_fails(result, 143, "Interrupted")
+    assert not Path("out").exists()
 
 
 def test_unknown_model() -> None:
