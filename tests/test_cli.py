@@ -1,6 +1,7 @@
 """The command: its files, errors, messages and exit codes."""
 
 import csv
+import errno
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from sksep.cli import main
 from sksep.datasets import make_songs
 from sksep.inference._streaming import StreamingSeparator
 from sksep.metrics import sdr
+from sksep.training._net import SeparationNet
 from sksep.utils._choices import FORMATS, STEMS
 
 _RATE = 16000
@@ -723,10 +725,25 @@ def test_what_is_trained(model_name: str, preset: str, monkeypatch: pytest.Monke
     assert separator.augmentation.accompaniment_pool is None
 
 
-@pytest.mark.parametrize("n_epochs", [0, 1])
-def test_interrupted_training(n_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sksep.training._net import SeparationNet
+@pytest.fixture
+def fast_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `--model unet` be a network that is trained in no time."""
+    monkeypatch.setattr(
+        "sksep.presets.unet_pipeline",
+        lambda preset: presets.uhnet_pipeline(
+            preset, separate=UNetSeparator(n_filters=2, n_levels=2)
+        ),
+    )
 
+
+@pytest.mark.usefixtures("fast_network")
+@pytest.mark.parametrize("n_epochs", [0, 1])
+@pytest.mark.parametrize("number", [signal.SIGINT, *_SIGNALS])
+def test_interrupted_training(
+    n_epochs: int, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sys.platform == "win32":
+        pytest.skip("os.kill ends the process")
     n_steps = 0
     step = SeparationNet.train_step_single
 
@@ -734,26 +751,83 @@ def test_interrupted_training(n_epochs: int, monkeypatch: pytest.MonkeyPatch) ->
         nonlocal n_steps
         n_steps += 1
         if n_steps > 2 * n_epochs:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
         return step(self, *arguments, **parameters)
 
     monkeypatch.setattr(SeparationNet, "train_step_single", interrupted)
-    monkeypatch.setattr(
-        "sksep.presets.unet_pipeline",
-        lambda preset: presets.uhnet_pipeline(
-            preset, separate=UNetSeparator(n_filters=2, n_levels=2)
-        ),
-    )
     data = _write_data("data")
     options = ["--epochs", "3", "--steps-per-epoch", "2", "--batch-size", "1", "--device", "cpu"]
-    result = _run("train", data, "-o", "mine.safetensors", "--model", "unet", *options)
+    arguments = ["train", data, "-o", "mine.safetensors", "--model", "unet", *options]
+    result = _run(*arguments)
     assert f"Warning: Training was interrupted after {n_epochs} of 3 epochs" in result.stderr
+    assert "needs --checkpoint" in result.stderr
     if n_epochs == 0:
-        _assert_fails(result, 130, "Interrupted")
+        _assert_fails(result, 128 + number, "Interrupted")
         assert not Path("mine.safetensors").exists()
     else:
         assert result.exit_code == 0, result.output
         assert sksep.load("mine.safetensors")["separate"].n_epochs_ == 1
+
+
+@pytest.mark.usefixtures("fast_network")
+def test_training_goes_on_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _write_data("data")
+    options = ["--epochs", "2", "--steps-per-epoch", "2", "--batch-size", "1", "--device", "cpu"]
+    arguments = ["train", data, "--model", "unet", *options]
+    assert _run(*arguments, "-o", "whole.safetensors").exit_code == 0
+    n_steps = 0
+    step = SeparationNet.train_step_single
+
+    def interrupted(self: object, *arguments: object, **parameters: object) -> object:
+        nonlocal n_steps
+        n_steps += 1
+        if n_steps == 3:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **parameters)
+
+    monkeypatch.setattr(SeparationNet, "train_step_single", interrupted)
+    arguments += ["-o", "mine.safetensors", "--checkpoint", "deep/states"]
+    result = _run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "repeat the command, with --overwrite" in result.stderr
+    assert len(_files("deep/states")) == 1
+    result = _run(*arguments, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert "Warning" not in result.stderr
+    assert n_steps == 3 + 2
+    assert _files("deep/states") == []
+    whole, mine = (sksep.load(f"{name}.safetensors") for name in ("whole", "mine"))
+    assert mine["separate"].checkpoint is None
+    estimates = [pipeline.predict(_SONGS.mixtures[:1])[0] for pipeline in (whole, mine)]
+    assert np.array_equal(*estimates)
+
+
+@pytest.mark.usefixtures("fast_network")
+def test_a_model_that_cannot_be_saved_gets_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _write_data("data")
+    fit = Pipeline.fit
+
+    def disturbed(self: Pipeline, X: object, y: object) -> Pipeline:
+        Path("mine.safetensors").write_text("of another process")
+        return fit(self, X, y)
+
+    monkeypatch.setattr(Pipeline, "fit", disturbed)
+    result = _run("train", data, "-o", "mine.safetensors", "--model", "unet", *_SHORT)
+    _assert_fails(result, 1, r"exists; .*saved as mine-[\d-]+\.safetensors instead\.$")
+    assert Path("mine.safetensors").read_text() == "of another process"
+    (saved,) = Path().glob("mine-*.safetensors")
+    assert sksep.load(saved)["separate"].n_epochs_ == 1
+
+
+def test_train_tries_to_write_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **parameters: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    data = _write_data("data")
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    result = _run("train", data, "-o", "m", *_SHORT)
+    _assert_fails(result, 1, "No file can be written to the folder .*Read-only file system")
+    assert "Training" not in result.stdout
 
 
 def test_train_needs_a_folder_to_write_to() -> None:

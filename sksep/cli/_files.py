@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import string
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
@@ -194,6 +195,18 @@ def check_target(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) ->
         )
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; choose another name, or add --overwrite.")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError if no file can be written to a folder."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 16))
+    except OSError as error:
+        raise OSError(
+            f"No file can be written to the folder {folder.resolve()} "
+            f"({error.strerror or error}); choose another one."
+        ) from error
 
 
 def write_table(path: Path, text: str, *, overwrite: bool) -> None:
