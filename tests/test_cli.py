@@ -253,6 +253,7 @@ def test_song_whose_name_leads_out_of_the_folder(model: Path) -> None:
         ("{stem}.{ext}", "vocals.flac"),
         ("{folder} - {track} ({stem}).{ext}", "album - so{n}g (vocals).flac"),
         ("{stem}/{track}.flac", "vocals/so{n}g.flac"),
+        ("{path}.{suffix}/{stem}.flac", "so{n}g.wav/vocals.flac"),
     ],
 )
 def test_templates(model: Path, template: str, expected: str) -> None:
@@ -283,6 +284,16 @@ def test_a_way_out_of_collisions(model: Path) -> None:
     template = "{folder}/{track}/{stem}.{ext}"
     assert _separate(model, "a", "b", "-o", "out", "--filename", template).exit_code == 0
     assert _files("out") == [f"{a}/song/{stem}.wav" for a in "ab" for stem in sorted(STEMS)]
+
+
+def test_templates_that_keep_folders(model: Path) -> None:
+    for name in ("music/a/x.wav", "music/b/x.wav", "music/b/x.flac", "other/y.wav"):
+        _write_song(name)
+    template = "{path}.{suffix}/{stem}.{ext}"
+    arguments = ["music", "other/y.wav", "-r", "-o", "out", "--filename", template]
+    assert _separate(model, *arguments).exit_code == 0
+    songs = ["a/x.wav", "b/x.flac", "b/x.wav", "y.wav"]
+    assert _files("out") == [f"{song}/{stem}.wav" for song in songs for stem in sorted(STEMS)]
 
 
 def test_songs_are_not_written_over(model: Path) -> None:
@@ -591,6 +602,31 @@ def test_signals_while_a_library_reads(model: Path, monkeypatch: pytest.MonkeyPa
     assert not Path("out").exists()
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
+@pytest.mark.parametrize("closed", ["", "0<&- 1>&- 2>&-"])
+def test_closed_streams_and_names_that_are_not_utf8(model: Path, closed: str) -> None:
+    folder = os.fsdecode(b"d\xff")
+    songs = [_write_song("song.wav"), Path("song.mp3")]
+    soundfile.write("song.mp3", np.tile(_SONGS.mixtures[0], 30), _RATE)
+    for index, song in enumerate(songs):
+        Path(folder).mkdir(exist_ok=True)
+        shutil.copy(song, Path(folder, os.fsdecode(b"%d\xff" % index) + song.suffix))
+    command = f'"$0" -m sksep separate d* -o "$1" --activity "$1.csv" --model "$2" {closed}'
+    arguments = ["sh", "-c", command, sys.executable, os.fsdecode(b"out\xff"), model]
+    run = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    assert ("Separated 2 songs" in run.stdout) == ("1" not in closed)
+    outputs = list(Path().glob("out*/*/*.wav"))
+    assert len(outputs) == 4
+    for name, song in (("1", songs[1]), ("0", songs[0])):
+        stems = [path for path in outputs if path.parent.name.startswith(name)]
+        lengths = {soundfile.info(os.fsencode(path)).frames for path in stems}
+        assert lengths == {soundfile.info(song).frames}
+    (table,) = Path().glob("out*.csv")
+    assert "\n0\\udcff," in table.read_text()
+
+
 def test_unknown_model() -> None:
     song = _write_song("song.wav")
     result = _run("separate", song, "-o", "out", "--model", "absent")
@@ -683,6 +719,8 @@ def test_train(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pools[0]["accompaniment_pool"] == [str(music)]
     assert "sksep separate song.wav --model mine.safetensors -o out" in result.stdout
     assert "train_loss" in result.stdout
+    assert "\033" not in result.output  # neither colors nor bars in pipes
+    assert "\r" not in result.output
     assert result.stderr.count("Warning:") == 0
     separator = sksep.load("mine.safetensors")["separate"]
     assert separator.random_state == 3

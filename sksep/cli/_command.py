@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -9,7 +10,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from types import FrameType
 from typing import Any, TextIO
 
@@ -81,6 +82,7 @@ class Command(_WithExamples):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         ctx.meta[__name__] = ctx.params.pop("traceback")
+        _open_streams()
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             try:
@@ -101,6 +103,25 @@ def describe(error: Exception) -> str:
     if click.get_current_context().meta[__name__]:
         traceback.print_exception(error)
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _open_streams() -> None:
+    """Open standard streams that are closed, as by ``2>&-``, and let them print any file name.
+
+    Otherwise the next file to be opened would get the number of the stream, and what libraries in C
+    print would be written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, "r+", encoding="utf-8")  # noqa: SIM115, stays open
+            setattr(sys, name, nowhere)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
@@ -183,6 +204,33 @@ def quiet_libraries() -> Iterator[None]:
             copy.flush()
             sys.stderr = stderr
             os.dup2(copy.fileno(), 2)
+
+
+@contextmanager
+def plain_output() -> Iterator[None]:
+    """Leave out the colors and the progress bars of libraries, unless a terminal shows them."""
+    with ExitStack() as stack:
+        if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+            stack.enter_context(redirect_stdout(_Plain(sys.stdout)))
+        if not sys.stderr.isatty():
+            stack.enter_context(redirect_stderr(_Plain(sys.stderr)))
+        yield
+
+
+class _Plain(io.StringIO):
+    """A stream without the codes of colors, and without lines that replace each other."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        return 0 if text.startswith("\r") else self._stream.write(click.unstyle(text))
+
+    def flush(self) -> None:
+        """Show what was written."""
+        self._stream.flush()
 
 
 def _show_warning(

@@ -14,7 +14,7 @@ import click
 from sksep.utils._files import remove_unfinished, write_whole
 
 STANDARD_INPUT = Path("-")
-FIELDS = ("track", "stem", "ext", "folder")
+FIELDS = ("track", "stem", "ext", "folder", "path", "suffix")
 
 
 def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[Path]:
@@ -94,7 +94,8 @@ def check_template(template: str, extension: str) -> str:
         raise click.BadParameter(
             f"{template!r} gives all stems of a song the same name; it needs {{stem}}."
         )
-    example = template.format(track="track", stem="stem", ext=extension, folder="folder")
+    values = dict.fromkeys(FIELDS, "name") | {"ext": extension}
+    example = template.format(**values)
     _check_inside(example, template)
     if PurePath(example).suffix != f".{extension}":
         raise click.BadParameter(f"{template!r} must end in .{{ext}}, here .{extension}.")
@@ -102,9 +103,14 @@ def check_template(template: str, extension: str) -> str:
 
 
 def plan_outputs(
-    songs: Sequence[Path], stems: Sequence[str], output: Path, template: str, extension: str
+    songs: Sequence[Path],
+    stems: Sequence[str],
+    output: Path,
+    template: str,
+    extension: str,
+    given: Sequence[Path] = (),
 ) -> tuple[dict[Path, dict[str, Path]], dict[Path, str]]:
-    """Files of the stems of each song.
+    """Files of the stems of each song. `given` are the folders and files in which they were found.
 
     Returns
     -------
@@ -126,6 +132,8 @@ def plan_outputs(
                 stem=stem,
                 ext=extension,
                 folder=song.resolve().parent.name,
+                path=_inner_path(song, given),
+                suffix=song.suffix.removeprefix("."),
             )
             for stem in stems
         }
@@ -147,10 +155,20 @@ def plan_outputs(
             if taker != song:
                 problems[taker] = problems[song] = (
                     f"{taker} and {song} would both be written to {path}. Tell them apart with "
-                    f'--filename "{{folder}}/{{track}}/{{stem}}.{{ext}}", or separate them one by '
-                    "one with an --output each."
+                    f'--filename "{{folder}}/{{track}}.{{suffix}}/{{stem}}.{{ext}}", or separate '
+                    "them one by one with an --output each."
                 )
     return {song: outputs for song, outputs in plan.items() if song not in problems}, problems
+
+
+def _inner_path(song: Path, given: Sequence[Path]) -> str:
+    """Path of a song within the folder in which it was found, without suffix."""
+    if song == STANDARD_INPUT:
+        return "stdin"
+    for folder in given:
+        if folder != song and song.is_relative_to(folder):
+            return song.relative_to(folder).with_suffix("").as_posix()
+    return song.stem
 
 
 @contextmanager
@@ -213,7 +231,12 @@ def write_table(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a table, as a whole or not at all. A missing folder is created."""
     check_target(path, overwrite=overwrite)
     remove_unfinished(path.parent, path.name)
-    write_whole(path, text, overwrite=overwrite)
+    write_whole(path, readable(text), overwrite=overwrite)
+
+
+def readable(text: str) -> str:
+    r"""A text in which bytes of file names that are no UTF-8 are written like ``\udcff``."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

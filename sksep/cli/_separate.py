@@ -29,6 +29,7 @@ from sksep.cli._files import (
     distinct_names,
     find_songs,
     plan_outputs,
+    readable,
     removing_empty_folders,
     write_table,
 )
@@ -37,6 +38,7 @@ from sksep.utils._choices import FORMATS, STEMS
 _EXAMPLES = """\
 sksep separate song.mp3 -o out
 sksep separate *.wav album -o out --format flac --filename "{track} ({stem}).{ext}"
+sksep separate music -r -o out --filename "{path}/{stem}.{ext}"
 sksep separate song.wav -o out --vocals-gain -60      # out/song/remix.wav, for karaoke
 sksep separate song.wav -o out --model mine.safetensors --overwrite
 sksep separate album -o out --activity singing.csv    # intervals of singing
@@ -100,7 +102,8 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
     default="{track}/{stem}.{ext}",
     show_default=True,
     callback=_check_filename,
-    help="Names of the files in DIR; {folder} is the name of the folder that holds the song.",
+    help="Names of the files in DIR. {folder} is the name of the folder that holds the song, "
+    "{path} the path of the song in the folder that was given, and {suffix} its suffix.",
 )
 @click.option(
     "--vocals-gain",
@@ -158,7 +161,7 @@ def separate(
     if vocals_gain is not None or accompaniment_gain is not None:
         stems.append("remix")
     songs = find_songs(paths, recursive=recursive, output=output)
-    plan, problems = plan_outputs(songs, stems, output, filename, format_name)
+    plan, problems = plan_outputs(songs, stems, output, filename, format_name, paths)
     if not plan:
         raise click.UsageError(next(iter(problems.values())))
     table = None
@@ -323,7 +326,7 @@ class _ActivityTable:
     def __init__(self, path: Path, songs: Sequence[Path], *, overwrite: bool) -> None:
         self.path = path
         self._overwrite = overwrite
-        self._names = dict(zip(songs, distinct_names(songs), strict=True))
+        self._names = dict(zip(songs, map(readable, distinct_names(songs)), strict=True))
         rows = [] if overwrite else self._read()
         self.is_continued = bool(rows)
         self._rows: list[Sequence[str]] = rows or [self._HEADER]

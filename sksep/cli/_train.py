@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sksep.cli._command import Command, describe, device_option, overwrite_option
+from sksep.cli._command import Command, describe, device_option, overwrite_option, plain_output
 from sksep.cli._files import check_target, check_writable
 
 MODELS = {
@@ -170,7 +170,8 @@ def _fit(pipeline: Any, songs: Any) -> None:
     from sksep.training import TrainingInterrupted
 
     try:
-        pipeline.fit(songs.mixtures, songs.vocals)
+        with plain_output():
+            pipeline.fit(songs.mixtures, songs.vocals)
     except TrainingInterrupted as interruption:
         what_happened = str(interruption).split(" To continue")[0]
         how = "repeat the command, with --overwrite if it has written a model"
