@@ -1,11 +1,16 @@
 """The command: its files, errors, messages and exit codes."""
 
 import csv
+import errno
 import json
+import os
 import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,10 +24,12 @@ from sklearn.pipeline import Pipeline
 import sksep
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator, presets
 from sksep.activity._detector import VocalActivity
+from sksep.audio._containers import PartFile
 from sksep.cli import main
 from sksep.datasets import make_songs
 from sksep.inference._streaming import StreamingSeparator
 from sksep.metrics import sdr
+from sksep.training._net import SeparationNet
 from sksep.utils._choices import FORMATS, STEMS
 
 _RATE = 16000
@@ -246,6 +253,7 @@ def test_song_whose_name_leads_out_of_the_folder(model: Path) -> None:
         ("{stem}.{ext}", "vocals.flac"),
         ("{folder} - {track} ({stem}).{ext}", "album - so{n}g (vocals).flac"),
         ("{stem}/{track}.flac", "vocals/so{n}g.flac"),
+        ("{path}.{suffix}/{stem}.flac", "so{n}g.wav/vocals.flac"),
     ],
 )
 def test_templates(model: Path, template: str, expected: str) -> None:
@@ -278,12 +286,71 @@ def test_a_way_out_of_collisions(model: Path) -> None:
     assert _files("out") == [f"{a}/song/{stem}.wav" for a in "ab" for stem in sorted(STEMS)]
 
 
+def test_templates_that_keep_folders(model: Path) -> None:
+    for name in ("music/a/x.wav", "music/b/x.wav", "music/b/x.flac", "other/y.wav"):
+        _write_song(name)
+    template = "{path}.{suffix}/{stem}.{ext}"
+    arguments = ["music", "other/y.wav", "-r", "-o", "out", "--filename", template]
+    assert _separate(model, *arguments).exit_code == 0
+    songs = ["a/x.wav", "b/x.flac", "b/x.wav", "y.wav"]
+    assert _files("out") == [f"{song}/{stem}.wav" for song in songs for stem in sorted(STEMS)]
+
+
 def test_songs_are_not_written_over(model: Path) -> None:
     song = _write_song("album/vocals.wav")
     before = song.read_bytes()
     options = ["-o", "album", "--filename", "{stem}.{ext}", "--overwrite"]
     _assert_fails(_separate(model, song, *options), 2, "written over the song")
     assert song.read_bytes() == before
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_songs_are_not_written_over_by_another_name(model: Path, is_link: bool) -> None:
+    song = _write_song("album/song.wav")
+    other = Path("out/song/vocals.wav")
+    other.parent.mkdir(parents=True)
+    if is_link:
+        other.symlink_to(song.resolve())
+    else:
+        other.hardlink_to(song)
+    result = _separate(model, song, "-o", "out", "--overwrite")
+    _assert_fails(result, 2, "written over the song")
+
+
+def _audio_targets() -> list[Path]:
+    """Files that are audio by their names, or only by their content."""
+    song = _write_song("songs/song.wav")
+    return [song, _write_song("other.wav"), Path(shutil.copy(song, "singing.csv"))]
+
+
+def test_tables_do_not_replace_audio_or_inputs(model: Path) -> None:
+    data = _write_data("data")
+    targets = [*_audio_targets(), model]
+    Path("link.csv").hardlink_to("songs/song.wav")
+    before = [path.read_bytes() for path in targets]
+    options = ["-o", "out", "--overwrite", "--activity"]
+    for path in [*targets, Path("link.csv")]:
+        result = _separate(model, *targets[:1], *options, path)
+        _assert_fails(result, 1, f"{path} is (also another file|an audio file).*not replaced")
+        assert not Path("out").exists()
+    _assert_fails(_separate(model, targets[0], *options, "out/song/vocals.wav"), 1, "another file")
+    for option in ("--csv", "--json"):
+        for path in [*targets[1:], data / "A" / "vocals.wav"]:
+            result = _run("evaluate", model, data, "--overwrite", option, path)
+            _assert_fails(result, 1, "not replaced")
+    result = _run("evaluate", model, data, "--csv", "scores", "--json", "scores")
+    _assert_fails(result, 1, "scores is also another file")
+    assert [path.read_bytes() for path in targets] == before
+
+
+def test_models_do_not_replace_audio() -> None:
+    data = _write_data("data")
+    targets = [*_audio_targets(), data / "A" / "vocals.wav"]
+    before = [path.read_bytes() for path in targets]
+    for path in targets:
+        result = _run("train", data, "-o", path, "--overwrite")
+        _assert_fails(result, 1, "is an audio file.*not replaced")
+    assert [path.read_bytes() for path in targets] == before
 
 
 def test_a_bad_file_among_good_ones(model: Path) -> None:
@@ -294,6 +361,60 @@ def test_a_bad_file_among_good_ones(model: Path) -> None:
     assert re.match(r"[^\n]*bad\.wav[^\n]*cannot be read as audio", result.stderr)
     assert "Separated 2 songs" in result.stdout
     assert _files("out") == [f"{a}/{stem}.wav" for a in "az" for stem in sorted(STEMS)]
+
+
+def test_odd_songs_do_not_stop_the_others(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("x.wav", "x.flac", "good.wav", "a\nb.wav", f"{'n' * 240}.wav", "...wav", "crash.wav")
+    songs = [_write_song(f"songs/{name}") for name in names[:-2]]
+    songs += [_write_song(f"songs/{index}.wav").rename(f"songs/{names[index]}") for index in (5, 6)]
+    process = StreamingSeparator.process
+    n_blocks = 0
+
+    def failing(self: object, block: object) -> object:
+        nonlocal n_blocks
+        n_blocks += 1
+        if n_blocks == 3:
+            raise AssertionError("an error that nobody foresaw")
+        return process(self, block)
+
+    monkeypatch.setattr(StreamingSeparator, "process", failing)
+    monkeypatch.setattr("os.access", lambda *arguments: False)  # no file is readable, it is said
+    template = ["--filename", "{track}/{track} which is ({stem}).{ext}"]
+    result = _separate(model, *songs, "-o", "out", *template)
+    _assert_fails(result, 1, r"^Failed: 5 of 7 songs\.$")
+    for message in (
+        "x.wav and .*x.flac would both",
+        "too long",
+        "inside the fol",
+        "nobody foresaw",
+    ):
+        assert re.search(message, result.stderr), result.stderr
+    assert {path.name for path in Path("out").iterdir()} == {"good", "a\nb"}
+
+
+def test_a_rerun_skips_what_is_done(model: Path) -> None:
+    _write_song("a/one.wav")
+    for name, arguments in {
+        "wav": [],
+        "ogg": ["--format", "ogg"],
+        "flac": ["--format", "flac"],
+    }.items():
+        assert _separate(model, "a", "-o", name, *arguments).exit_code == 0
+        before = {path: Path(name, path).stat().st_mtime_ns for path in _files(name)}
+        result = _run("separate", "a", "-o", name, *arguments, "--model", "absent")
+        assert result.exit_code == 0, result.output
+        assert result.stdout == "Done before: 1 of 1 songs. --overwrite repeats them.\n"
+        assert {path: Path(name, path).stat().st_mtime_ns for path in _files(name)} == before
+    # Another song of the same name and length is not done.
+    Path("b").mkdir()
+    soundfile.write("b/one.wav", _SONGS.mixtures[1][: _RATE // 2], _RATE, subtype="PCM_16")
+    for name in ("wav", "ogg", "flac"):
+        result = _separate(model, "b", "-o", name, "--format", name)
+        _assert_fails(result, 1, "Failed: 1 of 1 songs")
+        assert "exists; add --overwrite" in result.stderr
+    # Nor is one without all of its stems.
+    Path("wav/one/vocals.wav").unlink()
+    _assert_fails(_separate(model, "a", "-o", "wav"), 1, "Failed: 1 of 1 songs")
 
 
 def test_results_are_not_replaced(model: Path) -> None:
@@ -309,8 +430,9 @@ def test_results_are_not_replaced(model: Path) -> None:
     assert "b/vocals.wav" in _files("out")
     # If nothing is left to do, no model is needed.
     result = _run("separate", "album", "-o", "out", "--model", "absent")
-    _assert_fails(result, 1, "Failed: 2 of 2 songs")
+    _assert_fails(result, 1, "Failed: 1 of 2 songs")
     assert "Separated" not in result.stdout
+    assert "Done before: 1 of 2 songs" in result.stdout
     result = _separate(model, "album", "-o", "out", "--overwrite")
     assert result.exit_code == 0
     assert kept.read_bytes().startswith(b"RIFF")
@@ -366,6 +488,39 @@ def test_activity(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("tables/singing.csv").read_text().startswith("track,label")
 
 
+def test_activity_is_written_as_songs_finish(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(_Detector):
+        def detect(self, levels: object) -> VocalActivity:
+            try:
+                return super().detect(levels)
+            except StopIteration:
+                raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("sksep.inference._models.detector_of", lambda model: Interrupted())
+    for name in "abc":
+        _write_song(f"songs/{name}.wav")
+    arguments = ["songs", "-o", "out", "--activity", "singing.csv"]
+    assert _separate(model, *arguments).exit_code == 130
+    before = Path("singing.csv").read_text()
+    assert [line[0] for line in before.splitlines()] == ["t", "a", "a", "b"]
+    shutil.rmtree("out/c")
+    result = _separate(model, *arguments)  # a rerun completes the table
+    assert result.exit_code == 0, result.output
+    assert "Done before: 2 of 3 songs" in result.stdout
+    after = Path("singing.csv").read_text()
+    assert after.startswith(before)
+    assert after.splitlines()[4:] == ["c,vocal,0.000,0.250", "c,vocal,0.300,0.500"]
+    assert _separate(model, *arguments).exit_code == 0
+    # Songs that are in the table, but not in the folder, or the other way, are not skipped.
+    result = _separate(model, "songs", "-o", "elsewhere", "--activity", "singing.csv")
+    _assert_fails(result, 1, "Failed: 3 of 3")
+    assert "has a row of its name" in result.stderr
+    result = _separate(model, "songs", "-o", "out", "--activity", "other.csv")
+    _assert_fails(result, 1, "Failed: 3 of 3")
+    assert "is not in other.csv; add --overwrite" in result.stderr
+    assert Path("singing.csv").read_text() == after
+
+
 def test_quiet_and_warnings(model: Path) -> None:
     soundfile.write("silence.wav", np.zeros(_RATE // 2), _RATE)
     result = _separate(model, "silence.wav", "-o", "out", "--quiet")
@@ -390,6 +545,86 @@ def test_interrupt(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = _separate(model, *songs, "-o", "out")
     _assert_fails(result, 130, r"^Interrupted\.$")
     assert _files("out") == ["a/accompaniment.wav", "a/vocals.wav"]
+
+
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+@pytest.mark.parametrize("number", _SIGNALS)
+def test_signals_leave_no_file(
+    model: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = StreamingSeparator.process
+    hidden = []
+
+    def signaled(self: object, block: object) -> object:
+        hidden.extend(path for path in _files(".") if path != "a.wav")
+        for _ in range(2):  # the second one must not disturb the end
+            os.kill(os.getpid(), number)
+        return process(self, block)
+
+    Path("temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", "temporary")
+    monkeypatch.setattr(StreamingSeparator, "process", signaled)
+    _write_song("a.wav")
+    os.mkfifo("pipe")
+    song = Path("a.wav").read_bytes()
+    writer = threading.Thread(target=lambda: Path("pipe").write_bytes(song))
+    writer.start()
+    handler = signal.getsignal(number)
+    result = _separate(model, "pipe", "a.wav", "-o", "out")
+    writer.join()
+    _assert_fails(result, 128 + number, r"^Interrupted\.$")
+    assert {path.split("/")[0] for path in hidden} == {"out", "temporary"}
+    assert sorted(path.name for path in Path().rglob("*")) == ["a.wav", "pipe", "temporary"]
+    assert signal.getsignal(number) == handler
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+def test_signals_while_a_library_reads(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = PartFile.read
+    n_reads = 0
+
+    def signaled(self: PartFile, size: int) -> bytes:
+        nonlocal n_reads
+        n_reads += 1
+        if n_reads == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return read(self, size)
+
+    monkeypatch.setattr(PartFile, "read", signaled)
+    soundfile.write("part.mp3", _SONGS.mixtures[0], _RATE)
+    Path("song.mp3").write_bytes(2 * Path("part.mp3").read_bytes())  # read part by part
+    result = _separate(model, "song.mp3", "-o", "out")
+    assert n_reads
+    _assert_fails(result, 143, "Interrupted")
+    assert not Path("out").exists()
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
+@pytest.mark.parametrize("closed", ["", "0<&- 1>&- 2>&-"])
+def test_closed_streams_and_names_that_are_not_utf8(model: Path, closed: str) -> None:
+    folder = os.fsdecode(b"d\xff")
+    songs = [_write_song("song.wav"), Path("song.mp3")]
+    soundfile.write("song.mp3", np.tile(_SONGS.mixtures[0], 30), _RATE)
+    for index, song in enumerate(songs):
+        Path(folder).mkdir(exist_ok=True)
+        shutil.copy(song, Path(folder, os.fsdecode(b"%d\xff" % index) + song.suffix))
+    command = f'"$0" -m sksep separate d* -o "$1" --activity "$1.csv" --model "$2" {closed}'
+    arguments = ["sh", "-c", command, sys.executable, os.fsdecode(b"out\xff"), model]
+    run = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    assert ("Separated 2 songs" in run.stdout) == ("1" not in closed)
+    outputs = list(Path().glob("out*/*/*.wav"))
+    assert len(outputs) == 4
+    for name, song in (("1", songs[1]), ("0", songs[0])):
+        stems = [path for path in outputs if path.parent.name.startswith(name)]
+        lengths = {soundfile.info(os.fsencode(path)).frames for path in stems}
+        assert lengths == {soundfile.info(song).frames}
+    (table,) = Path().glob("out*.csv")
+    assert "\n0\\udcff," in table.read_text()
 
 
 def test_unknown_model() -> None:
@@ -484,6 +719,8 @@ def test_train(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pools[0]["accompaniment_pool"] == [str(music)]
     assert "sksep separate song.wav --model mine.safetensors -o out" in result.stdout
     assert "train_loss" in result.stdout
+    assert "\033" not in result.output  # neither colors nor bars in pipes
+    assert "\r" not in result.output
     assert result.stderr.count("Warning:") == 0
     separator = sksep.load("mine.safetensors")["separate"]
     assert separator.random_state == 3
@@ -526,10 +763,25 @@ def test_what_is_trained(model_name: str, preset: str, monkeypatch: pytest.Monke
     assert separator.augmentation.accompaniment_pool is None
 
 
-@pytest.mark.parametrize("n_epochs", [0, 1])
-def test_interrupted_training(n_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sksep.training._net import SeparationNet
+@pytest.fixture
+def fast_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `--model unet` be a network that is trained in no time."""
+    monkeypatch.setattr(
+        "sksep.presets.unet_pipeline",
+        lambda preset: presets.uhnet_pipeline(
+            preset, separate=UNetSeparator(n_filters=2, n_levels=2)
+        ),
+    )
 
+
+@pytest.mark.usefixtures("fast_network")
+@pytest.mark.parametrize("n_epochs", [0, 1])
+@pytest.mark.parametrize("number", [signal.SIGINT, *_SIGNALS])
+def test_interrupted_training(
+    n_epochs: int, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sys.platform == "win32":
+        pytest.skip("os.kill ends the process")
     n_steps = 0
     step = SeparationNet.train_step_single
 
@@ -537,26 +789,83 @@ def test_interrupted_training(n_epochs: int, monkeypatch: pytest.MonkeyPatch) ->
         nonlocal n_steps
         n_steps += 1
         if n_steps > 2 * n_epochs:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
         return step(self, *arguments, **parameters)
 
     monkeypatch.setattr(SeparationNet, "train_step_single", interrupted)
-    monkeypatch.setattr(
-        "sksep.presets.unet_pipeline",
-        lambda preset: presets.uhnet_pipeline(
-            preset, separate=UNetSeparator(n_filters=2, n_levels=2)
-        ),
-    )
     data = _write_data("data")
     options = ["--epochs", "3", "--steps-per-epoch", "2", "--batch-size", "1", "--device", "cpu"]
-    result = _run("train", data, "-o", "mine.safetensors", "--model", "unet", *options)
+    arguments = ["train", data, "-o", "mine.safetensors", "--model", "unet", *options]
+    result = _run(*arguments)
     assert f"Warning: Training was interrupted after {n_epochs} of 3 epochs" in result.stderr
+    assert "needs --checkpoint" in result.stderr
     if n_epochs == 0:
-        _assert_fails(result, 130, "Interrupted")
+        _assert_fails(result, 128 + number, "Interrupted")
         assert not Path("mine.safetensors").exists()
     else:
         assert result.exit_code == 0, result.output
         assert sksep.load("mine.safetensors")["separate"].n_epochs_ == 1
+
+
+@pytest.mark.usefixtures("fast_network")
+def test_training_goes_on_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _write_data("data")
+    options = ["--epochs", "2", "--steps-per-epoch", "2", "--batch-size", "1", "--device", "cpu"]
+    arguments = ["train", data, "--model", "unet", *options]
+    assert _run(*arguments, "-o", "whole.safetensors").exit_code == 0
+    n_steps = 0
+    step = SeparationNet.train_step_single
+
+    def interrupted(self: object, *arguments: object, **parameters: object) -> object:
+        nonlocal n_steps
+        n_steps += 1
+        if n_steps == 3:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **parameters)
+
+    monkeypatch.setattr(SeparationNet, "train_step_single", interrupted)
+    arguments += ["-o", "mine.safetensors", "--checkpoint", "deep/states"]
+    result = _run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "repeat the command, with --overwrite" in result.stderr
+    assert len(_files("deep/states")) == 1
+    result = _run(*arguments, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert "Warning" not in result.stderr
+    assert n_steps == 3 + 2
+    assert _files("deep/states") == []
+    whole, mine = (sksep.load(f"{name}.safetensors") for name in ("whole", "mine"))
+    assert mine["separate"].checkpoint is None
+    estimates = [pipeline.predict(_SONGS.mixtures[:1])[0] for pipeline in (whole, mine)]
+    assert np.array_equal(*estimates)
+
+
+@pytest.mark.usefixtures("fast_network")
+def test_a_model_that_cannot_be_saved_gets_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _write_data("data")
+    fit = Pipeline.fit
+
+    def disturbed(self: Pipeline, X: object, y: object) -> Pipeline:
+        Path("mine.safetensors").write_text("of another process")
+        return fit(self, X, y)
+
+    monkeypatch.setattr(Pipeline, "fit", disturbed)
+    result = _run("train", data, "-o", "mine.safetensors", "--model", "unet", *_SHORT)
+    _assert_fails(result, 1, r"exists; .*saved as mine-[\d-]+\.safetensors instead\.$")
+    assert Path("mine.safetensors").read_text() == "of another process"
+    (saved,) = Path().glob("mine-*.safetensors")
+    assert sksep.load(saved)["separate"].n_epochs_ == 1
+
+
+def test_train_tries_to_write_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **parameters: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    data = _write_data("data")
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    result = _run("train", data, "-o", "m", *_SHORT)
+    _assert_fails(result, 1, "No file can be written to the folder .*Read-only file system")
+    assert "Training" not in result.stdout
 
 
 def test_train_needs_a_folder_to_write_to() -> None:
@@ -615,6 +924,24 @@ def test_evaluate(model: Path) -> None:
     assert Path("scores.json").read_bytes() == before
 
 
+def test_scores_are_written_as_songs_finish(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _write_data("data")
+    n_calls = 0
+
+    def crash(*arguments: object) -> float:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls > 4:  # the second song
+            raise KeyboardInterrupt
+        return 1.0
+
+    monkeypatch.setattr("sksep.metrics.sdr", crash)
+    files = ["--json", "scores.json", "--csv", "scores.csv", "--device", "cpu"]
+    assert _run("evaluate", model, data, *files).exit_code == 130
+    assert list(json.loads(Path("scores.json").read_text())["tracks"]) == ["A"]
+    assert len(Path("scores.csv").read_text().splitlines()) == 3
+
+
 def test_evaluate_at_another_rate_with_all_channels(model: Path) -> None:
     track = Path("data/A")
     track.mkdir(parents=True)
@@ -632,7 +959,9 @@ def test_evaluate_names_what_does_not_fit(model: Path) -> None:
     data = _write_data("data")
     soundfile.write("data/B/vocals.wav", np.ones(100), _RATE)
     result = _run("evaluate", model, data, "--device", "cpu")
-    _assert_fails(result, 1, r"B.vocals\.wav\) has 100 samples but its mixture")
+    _assert_fails(result, 1, r"^Failed: 1 of 2 songs\.$")
+    assert re.search(r"B: .*B.vocals\.wav\) has 100 samples but its mixture", result.stderr)
+    assert re.search("^A +", result.stdout, re.MULTILINE)
 
 
 # The demo

@@ -182,6 +182,14 @@ def test_bad_files_leave_nothing(pipeline, tmp_path):
     assert not [each for each in (tmp_path / "out").glob("**/*") if each.is_file()]
 
 
+def test_missing_paths(pipeline, tmp_path):
+    missing = tmp_path / "no.wav"
+    with pytest.raises(FileNotFoundError, match=r"there is no file '.*no\.wav'; check the path"):
+        separate_file(missing, outputs(tmp_path / "out"), pipeline)
+    with pytest.raises(FileNotFoundError, match=r"there is no file '.*no\.wav'; check the path"):
+        pipeline.predict([missing])
+
+
 def test_existing_files_are_kept(pipeline, tmp_path):
     path = write_song(tmp_path / "song.wav", seconds=1.0)
     kept = outputs(tmp_path)["accompaniment"]

@@ -269,7 +269,7 @@ def _opened(path: str, part: Part | None) -> Iterator[_Sound]:
         if part is not None:
             yield stack.enter_context(_Sound(PartFile(file, part)))
         elif has_known_start(file.read(4)) and not path.lower().endswith(".raw"):
-            yield stack.enter_context(_Sound(path))
+            yield stack.enter_context(_Sound(os.fsencode(path)))
         else:  # libsndfile would guess by the suffix
             file.seek(0)
             yield stack.enter_context(_Sound(file))

@@ -310,7 +310,9 @@ class StemWriter:
             stack.push(self._finish)
             for stem, path in zip(self._paths, temporary_paths, strict=True):
                 self._temporary_paths[stem] = path
-                self._files[stem] = soundfile.SoundFile(path, "w", **self._file_parameters)
+                self._files[stem] = soundfile.SoundFile(
+                    os.fsencode(path), "w", **self._file_parameters
+                )
             self._cleanup = stack.pop_all()
         return self
 
@@ -402,7 +404,7 @@ class StemWriter:
         # Encoders do not report every failure when a file is closed.
         for stem, path in self._temporary_paths.items():
             try:
-                n_samples = soundfile.info(path).frames
+                n_samples = soundfile.info(os.fsencode(path)).frames
             except soundfile.LibsndfileError as error:
                 raise self._write_error(stem) from error
             if n_samples != self.n_samples:

@@ -222,6 +222,10 @@ class Track:
         warnings.warn(f"{self.name}: {problem}.", UserWarning, stacklevel=2)
 
 
+class _MissingFileError(FileNotFoundError, ValueError):
+    """The error for a path without a file. It is caught like the errors of bad files, too."""
+
+
 def file_versions(source: AudioSource, name: str) -> tuple[tuple[int, int], ...]:
     versions = []
     for path in source.paths:
@@ -231,7 +235,7 @@ def file_versions(source: AudioSource, name: str) -> tuple[tuple[int, int], ...]
                 "load_audio, and pass the samples."
             )
         if not Path(path).is_file():
-            raise ValueError(f"{name}: there is no file {path!r}; check the path.")
+            raise _MissingFileError(f"{name}: there is no file {path!r}; check the path.")
         status = Path(path).stat()
         versions.append((status.st_size, status.st_mtime_ns))
     return tuple(versions)

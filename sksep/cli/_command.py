@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from types import FrameType
 from typing import Any, TextIO
 
 import click
 
 DEFAULT_MODEL = "uhnet"
 
-# The exit code of a shell for a command that Ctrl-C has ended.
-_INTERRUPTED = 130
+# What ends a command: Ctrl-C, `kill`, and the end of its terminal. Windows has no SIGHUP.
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+# Exit code of a shell for a command that signal 0 would have ended.
+_ENDED = 128
 
 device_option = click.option(
     "--device",
@@ -76,17 +82,20 @@ class Command(_WithExamples):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         ctx.meta[__name__] = ctx.params.pop("traceback")
+        _open_streams()
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             try:
-                return super().invoke(ctx)
+                with _unwinding_signals() as received:
+                    return super().invoke(ctx)
             except BrokenPipeError:  # as in sksep models | head; click ends silently
                 raise
             except (ValueError, TypeError, OSError) as error:
                 raise click.ClickException(describe(error)) from error
             except KeyboardInterrupt:
                 click.echo("Interrupted.", err=True)
-                raise click.exceptions.Exit(_INTERRUPTED) from None
+                number = received[0] if received else signal.SIGINT
+                raise click.exceptions.Exit(_ENDED + number) from None
 
 
 def describe(error: Exception) -> str:
@@ -94,6 +103,79 @@ def describe(error: Exception) -> str:
     if click.get_current_context().meta[__name__]:
         traceback.print_exception(error)
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _open_streams() -> None:
+    """Open standard streams that are closed, as by ``2>&-``, and let them print any file name.
+
+    Otherwise the next file to be opened would get the number of the stream, and what libraries in C
+    print would be written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, "r+", encoding="utf-8")  # noqa: SIM115, stays open
+            setattr(sys, name, nowhere)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _unwinding_signals() -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt for all signals that end a command, so that it removes its files.
+
+    Signals that are ignored, as those of `nohup` are, stay so. The list takes the signals.
+    """
+    received: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if _is_called_from_c(frame):  # where the exception would be lost
+            again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+        is_ending = bool(received)
+        received.append(number)
+        if number not in (signal.SIGINT, signal.SIGTERM):
+            _discard_terminal_output()
+        if number == signal.SIGINT or not is_ending:
+            raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+    previous = {number: signal.getsignal(number) for number in numbers}
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    is_main = threading.current_thread() is threading.main_thread()
+    replaced = [number for number in numbers if is_main and previous[number] in usual]
+    try:
+        for number in replaced:
+            signal.signal(number, end)
+        yield received
+    finally:
+        for number in replaced:
+            signal.signal(number, previous[number])
+
+
+def _is_called_from_c(frame: FrameType | None) -> bool:
+    """Whether the code is a part of a function by which libsndfile reads a file."""
+    while frame is not None:
+        if frame.f_code.co_name.startswith("vio_"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _discard_terminal_output() -> None:
+    """Write to nowhere what would go to a terminal that is gone, which would be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or not a file
+            if os.isatty(stream.fileno()):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, stream.fileno())
+                os.close(nothing)
 
 
 @contextmanager
@@ -122,6 +204,33 @@ def quiet_libraries() -> Iterator[None]:
             copy.flush()
             sys.stderr = stderr
             os.dup2(copy.fileno(), 2)
+
+
+@contextmanager
+def plain_output() -> Iterator[None]:
+    """Leave out the colors and the progress bars of libraries, unless a terminal shows them."""
+    with ExitStack() as stack:
+        if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+            stack.enter_context(redirect_stdout(_Plain(sys.stdout)))
+        if not sys.stderr.isatty():
+            stack.enter_context(redirect_stderr(_Plain(sys.stderr)))
+        yield
+
+
+class _Plain(io.StringIO):
+    """A stream without the codes of colors, and without lines that replace each other."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        return 0 if text.startswith("\r") else self._stream.write(click.unstyle(text))
+
+    def flush(self) -> None:
+        """Show what was written."""
+        self._stream.flush()
 
 
 def _show_warning(

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from sksep.cli._command import Command, device_option, n_iter_option, overwrite_option
-from sksep.cli._files import distinct_names, refuse_existing, write_table
+from sksep.cli._command import Command, describe, device_option, n_iter_option, overwrite_option
+from sksep.cli._files import check_target, distinct_names, write_table
 from sksep.utils._choices import STEMS
 
 # Models are compared with the mixture, taken for the stem.
@@ -78,10 +78,16 @@ def evaluate(
     Scores are SDR in dB by BSSEval version 3 over whole tracks. The scores of the mixture itself
     stand beside them; the gain of a model is the difference. With the defaults, scores are measured
     as in the project's benchmarks.
+
+    If a song cannot be scored, this is reported, and the others are scored. The exit code is then
+    1. The files are written whenever a song is finished.
     """
     files = [file for file in (json_file, csv_file) if file is not None]
-    for file in files:
-        refuse_existing(file, overwrite=overwrite)
+    for index, file in enumerate(files):
+        inputs = [*map(Path, models), *files[:index]]
+        check_target(file, overwrite=overwrite, inputs=inputs)
+    from tqdm import tqdm
+
     from sksep.datasets import load_folder
     from sksep.inference._models import load_model
 
@@ -99,18 +105,30 @@ def evaluate(
         + "."
     )
     tracks: dict[str, _Scores] = {}
-    for name, mixture, vocals in _waveforms(songs, sample_rate, mono=channels == "mono"):
-        tracks[name] = _score(mixture, vocals, sample_rate, pipelines)
     systems = [MIXTURE, *pipelines]
-    click.echo(f"{protocol}\n\n{_table(tracks, systems)}\n")
-    for note in _notes(tracks, systems):
-        click.echo(note)
-    if json_file is not None:
-        write_table(json_file, _as_json(protocol, tracks, systems), overwrite=overwrite)
-    if csv_file is not None:
-        write_table(csv_file, _as_csv(tracks, systems), overwrite=overwrite)
-    if files:
-        click.echo(f"Wrote {' and '.join(map(str, files))}.")
+    n_songs = len(songs.mixtures)
+    for name, pair in tqdm(_pairs(songs), total=n_songs, file=sys.stderr, disable=None):
+        try:
+            mixture, vocals = _waveforms(pair, sample_rate, mono=channels == "mono")
+            tracks[name] = _score(mixture, vocals, sample_rate, pipelines)
+        except Exception as error:  # whatever it is, the other songs are scored
+            click.echo(f"{name}: {describe(error)}", err=True)
+            continue
+        # As songs finish, so that an interruption keeps their scores.
+        is_own = overwrite or len(tracks) > 1
+        if json_file is not None:
+            write_table(json_file, _as_json(protocol, tracks, systems), overwrite=is_own)
+        if csv_file is not None:
+            write_table(csv_file, _as_csv(tracks, systems), overwrite=is_own)
+    if tracks:
+        click.echo(f"{protocol}\n\n{_table(tracks, systems)}\n")
+        for note in _notes(tracks, systems):
+            click.echo(note)
+        if files:
+            click.echo(f"Wrote {' and '.join(map(str, files))}.")
+    if len(tracks) < n_songs:
+        click.echo(f"Failed: {n_songs - len(tracks)} of {n_songs} songs.", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def _names(models: Sequence[str]) -> list[str]:
@@ -121,24 +139,25 @@ def _names(models: Sequence[str]) -> list[str]:
     return list(models) if MIXTURE in names else names
 
 
-def _waveforms(songs: Any, sample_rate: int, *, mono: bool) -> Iterator[tuple[str, Any, Any]]:
-    """Name, mixture and vocals of each song, which are read one song at a time."""
-    from tqdm import tqdm
-
-    from sksep.audio._resampling import resample, to_mono
-    from sksep.audio._validation import check_pair, check_track, load_audio
-
-    def read(source: Any) -> Any:
-        samples, rate = load_audio(source)
-        return resample(to_mono(samples) if mono else samples, rate, sample_rate)
-
+def _pairs(songs: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Name of each song, and where its mixture and its vocals are."""
     names = songs.track_names
     if songs.split is not None:
         names = [f"{split}/{name}" for split, name in zip(songs.split, names, strict=True)]
-    pairs = zip(names, songs.mixtures, songs.vocals, strict=True)
-    for name, mixture, vocals in tqdm(pairs, total=len(names), file=sys.stderr, disable=None):
-        check_pair(check_track(mixture, 0, "the mixture"), check_track(vocals, 0, "the vocals"))
-        yield name, read(mixture), read(vocals)
+    return zip(names, zip(songs.mixtures, songs.vocals, strict=True), strict=True)
+
+
+def _waveforms(pair: tuple[Any, Any], sample_rate: int, *, mono: bool) -> list[Any]:
+    """Mixture and vocals of a song."""
+    from sksep.audio._resampling import resample, to_mono
+    from sksep.audio._validation import check_pair, check_track, load_audio
+
+    check_pair(check_track(pair[0], 0, "the mixture"), check_track(pair[1], 0, "the vocals"))
+    tracks = [load_audio(source) for source in pair]
+    return [
+        resample(to_mono(samples) if mono else samples, rate, sample_rate)
+        for samples, rate in tracks
+    ]
 
 
 def _score(mixture: Any, vocals: Any, sample_rate: int, pipelines: dict[str, Any]) -> _Scores:

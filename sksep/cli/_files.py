@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import string
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 import click
@@ -11,7 +14,7 @@ import click
 from sksep.utils._files import remove_unfinished, write_whole
 
 STANDARD_INPUT = Path("-")
-FIELDS = ("track", "stem", "ext", "folder")
+FIELDS = ("track", "stem", "ext", "folder", "path", "suffix")
 
 
 def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[Path]:
@@ -91,7 +94,8 @@ def check_template(template: str, extension: str) -> str:
         raise click.BadParameter(
             f"{template!r} gives all stems of a song the same name; it needs {{stem}}."
         )
-    example = template.format(track="track", stem="stem", ext=extension, folder="folder")
+    values = dict.fromkeys(FIELDS, "name") | {"ext": extension}
+    example = template.format(**values)
     _check_inside(example, template)
     if PurePath(example).suffix != f".{extension}":
         raise click.BadParameter(f"{template!r} must end in .{{ext}}, here .{extension}.")
@@ -99,58 +103,140 @@ def check_template(template: str, extension: str) -> str:
 
 
 def plan_outputs(
-    songs: Sequence[Path], stems: Sequence[str], output: Path, template: str, extension: str
-) -> dict[Path, dict[str, Path]]:
-    """Files of the stems of each song.
+    songs: Sequence[Path],
+    stems: Sequence[str],
+    output: Path,
+    template: str,
+    extension: str,
+    given: Sequence[Path] = (),
+) -> tuple[dict[Path, dict[str, Path]], dict[Path, str]]:
+    """Files of the stems of each song. `given` are the folders and files in which they were found.
 
-    Raises
-    ------
-    click.UsageError
-        If the stems of two songs would have the same file, or if a stem would replace a song.
+    Returns
+    -------
+    plan : dict of Path to dict of str to Path
+        Files of the stems of each song.
+    problems : dict of Path to str
+        Messages about the songs that cannot be separated: their stems and those of another song
+        would have the same file, would replace a song, or would lie outside of `output`.
     """
     plan: dict[Path, dict[str, Path]] = {}
+    problems: dict[Path, str] = {}
     takers: dict[str, Path] = {}
     sources = {_key(song): song for song in songs}
+    links = {_file_id(song): song for song in songs if song.exists()}
     for song in songs:
-        plan[song] = {}
-        for stem in stems:
-            name = template.format(
+        names = {
+            stem: template.format(
                 track="stdin" if song == STANDARD_INPUT else song.stem,
                 stem=stem,
                 ext=extension,
                 folder=song.resolve().parent.name,
+                path=_inner_path(song, given),
+                suffix=song.suffix.removeprefix("."),
             )
-            _check_inside(name, template)
-            path = output / name
-            if _key(path) in sources:
-                raise click.UsageError(
-                    f"{path} would be written over the song {sources[_key(path)]}. Choose another "
-                    "--output or --filename."
+            for stem in stems
+        }
+        try:
+            for name in names.values():
+                _check_inside(name, template)
+        except click.BadParameter as error:
+            problems[song] = error.message
+            continue
+        plan[song] = {stem: output / name for stem, name in names.items()}
+        for path in plan[song].values():
+            replaced = sources.get(_key(path)) or links.get(_file_id(path))
+            if replaced is not None:
+                problems[song] = (
+                    f"{path} would be written over the song {replaced}. Choose another --output or "
+                    "--filename."
                 )
             taker = takers.setdefault(_key(path), song)
             if taker != song:
-                raise click.UsageError(
+                problems[taker] = problems[song] = (
                     f"{taker} and {song} would both be written to {path}. Tell them apart with "
-                    f'--filename "{{folder}}/{{track}}/{{stem}}.{{ext}}", or separate them one by '
-                    "one with an --output each."
+                    f'--filename "{{folder}}/{{track}}.{{suffix}}/{{stem}}.{{ext}}", or separate '
+                    "them one by one with an --output each."
                 )
-            plan[song][stem] = path
-    return plan
+    return {song: outputs for song, outputs in plan.items() if song not in problems}, problems
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise FileExistsError if a file exists and must not be replaced."""
+def _inner_path(song: Path, given: Sequence[Path]) -> str:
+    """Path of a song within the folder in which it was found, without suffix."""
+    if song == STANDARD_INPUT:
+        return "stdin"
+    for folder in given:
+        if folder != song and song.is_relative_to(folder):
+            return song.relative_to(folder).with_suffix("").as_posix()
+    return song.stem
+
+
+@contextmanager
+def removing_empty_folders(paths: Iterable[Path]) -> Iterator[None]:
+    """Remove new folders of files that were not written after all."""
+    folders = {folder for path in paths for folder in path.parents if not os.path.exists(folder)}
+    try:
+        yield
+    finally:
+        for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+            with suppress(OSError):  # it is not empty, or was not made
+                folder.rmdir()
+
+
+def check_target(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Check that a table or a model may be written to a path.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    overwrite : bool
+        Whether a file that exists may be replaced. Audio is not replaced all the same.
+    inputs : iterable of Path
+        Files that the command reads, and other files that it writes.
+
+    Raises
+    ------
+    FileExistsError
+        If the path is a folder, an input, an audio file, or exists and must not be replaced.
+    """
     if path.is_dir():
         raise FileExistsError(f"{path} is a folder; name a file.")
+    if _key(path) in map(_key, inputs) or _file_id(path) in set(map(_file_id, inputs)) - {None}:
+        raise FileExistsError(
+            f"{path} is also another file of this command, which is not replaced; choose another "
+            "name."
+        )
+    if path.exists() and path.stat().st_size and _may_be_song(path):
+        raise FileExistsError(
+            f"{path} is an audio file, which is not replaced; choose another name."
+        )
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; choose another name, or add --overwrite.")
 
 
+def check_writable(folder: Path) -> None:
+    """Raise OSError if no file can be written to a folder."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 16))
+    except OSError as error:
+        raise OSError(
+            f"No file can be written to the folder {folder.resolve()} "
+            f"({error.strerror or error}); choose another one."
+        ) from error
+
+
 def write_table(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a table, as a whole or not at all. A missing folder is created."""
-    refuse_existing(path, overwrite=overwrite)
+    check_target(path, overwrite=overwrite)
     remove_unfinished(path.parent, path.name)
-    write_whole(path, text, overwrite=overwrite)
+    write_whole(path, readable(text), overwrite=overwrite)
+
+
+def readable(text: str) -> str:
+    r"""A text in which bytes of file names that are no UTF-8 are written like ``\udcff``."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
@@ -170,3 +256,12 @@ def _check_inside(name: str, template: str) -> None:
 def _key(path: Path) -> str:
     """A key that is equal for two paths of one file, also on disks that ignore case."""
     return str(path.resolve()).casefold()
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Numbers that are equal for all names of one file, None if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +24,13 @@ from sksep.cli._command import (
     quiet_libraries,
 )
 from sksep.cli._files import (
+    check_target,
     check_template,
     distinct_names,
     find_songs,
     plan_outputs,
-    refuse_existing,
+    readable,
+    removing_empty_folders,
     write_table,
 )
 from sksep.utils._choices import FORMATS, STEMS
@@ -35,11 +38,20 @@ from sksep.utils._choices import FORMATS, STEMS
 _EXAMPLES = """\
 sksep separate song.mp3 -o out
 sksep separate *.wav album -o out --format flac --filename "{track} ({stem}).{ext}"
+sksep separate music -r -o out --filename "{path}/{stem}.{ext}"
 sksep separate song.wav -o out --vocals-gain -60      # out/song/remix.wav, for karaoke
 sksep separate song.wav -o out --model mine.safetensors --overwrite
 sksep separate album -o out --activity singing.csv    # intervals of singing
 curl -s ADDRESS | sksep separate - -o out             # out/stdin/vocals.wav
 """
+
+
+# Samples that are compared to find out whether stems are those of a song, and the share of the
+# energy by which they may differ. Other songs differ by more than all of it. Below -60 dB is
+# silence.
+_COMPARED = 1 << 19
+_TOLERANCE = 0.25
+_SILENCE = 1e-6
 
 
 def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> str:
@@ -52,7 +64,7 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
     metavar="SONG...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, path_type=Path, allow_dash=True),
+    type=click.Path(exists=True, readable=False, path_type=Path, allow_dash=True),
 )
 @click.option(
     "-o",
@@ -90,7 +102,8 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
     default="{track}/{stem}.{ext}",
     show_default=True,
     callback=_check_filename,
-    help="Names of the files in DIR; {folder} is the name of the folder that holds the song.",
+    help="Names of the files in DIR. {folder} is the name of the folder that holds the song, "
+    "{path} the path of the song in the folder that was given, and {suffix} its suffix.",
 )
 @click.option(
     "--vocals-gain",
@@ -140,18 +153,31 @@ def separate(
     that of the whole track. A track without singing has one row without start and end.
 
     If a song fails, this is reported, and the other songs are still separated. The exit code is
-    then 1.
+    then 1. If the command is repeated, it skips the songs that it has separated before.
     """
     if subtype is not None:
         _check_subtype(format_name, subtype)
-    if activity is not None:
-        refuse_existing(activity, overwrite=overwrite)
     stems = [*STEMS]
     if vocals_gain is not None or accompaniment_gain is not None:
         stems.append("remix")
     songs = find_songs(paths, recursive=recursive, output=output)
-    plan = plan_outputs(songs, stems, output, filename, format_name)
-    todo = [song for song in songs if overwrite or not _report_existing(song, plan[song])]
+    plan, problems = plan_outputs(songs, stems, output, filename, format_name, paths)
+    if not plan:
+        raise click.UsageError(next(iter(problems.values())))
+    table = None
+    if activity is not None:
+        table = _ActivityTable(activity, songs, overwrite=overwrite)
+        written = [path for outputs in plan.values() for path in outputs.values()]
+        inputs = [*songs, Path(model), *written]
+        check_target(activity, overwrite=overwrite or table.is_continued, inputs=inputs)
+    done = [] if overwrite else [song for song in plan if _is_done(song, plan[song])]
+    todo = [song for song in plan if song not in done]
+    for song in [] if overwrite else plan:
+        if problem := _existing(song, song in done, plan[song], table):
+            problems[song] = problem
+    todo, done = ([song for song in part if song not in problems] for part in (todo, done))
+    for song, problem in problems.items():
+        click.echo(_about(song, problem), err=True)
 
     reports: dict[Path, Any] = {}
     seconds_taken = 0.0
@@ -159,7 +185,7 @@ def separate(
         from sksep.inference._models import detector_of, load_model
 
         pipeline = load_model(model, n_iter=n_iter, device=device)
-        detector = None if activity is None else detector_of(model)
+        detector = None if table is None else detector_of(model)
         started = time.perf_counter()
         for song in todo:
             if report := _separate_one(
@@ -175,16 +201,19 @@ def separate(
                 detector=detector,
             ):
                 reports[song] = report
+                if table is not None:
+                    table.add(song, report.activity)
         seconds_taken = time.perf_counter() - started
 
-    if activity is not None and reports:
-        write_table(activity, _activity_table(reports), overwrite=overwrite)
+    if done and not quiet:
+        click.echo(f"Done before: {len(done)} of {len(songs)} songs. --overwrite repeats them.")
     if reports and not quiet:
         click.echo(_summary(list(reports.values()), seconds_taken, output))
         if activity is not None:
             click.echo(f"Intervals of singing: {activity}")
-    if len(reports) < len(songs):
-        click.echo(f"Failed: {len(songs) - len(reports)} of {len(songs)} songs.", err=True)
+    n_failed = len(songs) - len(reports) - len(done)
+    if n_failed:
+        click.echo(f"Failed: {n_failed} of {len(songs)} songs.", err=True)
         raise click.exceptions.Exit(1)
 
 
@@ -193,10 +222,13 @@ def _separate_one(song: Path, outputs: dict[str, Path], quiet: bool, **settings:
     from sksep.inference._files import separate_file
 
     try:
-        with quiet_libraries(), _progress(song.name, quiet) as progress:
+        with (
+            removing_empty_folders(outputs.values()),
+            quiet_libraries(),
+            _progress(song.name, quiet) as progress,
+        ):
             report = separate_file(song, outputs, progress=progress, **settings)
-    # Errors that concern one song, also a full disk and too little memory.
-    except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
+    except Exception as error:  # whatever it is, the other songs are separated
         click.echo(_about(song, describe(error)), err=True)
         return None
     for warning in report.warnings:
@@ -217,13 +249,50 @@ def _check_subtype(format_name: str, subtype: str) -> None:
         raise click.BadParameter(str(error), param_hint="'--subtype'") from error
 
 
-def _report_existing(song: Path, outputs: dict[str, Path]) -> bool:
-    """Whether a result exists. The error is then printed."""
-    existing = next((path for path in outputs.values() if path.exists()), None)
-    if existing is not None:
-        message = f"{existing} exists; add --overwrite to replace it."
-        click.echo(_about(song, message), err=True)
-    return existing is not None
+def _existing(
+    song: Path, is_done: bool, outputs: dict[str, Path], table: _ActivityTable | None
+) -> str | None:
+    """Why a song cannot be separated, or skipped, without --overwrite."""
+    existing = next((path for path in outputs.values() if os.path.lexists(path)), None)
+    if existing is not None and not is_done:
+        return f"{existing} exists; add --overwrite to replace it."
+    if table is not None and is_done and not table.has(song):
+        return f"It was separated before, but is not in {table.path}; add --overwrite."
+    if table is not None and not is_done and table.has(song):
+        return f"{table.path} has a row of its name; choose another file, or add --overwrite."
+    return None
+
+
+def _is_done(song: Path, outputs: dict[str, Path]) -> bool:
+    """Whether all files exist, and the vocals and the accompaniment add up to the song.
+
+    The first part that is not silent is compared. Lossy stems add up to it roughly.
+    """
+    if not all(os.path.isfile(path) for path in (song, *outputs.values())):
+        return False
+    import numpy as np
+
+    from sksep.audio._validation import check_track
+
+    def ignore(_: str) -> None:
+        pass
+
+    paths = (song, *(outputs[stem] for stem in STEMS))
+    try:
+        tracks = [check_track(path, 0, "the song", ignore) for path in paths]
+        if len({(each.sample_rate, each.n_channels, each.n_samples) for each in tracks}) > 1:
+            return False
+        error = energy = 0.0
+        for mixture, vocals, rest in zip(
+            *(each.read_blocks(_COMPARED, report=ignore) for each in tracks), strict=True
+        ):
+            energy += float(np.square(mixture).sum())
+            error += float(np.square(mixture - vocals - rest).sum())
+            if energy > _SILENCE * mixture.size:
+                break
+    except (ValueError, OSError):
+        return False
+    return error <= max(_TOLERANCE * energy, _SILENCE * mixture.size)
 
 
 @contextmanager
@@ -246,13 +315,42 @@ def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield advance
 
 
-def _activity_table(reports: dict[Path, Any]) -> str:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["track", "label", "start", "end"])
-    for track, report in zip(distinct_names(list(reports)), reports.values(), strict=True):
-        writer.writerows(report.activity.to_csv_rows(track))
-    return table.getvalue()
+class _ActivityTable:
+    """The table of --activity, which is written whenever a song is finished.
+
+    If there is such a table already, and it is not to be replaced, rows are added to it.
+    """
+
+    _HEADER = ("track", "label", "start", "end")
+
+    def __init__(self, path: Path, songs: Sequence[Path], *, overwrite: bool) -> None:
+        self.path = path
+        self._overwrite = overwrite
+        self._names = dict(zip(songs, map(readable, distinct_names(songs)), strict=True))
+        rows = [] if overwrite else self._read()
+        self.is_continued = bool(rows)
+        self._rows: list[Sequence[str]] = rows or [self._HEADER]
+
+    def _read(self) -> list[Sequence[str]]:
+        try:
+            with open(self.path, newline="", encoding="utf-8") as file:
+                rows: list[Sequence[str]] = [tuple(row) for row in csv.reader(file)]
+        except (OSError, ValueError, csv.Error):
+            return []
+        is_table = rows[:1] == [self._HEADER] and all(len(row) == len(rows[0]) for row in rows)
+        return rows if is_table else []
+
+    def has(self, song: Path) -> bool:
+        """Whether the table has a row of the song."""
+        return any(row[0] == self._names[song] for row in self._rows[1:])
+
+    def add(self, song: Path, activity: Any) -> None:
+        """Add the rows of a song, and write the table."""
+        self._rows += activity.to_csv_rows(self._names[song])
+        table = io.StringIO()
+        csv.writer(table, lineterminator="\n").writerows(self._rows)
+        write_table(self.path, table.getvalue(), overwrite=self._overwrite or self.is_continued)
+        self.is_continued = True
 
 
 def _summary(reports: Sequence[Any], seconds_taken: float, output: Path) -> str:

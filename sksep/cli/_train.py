@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sksep.cli._command import Command, device_option, overwrite_option
-from sksep.cli._files import refuse_existing
+from sksep.cli._command import Command, describe, device_option, overwrite_option, plain_output
+from sksep.cli._files import check_target, check_writable
 
 MODELS = {
     "unet": "unet_pipeline",
@@ -85,6 +87,13 @@ _EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     type=_EXISTING_FOLDER,
     help="Further music without vocals, which is mixed with any vocals.",
 )
+@click.option(
+    "--checkpoint",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the state of the training after each epoch. If the training was interrupted, "
+    "or killed, the same command goes on from there.",
+)
 @device_option
 @overwrite_option
 def train(
@@ -99,6 +108,7 @@ def train(
     seed: int,
     singing: Path | None,
     instrumental: Path | None,
+    checkpoint: Path | None,
     device: str,
     overwrite: bool,
 ) -> None:
@@ -108,13 +118,17 @@ def train(
     FLAC, OGG and MP3 files work, too. The model is trained on all of these songs, so keep songs for
     a test of the model in another folder.
 
-    Ctrl-C ends the training early. The best weights so far are then written.
+    Ctrl-C and SIGTERM end the training early. The best weights so far are then written. To go on
+    later, add --checkpoint from the beginning.
     """
-    refuse_existing(output, overwrite=overwrite)
+    check_target(output, overwrite=overwrite)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.parent} to write to; create it first.")
+    check_writable(output.parent)
+    if checkpoint is not None:
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        check_writable(checkpoint)
     from sksep.datasets import load_folder
-    from sksep.persistence import save
 
     songs = load_folder(data)
     pipeline = _pipeline(model, preset, _pools(singing, instrumental))
@@ -128,6 +142,7 @@ def train(
         validation_fraction=validation_fraction,
         random_state=seed,
         device=device,
+        checkpoint=checkpoint,
         verbose=1,
     )
     if songs.split is not None:
@@ -137,10 +152,10 @@ def train(
     _fit(pipeline, songs)
     minutes = (time.perf_counter() - started) / 60.0
     # The file must not name folders of this machine, or print when others predict.
-    separator.set_params(verbose=0)
+    separator.set_params(verbose=0, checkpoint=None)
     if singing is not None or instrumental is not None:
         separator.set_params(augmentation__vocals_pool=None, augmentation__accompaniment_pool=None)
-    save(pipeline, output, overwrite=overwrite)
+    _save(pipeline, output, overwrite=overwrite)
     size = output.stat().st_size / 1e6
     click.echo(
         f"Trained for {separator.n_epochs_} epochs in {minutes:.1f} minutes; wrote {output} "
@@ -155,13 +170,35 @@ def _fit(pipeline: Any, songs: Any) -> None:
     from sksep.training import TrainingInterrupted
 
     try:
-        pipeline.fit(songs.mixtures, songs.vocals)
+        with plain_output():
+            pipeline.fit(songs.mixtures, songs.vocals)
     except TrainingInterrupted as interruption:
-        click.echo(f"Warning: {interruption}", err=True)
+        what_happened = str(interruption).split(" To continue")[0]
+        how = "repeat the command, with --overwrite if it has written a model"
+        if pipeline["separate"].checkpoint is None:
+            how = "a training needs --checkpoint from its beginning"
+        click.echo(f"Warning: {what_happened} To go on, {how}.", err=True)
         if pipeline["separate"].n_epochs_ == 0:
             raise
         # The steps behind the separator learn no weights, but have to be fitted.
         pipeline["invert"].fit(pipeline["chunk"].transform(songs.mixtures[:1]))
+
+
+def _save(pipeline: Any, output: Path, *, overwrite: bool) -> None:
+    """Save a model. If that fails, it is saved under another name, so that no training is lost."""
+    from sksep.persistence import save
+
+    try:
+        save(pipeline, output, overwrite=overwrite)
+        return
+    except OSError as error:
+        problem = describe(error)
+    name = f"{output.stem}-{time.strftime('%Y%m%d-%H%M%S')}{output.suffix}"
+    for folder in (output.parent, Path(), Path(tempfile.gettempdir())):
+        with suppress(OSError):
+            save(pipeline, folder / name)
+            raise click.ClickException(f"{problem} The model was saved as {folder / name} instead.")
+    raise click.ClickException(problem)
 
 
 def _pools(singing: Path | None, instrumental: Path | None) -> dict[str, list[str]]:
