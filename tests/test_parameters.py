@@ -210,7 +210,6 @@ def test_masks_are_inverted_where_they_were_estimated(monkeypatch):
         return torch.device("cpu")
 
     monkeypatch.setattr(_inversion, "_inversion_device", spied)
-    monkeypatch.setattr(UNetSeparator, "_normalizer", lambda _: None)
     monkeypatch.setattr(UNetSeparator, "_device", lambda _: torch.device("cuda", 1))
     monkeypatch.setattr(
         UNetSeparator, "_estimate_mask", lambda _, record: np.ones_like(record.spectrogram)

@@ -20,7 +20,7 @@ from sksep.persistence._allowed import (
     check_net_params,
 )
 from sksep.utils._parameters import Estimator
-from sksep.utils._validation import Constraint, check_boolean, check_choice, integer, number
+from sksep.utils._validation import Constraint, check_boolean, check_choice, integer
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 # Samples that a clusterer may compare in pairs: their distances take 0.8 GB.
@@ -84,7 +84,7 @@ def check_learned(estimator: Any, learned: dict[str, Any]) -> None:
     if not learned:
         return
     required = _learned_by(estimator)
-    unknown = sorted(set(learned) - set(required) - _ADDED_LATER)
+    unknown = sorted(set(learned) - set(required))
     missing = sorted(set(required) - set(learned))
     if unknown or missing:
         what = f"{unknown} are no fitted attributes" if unknown else f"{missing} are missing"
@@ -284,7 +284,6 @@ _LEARNED: dict[str, Constraint] = {
     "accompaniment_components_": _optional_components,
     "clusterer_seed_": _SEEDS,
     "front_end_": check_front_end,
-    "level_": number(-1000.0, 1000.0),
     "n_epochs_": integer(0, 2**31),
     "net": _check_net,
     "seed_": _SEEDS,
@@ -292,5 +291,3 @@ _LEARNED: dict[str, Constraint] = {
     "vocal_centroid_": _array(1),
     "vocal_components_": _optional_components,
 }
-# Attributes that files of earlier versions lack.
-_ADDED_LATER = frozenset({"level_"})

@@ -198,15 +198,13 @@ class ClusteringSeparator(NetSeparator):
         """
         return object_array([self._embed(record) for record in self._check_batch(X)])
 
-    def _cut_at_level(self, record: TrackRecord) -> Tensor:
-        """Chunks in dB (n_chunks, n_frames, n_bands), with one gain for the whole track."""
+    def _cut(self, record: TrackRecord) -> Tensor:
         front_end = record.front_end
-        gain = self._normalizer().offsets(self._cut(record))[-1]
-        levels = (as_tensor(record.sound_levels) + gain).clamp_min(FLOOR_DECIBELS)
+        levels = as_tensor(record.sound_levels).clamp_min(FLOOR_DECIBELS)
         return chunk(levels, front_end.n_frames, front_end.chunk_step, FLOOR_DECIBELS)
 
     def _embed(self, record: TrackRecord) -> FloatArray:
-        chunks = self._cut_at_level(record)
+        chunks = self._cut(record)
         embedding_dim = len(self.vocal_centroid_)
         flat = (
             output[..., :embedding_dim].flatten(1)[None]
@@ -261,7 +259,7 @@ class ClusteringSeparator(NetSeparator):
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         self._check_parameters_of_clusters()
-        chunks = self._cut_at_level(record)
+        chunks = self._cut(record)
         loudest = float(chunks.max())
         if loudest <= FLOOR_DECIBELS:  # silence holds no vocals
             return np.zeros((record.n_total_frames, record.front_end.n_bands), np.float32)

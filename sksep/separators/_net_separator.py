@@ -17,7 +17,6 @@ from sksep.base._batch import TrackRecord
 from sksep.base._separator import BaseSeparator, training_batch
 from sksep.nn.chunks import chunk
 from sksep.nn.front_end import FLOOR_DECIBELS, LOWEST_DECIBELS, FrontEnd
-from sksep.nn.levels import LevelNormalizer, chunk_levels
 from sksep.nn.losses import LOSSES
 from sksep.nn.mask_estimator import (
     MaskEstimator,
@@ -40,10 +39,6 @@ _Class = TypeVar("_Class", bound=type)
 
 # Number of evenly spread tracks from which the levels of the bands are learned.
 _STATISTICS_TRACKS = 1000
-# Number of evenly spread tracks from which the level of loud chunks is learned.
-_LEVEL_TRACKS = 200
-# Level of models that were saved before it was learned, measured on those that ship.
-_EARLIER_LEVEL = 8.0
 # Values of the training history that can be stored; callbacks may record anything.
 _RECORDED = (bool, int, float, str, np.number, np.bool_)
 
@@ -52,9 +47,6 @@ net_ : skorch.NeuralNet
     The trained net; ``net_.module_`` is the torch module.
 front_end_ : FrontEnd
     Settings of the `MelChunker` that it was trained with.
-level_ : float
-    Level of the loudest chunk of a track in training, in dB over the means of the bands. All
-    tracks are brought to it, so that their gain does not matter.
 n_epochs_ : int
     Number of epochs trained so far.
 history_ : skorch.history.History
@@ -121,14 +113,6 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     ) -> dict[str, Any]:
         """Further fitted attributes, learned with the trained network. `keep` continues a fit."""
         return {}
-
-    def _learned_level(self, net: SeparationNet, tracks: Sequence[TrackRecord]) -> float:
-        """Median level of the loudest chunks of tracks, in dB over the means of the bands."""
-        mean = _band_means(net)
-        picks = evenly_spaced(len(tracks), _LEVEL_TRACKS)
-        chunks = (_chunks(tracks[int(pick)].mono_levels, net.front_end) for pick in picks)
-        loudest = [chunk_levels(part, mean).max() for part in chunks]
-        return float(torch.stack(loudest).median())
 
     def _chunk_masks(self, module: Any, features: Tensor) -> Tensor:
         """Masks (batch, n_frames, n_bands) of chunks."""
@@ -225,7 +209,6 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         )
         learned = self._learned_after(trained.net, trained.tracks, keep)
         self.__dict__.update(learned)
-        self.level_ = self._learned_level(trained.net, trained.tracks)
         self.front_end_ = front_end
         self.net_ = trained.net
         self.n_epochs_ = len(self.loss_curve_)
@@ -240,7 +223,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         return self
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
-        masks = self._estimate_chunks(self._cut(record), self._normalizer())
+        masks = self._estimate_chunks(self._cut(record))
         return join_batches(masks, record.front_end.chunk_step, record.n_total_frames).numpy()
 
     def _separates_chunks(self) -> bool:
@@ -249,14 +232,10 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     def _device(self) -> torch.device:
         return torch.device(self.net_.device)
 
-    def _estimate_chunks(self, chunks: Tensor, normalizer: LevelNormalizer) -> Iterator[Tensor]:
-        """Masks of the next chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
-        batches = (normalizer.push(part) for part in chunks.split(self.batch_size))
+    def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
+        """Masks of chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
+        batches = (part.clamp_min(FLOOR_DECIBELS) for part in chunks.split(self.batch_size))
         return self._in_batches(self._chunk_masks, batches)
-
-    def _normalizer(self) -> LevelNormalizer:
-        """A new normalizer, which brings the chunks of one track to the level of training."""
-        return LevelNormalizer(_band_means(self.net_), self.level_)
 
     def _cut(self, record: TrackRecord) -> Tensor:
         """Chunks (n_chunks, n_frames, n_bands) of a track in dB, at its own level."""
@@ -306,7 +285,6 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         self.__dict__.update(state)
         if net_state is None:
             return
-        self.__dict__.setdefault("level_", _EARLIER_LEVEL)
         check_weights(self._empty_module, net_state["weights"], type(self).__name__)
         module = self._rebuild(net_state["weights"])
         try:
@@ -350,11 +328,6 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
 def _chunks(levels: FloatArray, front_end: FrontEnd) -> Tensor:
     return chunk(as_tensor(levels), front_end.n_frames, front_end.chunk_step, LOWEST_DECIBELS)
-
-
-def _band_means(net: SeparationNet) -> Tensor:
-    """Mean level of each band in training, in dB."""
-    return net.module_.state_dict()["mean"].cpu()
 
 
 def loss_of(loss: str | Callable[..., Any]) -> Callable[..., Any]:
