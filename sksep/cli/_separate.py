@@ -179,42 +179,53 @@ def separate(
     for song, problem in problems.items():
         click.echo(_about(song, problem), err=True)
 
-    reports: dict[Path, Any] = {}
-    seconds_taken = 0.0
-    if todo:
-        from sksep.inference._models import detector_of, load_model
-
-        pipeline = load_model(model, n_iter=n_iter, device=device)
-        detector = None if table is None else detector_of(model)
-        started = time.perf_counter()
-        for song in todo:
-            if report := _separate_one(
-                song,
-                plan[song],
-                quiet,
-                pipeline=pipeline,
-                format=format_name,
-                subtype=subtype,
-                overwrite=overwrite,
-                vocals_gain=vocals_gain,
-                accompaniment_gain=accompaniment_gain,
-                detector=detector,
-            ):
-                reports[song] = report
-                if table is not None:
-                    table.add(song, report.activity)
-        seconds_taken = time.perf_counter() - started
-
+    started = time.perf_counter()
+    reports = _separate_all(
+        {song: plan[song] for song in todo},
+        table,
+        quiet,
+        model=(model, n_iter, device),
+        format=format_name,
+        subtype=subtype,
+        overwrite=overwrite,
+        vocals_gain=vocals_gain,
+        accompaniment_gain=accompaniment_gain,
+    )
     if done and not quiet:
         click.echo(f"Done before: {len(done)} of {len(songs)} songs. --overwrite repeats them.")
     if reports and not quiet:
-        click.echo(_summary(list(reports.values()), seconds_taken, output))
+        click.echo(_summary(list(reports.values()), time.perf_counter() - started, output))
         if activity is not None:
             click.echo(f"Intervals of singing: {activity}")
     n_failed = len(songs) - len(reports) - len(done)
     if n_failed:
         click.echo(f"Failed: {n_failed} of {len(songs)} songs.", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _separate_all(
+    plan: dict[Path, dict[str, Path]],
+    table: _ActivityTable | None,
+    quiet: bool,
+    *,
+    model: tuple[str, int | None, str],
+    **settings: Any,
+) -> dict[Path, Any]:
+    """Separate songs by one model and return the reports of those that did not fail."""
+    if not plan:
+        return {}
+    from sksep.inference._models import detector_of, load_model
+
+    name, n_iter, device = model
+    settings["pipeline"] = load_model(name, n_iter=n_iter, device=device)
+    settings["detector"] = None if table is None else detector_of(name)
+    reports: dict[Path, Any] = {}
+    for song, outputs in plan.items():
+        if report := _separate_one(song, outputs, quiet, **settings):
+            reports[song] = report
+            if table is not None:
+                table.add(song, report.activity)
+    return reports
 
 
 def _separate_one(song: Path, outputs: dict[str, Path], quiet: bool, **settings: Any) -> Any:

@@ -212,8 +212,8 @@ class FrontEnd:
     def channel_power(self, channels: Tensor, *, center: bool = True) -> Tensor:
         """Log power of the channels of a track together, without gradients.
 
-        The mean is taken over the powers of the channels, and not over their samples, of which
-        those of opposite phase would cancel.
+        It is the power of the mean of the channels, or half of their mean power where this is
+        larger, since samples of opposite phase cancel in the mean.
 
         Parameters
         ----------

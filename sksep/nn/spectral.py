@@ -297,7 +297,8 @@ def log_mel(
     floor : float, default=1e-10
         Smallest power, above 0. Lower powers count as this one.
     together : bool, default=False
-        Whether the powers of all waveforms are averaged, as those of the channels of a track.
+        Whether all waveforms make one spectrogram, as the channels of a track: that of their mean,
+        or half of their mean power where this is larger, since opposite phases cancel in the mean.
     block_frames : int, optional
         Number of frames that are processed at a time; by default it suits the device.
 
@@ -340,14 +341,14 @@ def log_mel(
 
     def work(block: tuple[int, slice]) -> None:
         block_result = result[block]
-        spectra = torch.fft.rfft((frames[:, block[1]] if together else frames[block]) * taper)
+        if together and len(frames) > 1:
+            spectra = _joint_spectra(torch.fft.rfft(frames[:, block[1]] * taper))
+        else:
+            spectra = torch.fft.rfft(frames[block] * taper)
         if bands is None:
-            squares = power(spectra)
-            block_result.copy_(squares.mean(dim=0) if together else squares)
+            block_result.copy_(power(spectra))
         else:
             squares = torch.view_as_real(spectra).flatten(-2).square_()
-            if together:
-                squares = squares[0] if len(squares) == 1 else squares.mean(dim=0)
             # Products into a given result are taken in full precision also under autocast.
             for band, parts, weights in bands:
                 torch.matmul(squares[:, parts], weights, out=block_result[:, band])
@@ -359,6 +360,14 @@ def log_mel(
     frames = padded.unfold(-1, n_fft, hop_length)
     in_parallel(work, blocks)
     return result[0] if together else result.reshape(*batch_shape, n_frames, n_bands)
+
+
+def _joint_spectra(spectra: Tensor) -> Tensor:
+    """Spectra with the joint power of channels (n_channels, n_frames, n_bins), in one of them."""
+    mean = spectra.mean(dim=0)
+    half = 0.5 * power(spectra).mean(dim=0)
+    cancels = power(mean) < half
+    return torch.where(cancels, half.sqrt().to(mean.dtype), mean)
 
 
 def window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
