@@ -167,20 +167,19 @@ def separate(
     table = None
     if activity is not None:
         table = _ActivityTable(activity, songs, overwrite=overwrite)
-        written = [path for outputs in plan.values() for path in outputs.values()]
-        inputs = [*songs, Path(model), *written]
-        check_target(activity, overwrite=overwrite or table.is_continued, inputs=inputs)
-    done = [] if overwrite else [song for song in plan if _is_done(song, plan[song])]
-    todo = [song for song in plan if song not in done]
+        written = (path for outputs in plan.values() for path in outputs.values())
+        known = [*songs, Path(model), *written]
+        check_target(activity, overwrite=overwrite or table.is_continued, inputs=known)
+    done = set() if overwrite else {song for song in plan if _is_done(song, plan[song])}
     for song in [] if overwrite else plan:
         if problem := _existing(song, song in done, plan[song], table):
             problems[song] = problem
-    todo, done = ([song for song in part if song not in problems] for part in (todo, done))
+    todo = [song for song in plan if song not in done | problems.keys()]
+    done -= problems.keys()
     for song, problem in problems.items():
         click.echo(_about(song, problem), err=True)
 
-    started = time.perf_counter()
-    reports = _separate_all(
+    reports, seconds_taken = _separate_all(
         {song: plan[song] for song in todo},
         table,
         quiet,
@@ -194,9 +193,8 @@ def separate(
     if done and not quiet:
         click.echo(f"Done before: {len(done)} of {len(songs)} songs. --overwrite repeats them.")
     if reports and not quiet:
-        click.echo(_summary(list(reports.values()), time.perf_counter() - started, output))
-        if activity is not None:
-            click.echo(f"Intervals of singing: {activity}")
+        click.echo(_summary(list(reports.values()), seconds_taken, output))
+        click.echo(f"Intervals of singing: {activity}" if activity else "", nl=bool(activity))
     n_failed = len(songs) - len(reports) - len(done)
     if n_failed:
         click.echo(f"Failed: {n_failed} of {len(songs)} songs.", err=True)
@@ -210,22 +208,23 @@ def _separate_all(
     *,
     model: tuple[str, int | None, str],
     **settings: Any,
-) -> dict[Path, Any]:
-    """Separate songs by one model and return the reports of those that did not fail."""
+) -> tuple[dict[Path, Any], float]:
+    """Separate songs by one model; reports of those that did not fail, and the seconds it took."""
     if not plan:
-        return {}
+        return {}, 0.0
     from sksep.inference._models import detector_of, load_model
 
     name, n_iter, device = model
     settings["pipeline"] = load_model(name, n_iter=n_iter, device=device)
     settings["detector"] = None if table is None else detector_of(name)
     reports: dict[Path, Any] = {}
+    started = time.perf_counter()
     for song, outputs in plan.items():
         if report := _separate_one(song, outputs, quiet, **settings):
             reports[song] = report
             if table is not None:
                 table.add(song, report.activity)
-    return reports
+    return reports, time.perf_counter() - started
 
 
 def _separate_one(song: Path, outputs: dict[str, Path], quiet: bool, **settings: Any) -> Any:
