@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +33,7 @@ from sksep.metrics import sdr
 from sksep.training._net import SeparationNet
 from sksep.utils._choices import FORMATS, STEMS
 
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _RATE = 16000
 _SONGS = make_songs(2, duration=2.0, random_state=0)
 
@@ -49,6 +51,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     sksep.save(Pipeline(steps).fit(_SONGS.mixtures, _SONGS.vocals), path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def signals_are_heard() -> Iterator[None]:
+    """The usual signal handlers: `nohup` makes its processes ignore SIGHUP, and that is kept."""
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in _SIGNALS}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 @pytest.fixture(autouse=True)
@@ -545,9 +556,6 @@ def test_interrupt(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = _separate(model, *songs, "-o", "out")
     _assert_fails(result, 130, r"^Interrupted\.$")
     assert _files("out") == ["a/accompaniment.wav", "a/vocals.wav"]
-
-
-_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
