@@ -193,8 +193,7 @@ def separate(
     if done and not quiet:
         click.echo(f"Done before: {len(done)} of {len(songs)} songs. --overwrite repeats them.")
     if reports and not quiet:
-        click.echo(_summary(list(reports.values()), seconds_taken, output))
-        click.echo(f"Intervals of singing: {activity}" if activity else "", nl=bool(activity))
+        click.echo(_summary(list(reports.values()), seconds_taken, output, activity))
     n_failed = len(songs) - len(reports) - len(done)
     if n_failed:
         click.echo(f"Failed: {n_failed} of {len(songs)} songs.", err=True)
@@ -363,7 +362,9 @@ class _ActivityTable:
         self.is_continued = True
 
 
-def _summary(reports: Sequence[Any], seconds_taken: float, output: Path) -> str:
+def _summary(
+    reports: Sequence[Any], seconds_taken: float, output: Path, activity: Path | None
+) -> str:
     seconds = sum(report.seconds for report in reports)
     songs = "1 song" if len(reports) == 1 else f"{len(reports)} songs"
     n_files = sum(len(report.outputs) for report in reports)
@@ -372,6 +373,7 @@ def _summary(reports: Sequence[Any], seconds_taken: float, output: Path) -> str:
         f"Separated {songs}: {seconds / 60.0:.1f} minutes of audio in {seconds_taken:.1f} s, "
         f"{seconds / max(seconds_taken, 1e-9):.0f} times real time.\n"
         f"Wrote {n_files} files to {output}, such as {example}."
+        + ("" if activity is None else f"\nIntervals of singing: {activity}")
     )
 
 

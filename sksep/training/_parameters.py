@@ -19,7 +19,7 @@ from sksep.training._options import (
     resolve_device,
     resolve_optimizer,
 )
-from sksep.utils._parameters import Estimator, document_shared, parameter
+from sksep.utils._parameters import Estimator, parameter
 from sksep.utils._validation import (
     check_boolean,
     check_mapping,
@@ -258,6 +258,3 @@ def augmentation_of(parameters: TrainingParameters) -> Augmentation | None:
     if isinstance(parameters.augmentation, Augmentation):
         return parameters.augmentation
     return Augmentation() if parameters.augmentation else None
-
-
-document_training = document_shared(TrainingParameters, "TRAINING_PARAMETERS")
