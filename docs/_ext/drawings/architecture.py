@@ -13,10 +13,11 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 # The middle of each part from the left, and its purpose.
 _PLACES: dict[str, tuple[float, str]] = {
-    "cli": (406, "the sksep command"),
+    "cli": (344, "the sksep command"),
     "inference": (292, "songs, files, streams"),
+    "export": (420, "ONNX"),
     "presets": (166, "settings that fit"),
-    "plotting": (345, "pictures and players"),
+    "plotting": (457, "pictures and players"),
     "separators": (205, "the estimators"),
     "training": (199, "excerpts, skorch"),
     "transformers": (326, "chunks, masks, phases"),
