@@ -86,7 +86,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         """Mask of one track, (n_total_frames, n_bands), in [0, 1]."""
 
-    def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> TrackBatch:
         """Fit, and attach masks of the training tracks that are estimated only at each access.
 
         A pipeline calls this method in its `fit` if an inverter follows. The inverter learns
@@ -97,6 +97,8 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         X : TrackBatch
             The batch that `fit` takes.
         y : Ignored
+        **fit_params
+            Further arguments of `fit`, such as weights of the tracks.
 
         Returns
         -------
@@ -109,7 +111,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
             If `fit` raises them.
         """
         # A copy, since the separator may be fitted again before a mask is asked for.
-        fitted = copy.copy(self.fit(X, y))
+        fitted = copy.copy(self.fit(X, y, **fit_params))
         return as_batch(X, user=type(self).__name__).with_estimator(
             fitted._estimate_mask, fitted._device()
         )
