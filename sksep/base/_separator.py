@@ -286,7 +286,7 @@ def training_batch(X: Any, user: str) -> TrackBatch:
     if any(record.targets is None for record in batch):
         raise ValueError(
             f"{user} found no targets to learn from. Put a MaskBuilder before this step of the "
-            "pipeline and fit with vocals: fit(mixtures, vocals)."
+            "pipeline and fit with the true stems, such as vocals: fit(mixtures, vocals)."
         )
     if not any(record.targets.chunk_is_kept.any() for record in batch if record.targets):
         raise ValueError(

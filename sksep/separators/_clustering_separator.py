@@ -218,9 +218,9 @@ class ClusteringSeparator(NetSeparator):
         targets = [record.targets for record in given.batch if record.targets is not None]
         if not keep and not any(part.chunk_sings.any() for part in targets):
             raise ValueError(
-                f"{type(self).__name__} cannot learn which cluster sings: the vocals of all "
-                "training tracks are silent. Check the order of the recordings: "
-                "fit(mixtures, vocals)."
+                f"{type(self).__name__} cannot learn which cluster to extract: the "
+                f"{targets[0].stem} of all training tracks are silent. Check the order of the "
+                f"recordings: fit(mixtures, {targets[0].stem})."
             )
         return super()._fit(given, keep=keep, is_partial=is_partial)
 
