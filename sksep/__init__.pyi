@@ -3,6 +3,7 @@
 
 from . import datasets as datasets
 from . import export as export
+from . import ensembles as ensembles
 from . import metrics as metrics
 from . import nn as nn
 from . import peers as peers
@@ -17,6 +18,7 @@ from .audio import AudioSource as AudioSource
 from .audio import WaveformCache as WaveformCache
 from .audio import load_audio as load_audio
 from .export import export_onnx as export_onnx
+from .ensembles import MultiTargetSeparator as MultiTargetSeparator
 from .inference import Separation as Separation
 from .inference import StreamingSeparator as StreamingSeparator
 from .inference import load_model as load_model

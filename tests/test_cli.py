@@ -742,6 +742,55 @@ def test_train(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _separate(Path("mine.safetensors"), singing, "-o", "out").exit_code == 0
 
 
+def test_another_stem(monkeypatch: pytest.MonkeyPatch) -> None:
+    for song in ("A - a", "B - b"):
+        for stem in ("mixture", "bass"):
+            _write_song(f"data/{song}/{stem}.wav")
+    monkeypatch.setattr(
+        "sksep.presets.unet_pipeline",
+        lambda preset: presets.uhnet_pipeline(
+            preset, separate=UNetSeparator(n_filters=2, n_levels=2)
+        ),
+    )
+    model = "bass.safetensors"
+    arguments = ["train", "data", "-o", model, "--model", "unet", "--target"]
+    _assert_fails(_run(*arguments, "../x", *_SHORT), 2, "STEM must consist of letters")
+    _assert_fails(_run(*arguments, "drums", *_SHORT), 1, "has no drums among its files")
+    result = _run(*arguments, "bass", *_SHORT)
+    assert result.exit_code == 0, result.output
+    assert "to extract bass" in result.stdout
+    assert "sksep evaluate" not in result.stdout
+    song = Path("data/A - a/mixture.wav")
+    assert _separate(Path(model), song, "-o", "out").exit_code == 0
+    stems = sorted(path.name for path in Path("out/mixture").iterdir())
+    assert stems == ["bass.wav", "no_bass.wav"]
+    again = _separate(Path(model), song, "-o", "out")
+    assert "Done before: 1 of 1" in again.stdout
+    _assert_fails(_run("evaluate", model, "data"), 2, "extracts bass.*target='bass'")
+
+
+@pytest.mark.parametrize(("fraction", "n_groups"), [(0.5, 2), (0.1, None)])
+def test_validation_by_artist(
+    fraction: float, n_groups: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(self: Pipeline, X: object, y: object, separate__groups: object = None) -> None:
+        found.append(separate__groups)
+        raise Stop
+
+    monkeypatch.setattr(Pipeline, "fit", stop)
+    for song in ("A - a", "A - b", "B - c"):
+        for stem in ("vocals", "accompaniment"):
+            _write_song(f"data/{song}/{stem}.wav")
+    _run("train", "data", "-o", "m", "--validation-fraction", str(fraction), *_SHORT)
+    (groups,) = found
+    assert (None if groups is None else len({*groups})) == n_groups
+
+
 @pytest.mark.parametrize("model_name", ["unet", "uhnet", "deep-clustering", "hybrid"])
 @pytest.mark.parametrize("preset", presets.PRESETS)
 def test_what_is_trained(model_name: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from sksep.cli._command import Command, describe, device_option, n_iter_option, overwrite_option
-from sksep.cli._files import check_target, distinct_names, write_table
+from sksep.cli._files import check_target, distinct_names, target_of, write_table
 from sksep.utils._choices import STEMS
 
 # Models are compared with the mixture, taken for the stem.
@@ -91,6 +91,13 @@ def evaluate(
     from sksep.datasets import load_folder
     from sksep.inference._models import load_model
 
+    for model in models:
+        if (target := target_of(model)) != "vocals":
+            raise click.UsageError(
+                f"{model} extracts {target}, but this command scores vocals. In Python: "
+                f"songs = load_folder(DATA, target={target!r}), then "
+                "sksep.load(MODEL).score(songs.mixtures, songs.targets)."
+            )
     songs = load_folder(data)
     pipelines = {
         name: load_model(model, n_iter=n_iter, device=device)

@@ -31,6 +31,7 @@ from sksep.cli._files import (
     plan_outputs,
     readable,
     removing_empty_folders,
+    target_of,
     write_table,
 )
 from sksep.utils._choices import FORMATS, STEMS
@@ -147,7 +148,8 @@ def separate(
 
     SONG is an audio file (WAV, FLAC, OGG, MP3, ...), a folder of such files, or - for standard
     input. The result is two files per song, with the sample rate, channels and length of the song.
-    They add up to the song. Songs of any length need little memory.
+    They add up to the song. Songs of any length need little memory. Models that were trained to
+    extract another stem, such as drums, write drums and no_drums.
 
     The table of --activity has a row per interval of singing. Its label, vocal or instrumental, is
     that of the whole track. A track without singing has one row without start and end.
@@ -161,7 +163,9 @@ def separate(
     if vocals_gain is not None or accompaniment_gain is not None:
         stems.append("remix")
     songs = find_songs(paths, recursive=recursive, output=output)
-    plan, problems = plan_outputs(songs, stems, output, filename, format_name, paths)
+    plan, problems = plan_outputs(
+        songs, stems, output, filename, format_name, paths, target_of(model)
+    )
     if not plan:
         raise click.UsageError(next(iter(problems.values())))
     table = None

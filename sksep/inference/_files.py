@@ -17,6 +17,7 @@ from sksep.activity._levels import LevelMeter
 from sksep.audio._decoding import regular_file
 from sksep.audio._stems import StemWriter, resolve_format
 from sksep.audio._validation import check_track
+from sksep.inference._models import target_of
 from sksep.inference._separate import separated_blocks
 from sksep.utils._arrays import FloatArray
 
@@ -175,19 +176,20 @@ def _separate(
         seconds=track.n_samples / track.sample_rate,
         sample_rate=track.sample_rate,
         n_channels=track.n_channels,
-        warnings=(*problems, *_warnings(writer)),
+        warnings=(*problems, *_warnings(writer, target_of(pipeline))),
         activity=detector.detect(meter.levels()) if detector and meter else None,
     )
 
 
-def _warnings(writer: StemWriter) -> Iterator[str]:
+def _warnings(writer: StemWriter, target: str) -> Iterator[str]:
     energies = writer.energies
+    sought = "singing" if target == "vocals" else target
     if energies["mixture"] == 0.0:
         yield "the song is silent"
     elif energies["vocals"] <= _SILENT_VOCALS * energies["mixture"]:
-        yield "the vocals are silent: the model found no singing"
+        yield f"the {target} are silent: the model found no {sought}"
     elif energies["accompaniment"] <= _SILENT_ACCOMPANIMENT * energies["mixture"]:
-        yield "the vocals equal the song: the model found nothing but singing"
+        yield f"the {target} equal the song: the model found nothing but {sought}"
     if writer.n_clipped_mixture:
         yield (
             f"{writer.n_clipped_mixture} samples of the song are beyond full scale and were "

@@ -54,8 +54,8 @@ CLUSTERERS = (
 )
 # These compare all pairs of what they cluster.
 PAIRWISE = (AgglomerativeClustering, DBSCAN, SpectralClustering)
-# Public estimators of sksep that are no part of a model: a folder, and code.
-_NO_MODELS = ("WaveformCache",)
+# Public estimators of sksep that are no part of a model: a folder, several models, and code.
+_NO_MODELS = ("MultiTargetSeparator", "WaveformCache")
 _OF_CODE = ("ModuleSeparator",)
 
 

@@ -14,7 +14,7 @@ from skorch.history import History
 from torch import Tensor, nn
 
 from sksep.base._batch import TrackRecord
-from sksep.base._separator import BaseSeparator, training_batch
+from sksep.base._separator import BaseSeparator
 from sksep.nn.chunks import chunk
 from sksep.nn.front_end import FLOOR_DECIBELS, LOWEST_DECIBELS, FrontEnd
 from sksep.nn.losses import LOSSES
@@ -31,6 +31,7 @@ from sksep.training._net import SeparationNet
 from sksep.training._options import resolve_device, resolve_precision
 from sksep.training._parameters import TrainingParameters
 from sksep.training._run import TrainingInterrupted
+from sksep.training._tracks import TrainingTracks
 from sksep.utils._arrays import FloatArray, as_tensor, evenly_spaced
 from sksep.utils._parameters import document_shared
 from sksep.utils._validation import choice_or_callable
@@ -91,6 +92,10 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     net_: SeparationNet
     front_end_: FrontEnd
 
+    # With metadata routing, groups that a search is given reach `fit` without a request. It does no
+    # harm there, and validation by artist is what splits by artist are for.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
+
     # Class of the module that turns features into the input of the objective.
     _module_class: ClassVar[type[NormalizedNetwork]] = MaskEstimator
 
@@ -118,7 +123,9 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         """Masks (batch, n_frames, n_bands) of chunks."""
         return torch.sigmoid(module(features).float())
 
-    def fit(self, X: Any, y: Any = None) -> NetSeparator:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None
+    ) -> NetSeparator:
         """Train the network.
 
         Parameters
@@ -127,6 +134,14 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             Output of `MaskBuilder.fit_transform`: tracks with targets.
         y : Ignored
             The truth is in the targets.
+        sample_weight : array-like of shape (n_tracks,), default=None
+            Weights of the tracks: excerpts are drawn from a chunk of a track of weight 2 twice as
+            often as from one of weight 1, so that in expectation the loss is weighted, too. Tracks
+            of weight 0 are left out. An epoch has as many excerpts as without weights, and the
+            loss of the validation is not weighted.
+        groups : array-like of shape (n_tracks,), default=None
+            Artist of each track, for instance. Validation then holds back the tracks of whole
+            groups. None takes each track as a group.
 
         Returns
         -------
@@ -138,17 +153,19 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         TypeError
             If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
-            If tracks have no targets or all are silent, a parameter is out of its range, the
-            chunks differ from those of the training that is continued, or the training diverged.
+            If tracks have no targets or all are silent, a parameter is out of its range, weights or
+            groups do not fit the tracks, the chunks differ from those of the training that is
+            continued, or the training diverged.
 
         TrainingInterrupted
             If the training is interrupted from the keyboard. The separator then has the best
             weights so far; searches stop.
         """
         self._check_parameters()
-        return self._fit(X, keep=bool(self.warm_start) and hasattr(self, "net_"))
+        tracks = TrainingTracks.of(X, type(self).__name__, sample_weight, groups)
+        return self._fit(tracks, keep=bool(self.warm_start) and hasattr(self, "net_"))
 
-    def partial_fit(self, X: Any, y: Any = None) -> NetSeparator:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NetSeparator:
         """Train the network for one more epoch on all of the given tracks, at a constant rate.
 
         Parameters
@@ -157,6 +174,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             Output of `MaskBuilder.fit_transform`: tracks with targets.
         y : Ignored
             The truth is in the targets.
+        sample_weight : array-like of shape (n_tracks,), default=None
+            Weights of the tracks, as in `fit`.
 
         Returns
         -------
@@ -169,7 +188,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             If `fit` raises them.
         """
         self._check_parameters()
-        return self._fit(X, keep=hasattr(self, "net_"), is_partial=True)
+        tracks = TrainingTracks.of(X, type(self).__name__, sample_weight)
+        return self._fit(tracks, keep=hasattr(self, "net_"), is_partial=True)
 
     @property
     def history_(self) -> Any:
@@ -186,9 +206,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         """Loss on the validation tracks after each epoch; empty if there were none."""
         return losses_of(self.net_, "valid_loss")
 
-    def _fit(self, X: Any, *, keep: bool, is_partial: bool = False) -> NetSeparator:
-        batch = training_batch(X, type(self).__name__)
-        front_end = batch[0].front_end
+    def _fit(self, given: TrainingTracks, *, keep: bool, is_partial: bool = False) -> NetSeparator:
+        front_end = given.batch[0].front_end
         if keep and not front_end.same_spectra(self.front_end_):
             raise ValueError(
                 "The tracks were chunked with other settings than those this separator was "
@@ -205,7 +224,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             return self._rebuild(previous.module_.state_dict())
 
         trained = train(
-            self, batch, build, self._objective(), previous=previous, is_partial=is_partial
+            self, given, build, self._objective(), previous=previous, is_partial=is_partial
         )
         learned = self._learned_after(trained.net, trained.tracks, keep)
         self.__dict__.update(learned)

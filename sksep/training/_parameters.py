@@ -146,8 +146,9 @@ class TrainingParameters(Estimator):
         0.1,
         number(0.0, 1.0, include_high=False),
         "float",
-        "Share of the tracks to hold back for validation, in [0, 1). Their number is rounded and\n"
-        "may be 0. If some are held back, the weights of the best epoch are kept.",
+        "Share of the tracks to hold back for validation, in [0, 1), or of the groups if `fit`\n"
+        "is given groups. Their number is rounded and may be 0. If some are held back, the\n"
+        "weights of the best epoch are kept.",
     )
     n_iter_no_change: int = parameter(
         10, integer(1, 10**6), "int", "Patience of `early_stopping` in epochs."
