@@ -143,6 +143,21 @@ def test_help_imports_nothing_heavy() -> None:
     assert run.stdout.splitlines()[-1] == "imported:"
 
 
+def test_separating_imports_nothing_that_it_does_not_use(model: Path) -> None:
+    _write_song("song.wav")
+    heavy = ("torch._dynamo", "torch._inductor", "sympy", "skorch", "librosa", "numba")
+    heavy += ("scipy.stats._stats_py", "scipy.signal", "sklearn.cluster", "sklearn.metrics")
+    heavy += ("pandas.core", "matplotlib", "torch.onnx")
+    arguments = ["separate", "song.wav", "--model", str(model), "--device", "cpu"]
+    code = (
+        f"import sys\nfrom sksep.cli import main\nmain({arguments}, "
+        f"standalone_mode=False)\nprint('imported:', *sorted(set({heavy!r}) & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Separated 1 song" in run.stdout
+    assert run.stdout.splitlines()[-1] == "imported:"
+
+
 def test_module_is_the_command() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "sksep", "--version"], capture_output=True, text=True, check=True
@@ -156,7 +171,7 @@ def test_module_is_the_command() -> None:
         (["sing"], "No such command 'sing'"),
         (["separate", "-o", "out"], "Missing argument"),
         (["separate", "absent.wav", "-o", "out"], "'absent.wav' does not exist"),
-        (["separate", ".", "-o", "out", "--format", "mp3"], "'mp3' is not one of"),
+        (["separate", ".", "-o", "out", "--format", "aac"], "'aac' is not one of"),
         (["separate", ".", "-o", "out", "--subtype", "PCM_12"], "PCM_12.*PCM_24"),
         (["separate", ".", "-o", "out", "--format", "ogg", "--subtype", "FLOAT"], "VORBIS"),
         (["separate", ".", "-o", "out", "--n-iter", "-1"], "-1 is not in the range"),

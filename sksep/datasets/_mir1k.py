@@ -18,9 +18,9 @@ from sksep.datasets._bunch import (
     check_subset,
     data_folder,
     make_bunch,
-    natural_key,
 )
 from sksep.utils._arrays import BoolArray
+from sksep.utils._files import natural_key
 
 _TRAINING_SINGERS = ("abjones", "amy")
 _LABEL_FOLDERS = ("labels", "vocal-nonvocalLabel")

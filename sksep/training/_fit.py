@@ -25,6 +25,7 @@ from sksep.training._dataset import ExcerptDataset, keep_batch
 from sksep.training._net import SeparationNet
 from sksep.training._options import (
     device_options,
+    on_device,
     resolve_device,
     resolve_optimizer,
     resolve_precision,
@@ -227,8 +228,7 @@ def make_net(
     callbacks: list[Any],
 ) -> SeparationNet:
     """The skorch net of the parameters, on a device, not yet initialized."""
-    module.to(device)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    on_device(module, device)
     optimizer = resolve_optimizer(parameters.optimizer)
     net_params = dict(parameters.net_params or {})
     options: dict[str, Any] = {"optimizer": optimizer}
