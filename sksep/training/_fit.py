@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -298,11 +299,16 @@ def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
     scheduler = schedule_callback(schedule, float(parameters.lr), n_batches)
     if scheduler is not None:
         callbacks.append(("schedule", scheduler))
-    if parameters.verbose:
+    if parameters.verbose and _shows_bars():
         # If the device is not the CPU, the losses of batches stay on it until an epoch ends.
         on_cpu = resolve_device(parameters.device).type == "cpu"
         callbacks.append(("progress", ProgressBar(postfix_keys=None if on_cpu else ["event_lr"])))
     return callbacks + copies_of(parameters.callbacks or [])
+
+
+def _shows_bars() -> bool:
+    """Whether a terminal or a notebook shows progress bars; in files and pipes they are noise."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def _checkpoint(

@@ -224,7 +224,8 @@ class TrainingParameters(Estimator):
         0,
         integer(0),
         "int",
-        "Verbosity: 1 prints a table of epochs and a progress bar, 0 prints nothing.",
+        "Verbosity: 1 prints a table of epochs and, in terminals and notebooks, a progress bar; 0\n"
+        "prints nothing.",
         alters_training=False,
     )
 
