@@ -2,8 +2,8 @@
 # nowhere else: lazy_loader reads this file too, and imports a module when a name is first used.
 
 from . import datasets as datasets
-from . import export as export
 from . import ensembles as ensembles
+from . import export as export
 from . import metrics as metrics
 from . import nn as nn
 from . import peers as peers
@@ -17,8 +17,8 @@ from . import transformers as transformers
 from .audio import AudioSource as AudioSource
 from .audio import WaveformCache as WaveformCache
 from .audio import load_audio as load_audio
-from .export import export_onnx as export_onnx
 from .ensembles import MultiTargetSeparator as MultiTargetSeparator
+from .export import export_onnx as export_onnx
 from .inference import Separation as Separation
 from .inference import StreamingSeparator as StreamingSeparator
 from .inference import load_model as load_model

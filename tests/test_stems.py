@@ -559,7 +559,7 @@ def test_folders_are_made_and_paths_may_be_text(tmp_path, monkeypatch):
     [
         (["vocals"], {}, r"stems \['vocals'\], but \['accompaniment', 'vocals'\]"),
         (["vocals", "accompaniment", "remix"], {}, "a remix if vocals_gain or"),
-        (["vocals", "accompaniment"], {"vocals_gain": 0.0}, r"but .*'remix'.* are written"),
+        (["vocals", "accompaniment"], {"vocals_gain": 0.0}, r"but .*'remix'.* can be written"),
         (["vocals", "accompaniment", "remix"], {"vocals_gain": np.nan}, "vocals_gain is nan; give"),
         (["vocals", "accompaniment", "remix"], {"accompaniment_gain": np.inf}, "is inf.*decibels"),
         (["vocals", "accompaniment", "remix"], {"vocals_gain": 1e9}, "vocals_gain is 1000000000.0"),

@@ -131,7 +131,7 @@ def evaluate(
         if json_file is not None:
             write_table(json_file, _as_json(protocol, tracks, systems), overwrite=is_own)
         if csv_file is not None:
-            write_table(csv_file, _as_csv(tracks, systems), overwrite=is_own)
+            write_table(csv_file, _as_csv(protocol, tracks, systems), overwrite=is_own)
     if tracks:
         click.echo(f"{protocol}\n\n{_table(tracks, systems)}\n")
         for note in _notes(tracks, systems):
@@ -218,7 +218,7 @@ def _table(tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
     keys = [(stem, system) for stem in STEMS for system in systems]
     blank = [""] * (len(systems) - 1)
     rows = [
-        ["", *(cell for stem in STEMS for cell in (stem, *blank))],
+        ["SDR in dB", *(cell for stem in STEMS for cell in (stem, *blank))],
         ["track", *(system for _, system in keys)],
     ]
     for name, scores in tracks.items():
@@ -281,14 +281,15 @@ def _as_json(protocol: str, tracks: dict[str, _Scores], systems: Sequence[str]) 
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _as_csv(tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
+def _as_csv(protocol: str, tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["track", "system", *(f"{stem}_sdr" for stem in STEMS)])
+    writer.writerow(["track", "system", *(f"{stem}_sdr" for stem in STEMS), "protocol"])
     for name, scores in tracks.items():
         for system in systems:
             values = [_rounded(scores[stem, system]) for stem in STEMS]
-            writer.writerow([name, system, *("" if value is None else value for value in values)])
+            cells = ["" if value is None else value for value in values]
+            writer.writerow([name, system, *cells, protocol])
     return table.getvalue()
 
 

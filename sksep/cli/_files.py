@@ -12,7 +12,8 @@ from pathlib import Path, PurePath
 
 import click
 
-from sksep.utils._files import remove_unfinished, write_whole
+from sksep.utils._choices import AUDIO_SUFFIXES
+from sksep.utils._files import natural_key, remove_unfinished, write_whole
 from sksep.utils._validation import stem_name
 
 STANDARD_INPUT = Path("-")
@@ -36,8 +37,6 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
     click.UsageError
         If a folder has no audio files.
     """
-    from sksep.datasets._bunch import AUDIO_SUFFIXES
-
     songs: dict[Path, Path] = {}
     results = output.resolve()
     for path in paths:
@@ -62,8 +61,6 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
 
 
 def _visible_files(folder: Path, *, recursive: bool) -> list[Path]:
-    from sksep.datasets._bunch import natural_key
-
     files = [file for file in folder.glob("**/*" if recursive else "*") if file.is_file()]
     files = [file for file in files if not file.name.startswith(".")]
     return sorted(files, key=lambda file: (str(file.parent), natural_key(file)))
@@ -71,11 +68,12 @@ def _visible_files(folder: Path, *, recursive: bool) -> list[Path]:
 
 def _may_be_song(file: Path) -> bool:
     """Whether the name or the content of a file is that of audio. If not readable, it is tried."""
+    if file.suffix.lower() in AUDIO_SUFFIXES:
+        return True
     from sksep.audio._decoding import is_audio
-    from sksep.datasets._bunch import AUDIO_SUFFIXES
 
     try:
-        return file.suffix.lower() in AUDIO_SUFFIXES or is_audio(file)
+        return is_audio(file)
     except OSError:
         return True
 

@@ -16,11 +16,8 @@ from sksep.audio._track import AudioSource
 from sksep.audio._validation import load_audio
 from sksep.datasets._target import StemTrack, Target, name_of, target_of
 from sksep.utils._arrays import FloatArray
-
-_SUFFIXES = "wav flac ogg oga opus mp3 aif aiff aifc au caf w64"
-# These are read by PyAV.
-_MORE_SUFFIXES = "aac ac3 ape avi eac3 m4a m4b mka mkv mov mp2 mp4 tta webm wma wmv wv"
-AUDIO_SUFFIXES = frozenset(f".{name}" for name in f"{_SUFFIXES} {_MORE_SUFFIXES}".split())
+from sksep.utils._choices import AUDIO_SUFFIXES
+from sksep.utils._files import natural_key
 
 
 def make_bunch(
@@ -101,11 +98,6 @@ def _read(
 def artist_of(name: str) -> str:
     """Artist of a track: the part of its name before " - " or "_-_", or else the whole name."""
     return re.split(r" - |_-_", name, maxsplit=1)[0].strip()
-
-
-def natural_key(path: Path) -> list[Any]:
-    """Sorting key under which track 10 comes after track 9."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name.lower())]
 
 
 def audio_files(folder: Path) -> dict[str, list[Path]]:

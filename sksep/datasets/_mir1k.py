@@ -17,10 +17,10 @@ from sksep.datasets._bunch import (
     check_subset,
     data_folder,
     make_bunch,
-    natural_key,
 )
 from sksep.datasets._target import StemTrack, Target
 from sksep.utils._arrays import BoolArray
+from sksep.utils._files import natural_key
 
 _TRAINING_SINGERS = ("abjones", "amy")
 _LABEL_FOLDERS = ("labels", "vocal-nonvocalLabel")

@@ -16,11 +16,11 @@ from sksep.datasets._bunch import (
     check_subset,
     data_folder,
     make_bunch,
-    natural_key,
     subfolders,
 )
 from sksep.datasets._folder import read_stem_track
 from sksep.datasets._target import StemTrack, Target
+from sksep.utils._files import natural_key
 
 _STEM_SUFFIX = ".stem.mp4"
 _STREAMS = ("mixture", "drums", "bass", "other", "vocals")  # streams of a .stem.mp4, in this order

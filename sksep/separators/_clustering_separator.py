@@ -6,13 +6,12 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import clone
-from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
@@ -34,7 +33,6 @@ from sksep.separators._clusters import (
 )
 from sksep.separators._net_separator import NetSeparator
 from sksep.training._dataset import ExcerptDataset
-from sksep.training._net import SeparationNet
 from sksep.training._tracks import TrainingTracks
 from sksep.utils._arrays import FloatArray, IntArray, as_tensor, evenly_spaced, object_array
 from sksep.utils._parameters import document_shared, parameter
@@ -47,6 +45,9 @@ from sksep.utils._validation import (
     number,
     optional,
 )
+
+if TYPE_CHECKING:
+    from sksep.training._net import SeparationNet
 
 CLUSTERING_WEIGHTS = ("magnitude", "log_magnitude", None)
 _SCOPES = ("track", "chunk")
@@ -375,6 +376,8 @@ def clustering_objective(loss: str, weights: str | None) -> ClusteringObjective:
     return ClusteringObjective(loss, "uniform" if weights is None else weights)
 
 
-def default_clusterer() -> KMeans:
+def default_clusterer() -> Any:
     """The clusterer that None stands for."""
+    from sklearn.cluster import KMeans
+
     return KMeans(n_clusters=2, n_init=1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from skorch.history import History
 from torch import Tensor, nn
 
 from sksep.base._batch import TrackRecord
@@ -26,15 +26,17 @@ from sksep.nn.mask_estimator import (
     join_batches,
 )
 from sksep.separators._weights import check_weights
-from sksep.training._fit import losses_of, make_net, train
-from sksep.training._net import SeparationNet
-from sksep.training._options import resolve_device, resolve_precision
+from sksep.training._options import on_device, resolve_device, resolve_precision
 from sksep.training._parameters import TrainingParameters
 from sksep.training._run import TrainingInterrupted
 from sksep.training._tracks import TrainingTracks
 from sksep.utils._arrays import FloatArray, as_tensor, evenly_spaced
 from sksep.utils._parameters import document_shared
 from sksep.utils._validation import choice_or_callable
+
+# skorch takes longer to import than a short song to separate, so methods that need it import it.
+if TYPE_CHECKING:
+    from sksep.training._net import SeparationNet
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -89,7 +91,6 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     OneLayerSeparator(kernel_size=5, max_epochs=3)
     """
 
-    net_: SeparationNet
     front_end_: FrontEnd
 
     # With metadata routing, groups that a search is given reach `fit` without a request. It does no
@@ -191,6 +192,13 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         tracks = TrainingTracks.of(X, type(self).__name__, sample_weight)
         return self._fit(tracks, keep=hasattr(self, "net_"), is_partial=True)
 
+    @cached_property
+    def net_(self) -> SeparationNet:
+        """The trained skorch net. That of a loaded separator is made when it is first used."""
+        if "_restored" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no net_ before fit.")
+        return _net_of(self, vars(self).pop("_restored"))
+
     @property
     def history_(self) -> Any:
         """The training history of skorch: one row per epoch."""
@@ -199,14 +207,21 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     @property
     def loss_curve_(self) -> list[float]:
         """Training loss of each epoch."""
-        return losses_of(self.net_)
+        return self._losses("train_loss")
 
     @property
     def validation_loss_curve_(self) -> list[float]:
         """Loss on the validation tracks after each epoch; empty if there were none."""
-        return losses_of(self.net_, "valid_loss")
+        return self._losses("valid_loss")
+
+    def _losses(self, kind: str) -> list[float]:
+        from sksep.training._fit import losses_of
+
+        return losses_of(self.net_, kind)
 
     def _fit(self, given: TrainingTracks, *, keep: bool, is_partial: bool = False) -> NetSeparator:
+        from sksep.training._fit import train
+
         front_end = given.batch[0].front_end
         if keep and not front_end.same_spectra(self.front_end_):
             raise ValueError(
@@ -229,6 +244,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         learned = self._learned_after(trained.net, trained.tracks, keep)
         self.__dict__.update(learned)
         self.front_end_ = front_end
+        vars(self).pop("_restored", None)
         self.net_ = trained.net
         self.n_epochs_ = len(self.loss_curve_)
         if trained.was_interrupted:
@@ -249,7 +265,13 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         return True
 
     def _device(self) -> torch.device:
-        return torch.device(self.net_.device)
+        return self._module_and_device()[1]
+
+    def _module_and_device(self) -> tuple[Any, torch.device]:
+        restored: _Restored | None = vars(self).get("_restored")
+        if restored is not None:
+            return restored.module, restored.device
+        return self.net_.module_, torch.device(self.net_.device)
 
     def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
         """Masks of chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
@@ -264,8 +286,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         self, function: Callable[[Any, Tensor], Tensor], batches: Iterable[Tensor]
     ) -> Iterator[Tensor]:
         """Call a function of the module and features on its device, batch by batch."""
-        device = self._device()
-        module = self.net_.module_
+        module, device = self._module_and_device()
         results = in_batches(
             partial(function, module),
             batches,
@@ -311,19 +332,10 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         except ValueError as error:
             device = torch.device("cpu")
             warnings.warn(f"Restored to the CPU: {error}", UserWarning, stacklevel=2)
-        net = make_net(
-            self,
-            module,
-            self._objective(),
-            front_end=self.front_end_,
-            **net_state["settings"],
-            device=device,
-            callbacks=[],
+        vars(self).pop("net_", None)
+        self._restored = _Restored(
+            on_device(module, device).eval(), device, net_state["settings"], net_state["history"]
         )
-        net.initialize()
-        net.history = History({"batches": [], **row} for row in net_state["history"])
-        net.module_.eval()
-        self.net_ = net
 
     def _rebuild(self, weights: dict[str, Tensor]) -> NormalizedNetwork:
         """The module that the parameters describe, with these weights."""
@@ -343,6 +355,36 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             network = self._network(self.front_end_)
         empty = torch.zeros(self.front_end_.n_bands)
         return self._module_class(network, empty, empty.clone())
+
+
+@dataclass
+class _Restored:
+    """What a loaded separator predicts with, and what its skorch net is made of if it is used."""
+
+    module: NormalizedNetwork
+    device: torch.device
+    settings: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+def _net_of(separator: NetSeparator, restored: _Restored) -> SeparationNet:
+    from skorch.history import History
+
+    from sksep.training._fit import make_net
+
+    net = make_net(
+        separator,
+        restored.module,
+        separator._objective(),
+        front_end=separator.front_end_,
+        **restored.settings,
+        device=restored.device,
+        callbacks=[],
+    )
+    net.initialize()
+    net.history = History({"batches": [], **row} for row in restored.history)
+    net.module_.eval()
+    return net
 
 
 def _chunks(levels: FloatArray, front_end: FrontEnd) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from sksep.training._dataset import ExcerptDataset, keep_batch
 from sksep.training._net import SeparationNet
 from sksep.training._options import (
     device_options,
+    on_device,
     resolve_device,
     resolve_optimizer,
     resolve_precision,
@@ -227,8 +229,7 @@ def make_net(
     callbacks: list[Any],
 ) -> SeparationNet:
     """The skorch net of the parameters, on a device, not yet initialized."""
-    module.to(device)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    on_device(module, device)
     optimizer = resolve_optimizer(parameters.optimizer)
     net_params = dict(parameters.net_params or {})
     options: dict[str, Any] = {"optimizer": optimizer}
@@ -294,11 +295,16 @@ def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
     scheduler = schedule_callback(schedule, float(parameters.lr), n_batches)
     if scheduler is not None:
         callbacks.append(("schedule", scheduler))
-    if parameters.verbose:
+    if parameters.verbose and _shows_bars():
         # If the device is not the CPU, the losses of batches stay on it until an epoch ends.
         on_cpu = resolve_device(parameters.device).type == "cpu"
         callbacks.append(("progress", ProgressBar(postfix_keys=None if on_cpu else ["event_lr"])))
     return callbacks + copies_of(parameters.callbacks or [])
+
+
+def _shows_bars() -> bool:
+    """Whether a terminal or a notebook shows progress bars; in files and pipes they are noise."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def _checkpoint(

@@ -10,7 +10,6 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from skorch.callbacks import Callback
 
 from sksep.training._augmentation import Augmentation
 from sksep.training._options import (
@@ -67,6 +66,8 @@ def _check_augmentation(name: str, value: Any) -> None:
 
 
 def _check_callbacks(name: str, value: Any) -> None:
+    from skorch.callbacks import Callback
+
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"{name} must be a list of skorch callbacks or None, got {value!r:.200}.")
     for index, item in enumerate(value):
@@ -224,7 +225,8 @@ class TrainingParameters(Estimator):
         0,
         integer(0),
         "int",
-        "Verbosity: 1 prints a table of epochs and a progress bar, 0 prints nothing.",
+        "Verbosity: 1 prints a table of epochs and, in terminals and notebooks, a progress bar; 0\n"
+        "prints nothing.",
         alters_training=False,
     )
 
