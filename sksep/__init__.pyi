@@ -4,6 +4,7 @@
 from . import datasets as datasets
 from . import metrics as metrics
 from . import nn as nn
+from . import peers as peers
 from . import persistence as persistence
 from . import plotting as plotting
 from . import presets as presets
@@ -16,6 +17,7 @@ from .audio import WaveformCache as WaveformCache
 from .audio import load_audio as load_audio
 from .inference import Separation as Separation
 from .inference import StreamingSeparator as StreamingSeparator
+from .inference import load_model as load_model
 from .inference import separate as separate
 from .inference import vocal_activity as vocal_activity
 from .persistence import load as load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sksep.audio._track import Track
 from sksep.audio._validation import check_pair, check_same_length, check_tracks
 from sksep.base._batch import TrackBatch, TrackRecord, as_batch
 from sksep.base._inversion import Inversion, invert
@@ -296,11 +298,19 @@ def training_batch(X: Any, user: str) -> TrackBatch:
 
 def score_estimates(batch: TrackBatch, estimates: Any, y: Any, sample_weight: Any = None) -> float:
     """Mean SDR in dB (BSSEval v3, mono) of estimates against the true vocals of a batch."""
+    tracks = [record.track for record in batch]
+    return score_tracks(tracks, batch[0].front_end.sample_rate, estimates, y, sample_weight)
+
+
+def score_tracks(
+    tracks: Sequence[Track], sample_rate: int, estimates: Any, y: Any, sample_weight: Any = None
+) -> float:
+    """The same for tracks; `sample_rate` is that of arrays in `y`."""
     from sksep.metrics import sdr_score
 
-    vocals = check_tracks(y, batch[0].front_end.sample_rate, "y")
-    check_same_length(batch, vocals, "X", "y")
-    for record, track in zip(batch, vocals, strict=True):
-        check_pair(record.track, track)
+    vocals = check_tracks(y, sample_rate, "y")
+    check_same_length(tracks, vocals, "X", "y")
+    for mixture, truth in zip(tracks, vocals, strict=True):
+        check_pair(mixture, truth)
     score = sdr_score(y, estimates, sample_weight=sample_weight, all_silent="raise")
     return float(np.float64(score))

@@ -112,15 +112,20 @@ def evaluate(
         name: load_model(model, n_iter=n_iter, device=device)
         for name, model in zip(_names(models), models, strict=True)
     }
-    iterations = {name: getattr(each[-1], "n_iter", 0) for name, each in pipelines.items()}
+    iterations = {
+        name: getattr(each.steps[-1][1], "n_iter", 0)
+        for name, each in pipelines.items()
+        if hasattr(each, "steps")  # separators of waveforms have none
+    }
     scored = "their mean scored" if protocol == "bss_eval_v3" else "all of them scored"
     description = (
         f"{_PROTOCOLS[protocol]} at {sample_rate} Hz, "
         + ("mono" if channels == "mono" else f"all channels separated, {scored}")
-        + "; the accompaniment is the mixture minus the vocals. Griffin-Lim iterations: "
-        + ", ".join(f"{n} ({name})" for name, n in iterations.items())
-        + "."
+        + "; the accompaniment is the mixture minus the vocals."
     )
+    if iterations:
+        listed = ", ".join(f"{n} ({name})" for name, n in iterations.items())
+        description += f" Griffin-Lim iterations: {listed}."
     tracks: dict[str, _Scores] = {}
     systems = [MIXTURE, *pipelines]
     n_songs = len(songs.mixtures)

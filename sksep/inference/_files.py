@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-from sklearn.pipeline import Pipeline
 
 from sksep.activity._detector import ActivityDetector, VocalActivity
 from sksep.activity._levels import LevelMeter
@@ -63,7 +62,7 @@ class FileReport:
 def separate_file(
     path: str | os.PathLike[str],
     outputs: Mapping[str, str | os.PathLike[str]],
-    pipeline: Pipeline,
+    pipeline: Any,
     *,
     format: str | None = None,
     subtype: str | None = None,
@@ -81,8 +80,8 @@ def separate_file(
         File of the song, or "-" for standard input.
     outputs : mapping of str to path
         Files of "vocals" and "accompaniment", and of "remix" if a gain is given.
-    pipeline : Pipeline
-        A fitted pipeline, see `load_model`.
+    pipeline : estimator
+        A fitted model, see `load_model`.
     format, subtype : str, default=None
         Format and subtype of the files, see `sksep.audio._stems.resolve_format`. None takes that of
         the song if possible.
@@ -132,7 +131,7 @@ def _separate(
     path: Path,
     file: str,
     outputs: Mapping[str, str | os.PathLike[str]],
-    pipeline: Pipeline,
+    pipeline: Any,
     settings: _StemSettings,
     detector: ActivityDetector | None,
     progress: Callable[[int, int], None],
