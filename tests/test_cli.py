@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,7 +33,7 @@ from sksep.audio._tags import read_tags
 from sksep.cli import main
 from sksep.datasets import make_songs
 from sksep.inference._streaming import StreamingSeparator
-from sksep.metrics import sdr
+from sksep.metrics import csdr, sdr, usdr
 from sksep.training._net import SeparationNet
 from sksep.utils._choices import FORMATS, STEMS
 
@@ -1204,6 +1205,32 @@ def test_evaluate_at_another_rate_with_all_channels(model: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "22050 Hz, all channels separated" in result.stdout
     assert "Griffin-Lim iterations: 0 (tiny)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("protocol", "title", "ratio"),
+    [
+        ("usdr", "uSDR of the Music Demixing challenges", usdr),
+        ("csdr", "cSDR (BSSEval v4", partial(csdr, sample_rate=_RATE)),
+    ],
+)
+def test_evaluate_by_protocols_of_challenges(
+    model: Path, protocol: str, title: str, ratio: Callable[..., float]
+) -> None:
+    data = _write_data("data")
+    soundfile.write("data/B/vocals.wav", np.zeros(len(_SONGS.vocals[1])), _RATE)
+    options = ["--protocol", protocol, "--channels", "all", "--json", "scores.json"]
+    result = _run("evaluate", model, data, "--device", "cpu", *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(title)
+    assert "16000 Hz, all channels separated, all of them scored" in result.stdout
+    assert "Left out, since their vocals are silent: B." in result.stdout
+    tracks = json.loads(Path("scores.json").read_text())["tracks"]
+    mixture, vocals = _SONGS.mixtures[0], _SONGS.vocals[0]
+    estimate = sksep.load(model).predict([mixture])[0]
+    assert tracks["A"]["tiny"]["vocals"] == pytest.approx(ratio(vocals, estimate), abs=0.02)
+    assert tracks["A"]["mixture"]["vocals"] == pytest.approx(ratio(vocals, mixture), abs=0.02)
+    assert tracks["B"]["mixture"]["vocals"] is None
 
 
 def test_evaluate_names_what_does_not_fit(model: Path) -> None:
