@@ -2,6 +2,7 @@
 # nowhere else: lazy_loader reads this file too, and imports a module when a name is first used.
 
 from . import datasets as datasets
+from . import ensembles as ensembles
 from . import metrics as metrics
 from . import nn as nn
 from . import peers as peers
@@ -15,6 +16,8 @@ from . import transformers as transformers
 from .audio import AudioSource as AudioSource
 from .audio import WaveformCache as WaveformCache
 from .audio import load_audio as load_audio
+from .ensembles import TestTimeAugmentation as TestTimeAugmentation
+from .ensembles import VotingSeparator as VotingSeparator
 from .inference import Separation as Separation
 from .inference import StreamingSeparator as StreamingSeparator
 from .inference import load_model as load_model

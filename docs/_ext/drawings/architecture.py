@@ -14,10 +14,12 @@ _ROOT = Path(__file__).resolve().parents[3]
 # The middle of each part from the left, and its purpose.
 _PLACES: dict[str, tuple[float, str]] = {
     "cli": (406, "the sksep command"),
+    "ensembles": (330, "means of models"),
     "inference": (292, "songs, files, streams"),
     "presets": (166, "settings that fit"),
     "plotting": (345, "pictures and players"),
     "separators": (205, "the estimators"),
+    "peers": (345, "models of others"),
     "training": (199, "excerpts, skorch"),
     "transformers": (326, "chunks, masks, phases"),
     "base": (141, "batches, inversion"),
