@@ -41,6 +41,7 @@ sksep separate *.wav album -o out --format flac --filename "{track} ({stem}).{ex
 sksep separate music -r -o out --filename "{path}/{stem}.{ext}"
 sksep separate song.wav -o out --vocals-gain -60      # out/song/remix.wav, for karaoke
 sksep separate song.wav -o out --model mine.safetensors --overwrite
+sksep separate song.wav -o out --model uhnet --model small
 sksep separate album -o out --activity singing.csv    # intervals of singing
 curl -s ADDRESS | sksep separate - -o out             # out/stdin/vocals.wav
 """
@@ -77,10 +78,13 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
 @click.option("-r", "--recursive", is_flag=True, help="Also search the folders inside of folders.")
 @click.option(
     "--model",
+    "models",
     metavar="NAME|PATH",
-    default=DEFAULT_MODEL,
+    multiple=True,
+    default=[DEFAULT_MODEL],
     show_default=True,
-    help="One of `sksep models`, or a file of `sksep train`.",
+    help="One of `sksep models`, or a file of `sksep train`. If it is repeated, the vocals of all "
+    "these models are averaged.",
 )
 @click.option(
     "--format",
@@ -131,7 +135,7 @@ def separate(
     paths: tuple[Path, ...],
     output: Path,
     recursive: bool,
-    model: str,
+    models: tuple[str, ...],
     format_name: str,
     subtype: str | None,
     filename: str,
@@ -168,7 +172,7 @@ def separate(
     if activity is not None:
         table = _ActivityTable(activity, songs, overwrite=overwrite)
         written = (path for outputs in plan.values() for path in outputs.values())
-        known = [*songs, Path(model), *written]
+        known = [*songs, *map(Path, models), *written]
         check_target(activity, overwrite=overwrite or table.is_continued, inputs=known)
     done = set() if overwrite else {song for song in plan if _is_done(song, plan[song])}
     for song in [] if overwrite else plan:
@@ -183,7 +187,7 @@ def separate(
         {song: plan[song] for song in todo},
         table,
         quiet,
-        model=(model, n_iter, device),
+        models=(models, n_iter, device),
         format=format_name,
         subtype=subtype,
         overwrite=overwrite,
@@ -205,17 +209,22 @@ def _separate_all(
     table: _ActivityTable | None,
     quiet: bool,
     *,
-    model: tuple[str, int | None, str],
+    models: tuple[tuple[str, ...], int | None, str],
     **settings: Any,
 ) -> tuple[dict[Path, Any], float]:
-    """Separate songs by one model; reports of those that did not fail, and the seconds it took."""
+    """Separate songs; reports of those that did not fail, and the seconds it took."""
     if not plan:
         return {}, 0.0
     from sksep.inference._models import detector_of, load_model
 
-    name, n_iter, device = model
-    settings["pipeline"] = load_model(name, n_iter=n_iter, device=device)
-    settings["detector"] = None if table is None else detector_of(name)
+    names, n_iter, device = models
+    loaded = [load_model(name, n_iter=n_iter, device=device) for name in names]
+    if len(loaded) > 1:
+        from sksep.ensembles._voting import average_of
+
+        loaded = [average_of(loaded)]
+    settings["pipeline"] = loaded[0]
+    settings["detector"] = None if table is None else detector_of(names[0])
     reports: dict[Path, Any] = {}
     started = time.perf_counter()
     for song, outputs in plan.items():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import _BaseComposition
@@ -251,7 +253,7 @@ class VotingSeparator(_BaseComposition, Ensemble):
                 f"{voters[0][0].sample_rate} Hz only. Resample it, or give a file."
             )
         source = track.source if track.is_file else track.read()
-        masks = []
+        masks: list[Any] = []
         for chunker, separator, *_ in voters:
             (record,) = separator.transform(chunker.transform([source]))
             masks.append(record.mask)
@@ -290,6 +292,12 @@ class VotingSeparator(_BaseComposition, Ensemble):
                 )
             found.append((chunker, separator, inversion, share))
         return found
+
+
+def average_of(models: Sequence[Any]) -> VotingSeparator:
+    """The mean of fitted models, for files; arrays are at the rate that the first one takes."""
+    members = [(f"model{index}", FrozenEstimator(model)) for index, model in enumerate(models)]
+    return VotingSeparator(members, sample_rate=array_rate(models[0])).fit([])
 
 
 def _steps(name: str, member: Any) -> tuple[MelChunker, BaseSeparator, Inversion]:
