@@ -6,9 +6,11 @@ from `SMALL` if it has them; further variants go into `VARIANTS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
+import small_peers
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
@@ -83,12 +85,39 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 
+# Parameters of separators of other packages: the modules that must be installed, and a function
+# that makes small variants.
+PEERS: dict[str, tuple[list[str], Callable[[], list[dict[str, Any]]]]] = {
+    "DemucsSeparator": (
+        ["demucs"],
+        lambda: [
+            {"weights": small_peers.small_demucs(), "shifts": 0},
+            {"weights": small_peers.small_demucs(), "shifts": 2, "overlap": 0.5, "segment": 0.5},
+        ],
+    ),
+    "FunctionSeparator": ([], lambda: [{"function": small_peers.half, "sample_rate": 8000}]),
+    "OnnxSeparator": (
+        ["onnx", "onnxruntime"],
+        lambda: [{"path": small_peers.onnx_file(), "sample_rate": 8000}],
+    ),
+    "OpenUnmixSeparator": (
+        ["openunmix"],
+        lambda: [
+            {"weights": small_peers.open_unmix_state()},
+            {"weights": small_peers.open_unmix_state(), "residual": False, "n_iter": 0},
+        ],
+    ),
+}
+
 
 def cases_of(estimator_class: type[BaseEstimator]) -> Iterator[EstimatorCase]:
     """Instances of one class."""
     name = estimator_class.__name__
     parameters = estimator_class().get_params(deep=False)
     small = {key: value for key, value in SMALL.items() if key in parameters}
-    for variant in VARIANTS.get(name, [{}]):
+    modules, variants = PEERS.get(name, ([], lambda: VARIANTS.get(name, [{}])))
+    if not all(map(find_spec, modules)):
+        return  # its package is not installed
+    for variant in variants():
         label = "-".join([name, *variant])
         yield EstimatorCase(estimator_class(**{**small, **variant}), label)

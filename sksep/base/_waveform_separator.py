@@ -95,6 +95,11 @@ class WaveformSeparator(Estimator, metaclass=ABCMeta):
         "Length of the cross-fades in seconds, from 0 to half of `block_duration`.",
     )
 
+    # Those of sksep are part of its peers.
+    _doc_link_template = (
+        "https://sksep.github.io/sksep/api/generated/sksep.peers.{estimator_name}.html"
+    )
+
     def fit(self, X: Any, y: Any = None) -> WaveformSeparator:
         """Check the parameters and the tracks, and make the model; nothing is learned.
 
@@ -177,8 +182,11 @@ class WaveformSeparator(Estimator, metaclass=ABCMeta):
         """Make the model that is kept as `model_`. It must be an object that pickle takes."""
 
     @abstractmethod
-    def _separate_block(self, samples: FloatArray) -> npt.NDArray[Any]:
-        """Vocals of a block (n_channels, n_samples) at the rate of the model, in its shape."""
+    def _separate_block(self, samples: FloatArray) -> Any:
+        """Vocals of a block (n_channels, n_samples) at the rate of the model, in its shape.
+
+        They may be an array or a tensor of torch.
+        """
 
     def _model_rate(self) -> int:
         """Sample rate of the model in Hz."""
@@ -239,7 +247,7 @@ class WaveformSeparator(Estimator, metaclass=ABCMeta):
         )
 
     def _checked(self, vocals: Any, block: FloatArray) -> FloatArray:
-        """What the model returned, as an array of the shape of the block."""
+        """The vocals that the model returned, as an array of the shape of the block."""
         owner = f"The model of {type(self).__name__}"
         if hasattr(vocals, "detach"):  # a tensor of torch
             vocals = vocals.detach().cpu().numpy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -115,6 +117,18 @@ def import_package(name: str, extra: str, user: str) -> Any:
             raise  # the package is there, and misses something
         raise ImportError(
             f"{user} needs the package {error.name}; install it with {install_command(extra)}."
+        ) from error
+
+
+@contextmanager
+def downloading(name: str) -> Iterator[None]:
+    """Say what to do if another package cannot download its weights."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"The weights of {name!r} could not be downloaded ({error!s:.200}). Check the "
+            "connection, or give a file that you have as weights."
         ) from error
 
 

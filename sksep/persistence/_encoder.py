@@ -51,7 +51,7 @@ class Encoder:
                 f"sksep.save cannot store {class_name(type(estimator))}"
                 f"{f' ({_join(path)})' if path else ''}. It stores the estimators of sksep, "
                 "pipelines of them and a few clusterers of scikit-learn as their parameters; of a "
-                "search, save best_estimator_."
+                "search, save best_estimator_. What holds models of other packages is for joblib."
             )
         parameters = {}
         for parameter, value in estimator.get_params(deep=False).items():

@@ -67,8 +67,8 @@ def all_estimators(
 
 
 def _kind(estimator_class: type[BaseEstimator]) -> str | None:
-    from sksep.base import BaseSeparator
+    from sksep.base import BaseSeparator, WaveformSeparator
 
-    if issubclass(estimator_class, BaseSeparator):
+    if issubclass(estimator_class, (BaseSeparator, WaveformSeparator)):
         return "separator"
     return "transformer" if hasattr(estimator_class, "transform") else None
