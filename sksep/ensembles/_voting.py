@@ -258,7 +258,7 @@ class VotingSeparator(_BaseComposition, Ensemble):
             (record,) = separator.transform(chunker.transform([source]))
             masks.append(record.mask)
         mean = np.average(masks, axis=0, weights=[share for *_, share in voters])
-        return invert(record.with_mask(mean), voters[0][2])
+        return invert(record.with_mask(mean), voters[0][2]).reshape(track.shape)
 
     def _open_stream(self, sample_rate: int, n_channels: int) -> VocalsStream:
         check_is_fitted(self)
