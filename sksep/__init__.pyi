@@ -18,6 +18,8 @@ from .audio import AudioSource as AudioSource
 from .audio import WaveformCache as WaveformCache
 from .audio import load_audio as load_audio
 from .ensembles import MultiTargetSeparator as MultiTargetSeparator
+from .ensembles import TestTimeAugmentation as TestTimeAugmentation
+from .ensembles import VotingSeparator as VotingSeparator
 from .export import export_onnx as export_onnx
 from .inference import Separation as Separation
 from .inference import StreamingSeparator as StreamingSeparator

@@ -14,13 +14,14 @@ import small_peers
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
+from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
-from sksep import GriffinLimInverter, MaskBuilder, NMFSeparator, UNetSeparator
-from sksep.utils._estimator_checks._case import EstimatorCase, small_chunker
+from sksep import GriffinLimInverter, HPSSSeparator, MaskBuilder, NMFSeparator, UNetSeparator
+from sksep.utils._estimator_checks._case import EstimatorCase, small_chunker, songs
 
 # Values of parameters that make any estimator that has them small, fast and reproducible.
 SMALL: dict[str, Any] = {
@@ -105,8 +106,20 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 
-# Parameters of separators of other packages: the modules that must be installed, and a function
-# that makes small variants.
+
+def _trained() -> FrozenEstimator:
+    """A small pipeline that is fitted, since the checks of models fit without the truth."""
+    separator = UNetSeparator(n_filters=2, n_levels=2, max_epochs=1, device="cpu", random_state=0)
+    return FrozenEstimator(make_pipeline(small_chunker(), MaskBuilder(), separator).fit(*songs()))
+
+
+def _voting(**parameters: Any) -> dict[str, Any]:
+    hpss = make_pipeline(small_chunker(), HPSSSeparator())
+    return {"estimators": [("hpss", hpss), ("trained", _trained())], **parameters}
+
+
+# Parameters of ensembles and of separators of other packages: the modules that must be installed,
+# and a function that makes small variants.
 PEERS: dict[str, tuple[list[str], Callable[[], list[dict[str, Any]]]]] = {
     "DemucsSeparator": (
         ["demucs"],
@@ -115,6 +128,14 @@ PEERS: dict[str, tuple[list[str], Callable[[], list[dict[str, Any]]]]] = {
             {"weights": small_peers.small_demucs(), "shifts": 2, "overlap": 0.5, "segment": 0.5},
         ],
     ),
+    "TestTimeAugmentation": (
+        [],
+        lambda: [
+            {"estimator": _trained()},
+            {"estimator": _trained(), "n_shifts": 3, "max_shift": 0.1, "channels": "single"},
+        ],
+    ),
+    "VotingSeparator": ([], lambda: [_voting(weights=[1, 2]), _voting(average="mask")]),
     "FunctionSeparator": ([], lambda: [{"function": small_peers.half, "sample_rate": 8000}]),
     "OnnxSeparator": (
         ["onnx", "onnxruntime"],

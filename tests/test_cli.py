@@ -1127,6 +1127,28 @@ def test_train_needs_a_folder_to_write_to() -> None:
     _assert_fails(_run("train", "empty", "-o", "m"), 1, "'empty' holds no tracks")
 
 
+# Several models
+
+
+def test_several_models_are_averaged(model: Path) -> None:
+    _write_song("song.wav")
+    other = Path("other.safetensors")
+    pipeline = sksep.load(model)
+    altered = sksep.load(model)
+    for weights in altered[2].net_.module_.parameters():
+        weights.data *= 0.5
+    sksep.save(altered, other)
+    options = ["--model", model, "--model", other, "--subtype", "FLOAT", "--device", "cpu"]
+    result = _run("separate", "song.wav", "-o", "out", *options)
+    assert result.exit_code == 0, result.output
+    mixture = soundfile.read("song.wav")[0]
+    expected = (pipeline.predict([mixture])[0] + altered.predict([mixture])[0]) / 2
+    vocals = soundfile.read("out/song/vocals.wav")[0]
+    np.testing.assert_allclose(vocals, expected, atol=1e-4)
+    result = _run("separate", "song.wav", "-o", "out2", "--model", model, "--model", "absent")
+    _assert_fails(result, 1, "There is no model 'absent'")
+
+
 # Evaluating
 
 

@@ -61,6 +61,8 @@ def array_rate(estimator: Any) -> int:
     """
     model = resolve_model(estimator)
     first = model.steps[0][1] if isinstance(model, Pipeline) else model
+    if hasattr(first, "_array_rate"):  # an ensemble, whose members say it
+        return int(first._array_rate())
     rate = getattr(first, "sample_rate", None)
     if not hasattr(model, "predict") or not isinstance(rate, Integral):
         raise TypeError(

@@ -41,6 +41,7 @@ sksep separate music -r -o out --jobs 4               # four songs at a time
 sksep separate music -r -o out --filename "{path}/{stem}.{ext}"
 sksep separate song.wav -o out --vocals-gain -60      # out/song/remix.wav, for karaoke
 sksep separate song.wav -o out --model mine.safetensors --overwrite
+sksep separate song.wav -o out --model uhnet --model small
 sksep separate album -o out --activity singing.csv    # intervals of singing
 curl -s ADDRESS | sksep separate - -o out             # out/stdin/vocals.wav
 """
@@ -86,10 +87,13 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
 @click.option(
     "-m",
     "--model",
+    "models",
     metavar="NAME|PATH",
-    default=DEFAULT_MODEL,
+    multiple=True,
+    default=[DEFAULT_MODEL],
     show_default=True,
-    help="One of `sksep models`, or a file of `sksep train`.",
+    help="One of `sksep models`, or a file of `sksep train`. If it is repeated, the vocals of all "
+    "these models are averaged.",
 )
 @click.option(
     "-f",
@@ -156,7 +160,7 @@ def separate(
     output: Path,
     recursive: bool,
     stems: tuple[str, ...],
-    model: str,
+    models: tuple[str, ...],
     format_name: str,
     subtype: str | None,
     filename: str,
@@ -192,18 +196,20 @@ def separate(
         written.append("remix")
     songs = find_songs(paths, recursive=recursive, output=output)
     plan, problems = plan_outputs(
-        songs, written, output, filename, format_name, paths, target_of(model)
+        songs, written, output, filename, format_name, paths, target_of(models[0])
     )
     if not plan:
         raise click.UsageError(next(iter(problems.values())))
     if not quiet:  # first, since the rest takes seconds
         what = f"{len(songs)} songs" if len(songs) > 1 else str(songs[0])
-        click.echo(f"Separating {what} by {model}, to the folder {output}.", err=True)
+        click.echo(
+            f"Separating {what} by {' and '.join(models)}, to the folder {output}.", err=True
+        )
     table = None
     if activity is not None:
         table = _ActivityTable(activity, songs, overwrite=overwrite)
         targets = (path for outputs in plan.values() for path in outputs.values())
-        known = [*songs, Path(model), *targets]
+        known = [*songs, *map(Path, models), *targets]
         check_target(activity, overwrite=overwrite or table.is_continued, inputs=known)
     done = set() if overwrite else {song for song in plan if _is_done(song, plan[song])}
     for song in [] if overwrite else plan:
@@ -217,7 +223,7 @@ def separate(
     reports, seconds_taken = _separate_all(
         {song: plan[song] for song in todo},
         Settings(
-            Model(model, n_iter, device, has_detector=table is not None),
+            Model(models, n_iter, device, has_detector=table is not None),
             {
                 "format": format_name,
                 "subtype": subtype,
@@ -254,7 +260,7 @@ def _separate_all(
     jobs: int | None,
     quiet: bool,
 ) -> tuple[dict[Path, Any], float]:
-    """Separate songs by one model; reports of those that did not fail, and the seconds it took."""
+    """Separate songs; reports of those that did not fail, and the seconds it took."""
     if not plan:
         return {}, 0.0
     results = separate_songs(plan, settings, jobs=jobs, quiet=quiet)

@@ -27,9 +27,9 @@ Plan = dict[Path, dict[str, Path]]
 
 @dataclass(frozen=True)
 class Model:
-    """A model that each process loads for itself."""
+    """Models that each process loads for itself; the vocals of several are averaged."""
 
-    name: str
+    names: tuple[str, ...]
     n_iter: int | None
     device: str
     has_detector: bool
@@ -163,9 +163,14 @@ def _load(model: Model) -> dict[str, Any]:
     import_rarely_used_late()
     from sksep.inference._models import detector_of, load_model
 
+    loaded = [load_model(name, n_iter=model.n_iter, device=model.device) for name in model.names]
+    if len(loaded) > 1:
+        from sksep.ensembles._voting import average_of
+
+        loaded = [average_of(loaded)]
     return {
-        "pipeline": load_model(model.name, n_iter=model.n_iter, device=model.device),
-        "detector": detector_of(model.name) if model.has_detector else None,
+        "pipeline": loaded[0],
+        "detector": detector_of(model.names[0]) if model.has_detector else None,
     }
 
 

@@ -87,4 +87,3 @@ def target_of(pipeline: Any) -> str:
     steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else []
     names = [step.target for step in steps if isinstance(step, MaskBuilder)]
     return str(names[0]) if names else "vocals"
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,27 @@ from sksep.utils._arrays import FloatArray
 _RESAMPLING_SECONDS = 0.25
 
 
+class MaskRows(Protocol):
+    """Rows of the mask of a track, at the rate of the front end, that grows at its end."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows that are complete."""
+        ...
+
+    def push(self, samples: FloatArray) -> None:
+        """Take further samples."""
+        ...
+
+    def finish(self, samples: FloatArray) -> None:
+        """Take the last samples, and complete all rows."""
+        ...
+
+    def rows_from(self, first: int) -> tuple[Tensor, int]:
+        """Complete rows from `first` on, and the index of the first. Earlier rows are dropped."""
+        ...
+
+
 class PipelineStream:
     """Vocals of one track, by the steps of a pipeline. See `sksep.base._streams.VocalsStream`.
 
@@ -32,6 +53,8 @@ class PipelineStream:
         possibly a `GriffinLimInverter`.
     sample_rate, n_channels : int
         Sample rate of the track in Hz, and number of its channels.
+    masks : MaskRows, default=None
+        Where the rows of the mask come from. None is the separator of the pipeline.
 
     Raises
     ------
@@ -39,7 +62,9 @@ class PipelineStream:
         If the pipeline has other steps, or a separator that needs the whole track.
     """
 
-    def __init__(self, pipeline: Any, sample_rate: int, n_channels: int) -> None:
+    def __init__(
+        self, pipeline: Any, sample_rate: int, n_channels: int, masks: MaskRows | None = None
+    ) -> None:
         chunker, separator, inversion = _steps(pipeline)
         front_end = chunker._front_end()
         separator._check_front_end(front_end, "The stream")
@@ -55,7 +80,7 @@ class PipelineStream:
             + int(np.ceil(seconds * sample_rate))
         )
         self._to_model = Resampler(sample_rate, front_end.sample_rate, n_channels)
-        self._masks = _MaskStream(separator, front_end, n_channels)
+        self._masks = masks or MaskStream(separator, front_end, n_channels)
         self._n_samples = 0
         self._start = 0  # of the next block to invert
         self._first = -self._inverter.margin  # of the samples that are kept
@@ -137,8 +162,8 @@ def _steps(pipeline: Any) -> tuple[MelChunker, NetSeparator, Inversion]:
     return chunker, separator, Inversion() if inverter is None else inverter._inversion()
 
 
-class _MaskStream:
-    """Rows of the mask of a track, at the rate of the front end, that grows at its end."""
+class MaskStream:
+    """The rows that a separator estimates, see `MaskRows`."""
 
     def __init__(self, separator: NetSeparator, front_end: FrontEnd, n_channels: int) -> None:
         self._separator, self._front_end = separator, front_end

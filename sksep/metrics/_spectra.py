@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -404,7 +404,9 @@ def _level_differences(
     return difference
 
 
-def _magnitudes(samples: DoubleArray, window: int, pad_mode: str = "reflect") -> Any:
+def _magnitudes(
+    samples: DoubleArray, window: int, pad_mode: Literal["constant", "reflect"] = "reflect"
+) -> Any:
     """Magnitude spectra, (n_bins, n_frames), in float32: half the memory, and precise enough."""
     import librosa
 

@@ -67,8 +67,9 @@ def all_estimators(
 
 
 def _kind(estimator_class: type[BaseEstimator]) -> str | None:
-    from sksep.base import BaseSeparator, WaveformSeparator
+    from sksep.base import BaseSeparator
 
-    if issubclass(estimator_class, (BaseSeparator, WaveformSeparator)):
+    # Separators of waveforms and ensembles open streams of vocals.
+    if issubclass(estimator_class, BaseSeparator) or hasattr(estimator_class, "_open_stream"):
         return "separator"
     return "transformer" if hasattr(estimator_class, "transform") else None
