@@ -163,9 +163,8 @@ def separate(
     if vocals_gain is not None or accompaniment_gain is not None:
         stems.append("remix")
     songs = find_songs(paths, recursive=recursive, output=output)
-    plan, problems = plan_outputs(
-        songs, stems, output, filename, format_name, paths, target_of(model)
-    )
+    target = target_of(model)
+    plan, problems = plan_outputs(songs, stems, output, filename, format_name, paths, target)
     if not plan:
         raise click.UsageError(next(iter(problems.values())))
     table = None
