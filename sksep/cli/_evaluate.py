@@ -107,13 +107,7 @@ def evaluate(
     from sksep.datasets import load_folder
     from sksep.inference._models import load_model
 
-    for model in models:
-        if (target := target_of(model)) != "vocals":
-            raise click.UsageError(
-                f"{model} extracts {target}, but this command scores vocals. In Python: "
-                f"songs = load_folder(DATA, target={target!r}), then "
-                "sksep.load(MODEL).score(songs.mixtures, songs.targets)."
-            )
+    _check_targets(models)
     songs = load_folder(data)
     pipelines = {
         name: load_model(model, n_iter=n_iter, device=device)
@@ -158,6 +152,17 @@ def evaluate(
     if len(tracks) < n_songs:
         click.echo(f"Failed: {n_songs - len(tracks)} of {n_songs} songs.", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _check_targets(models: Sequence[str]) -> None:
+    """Raise an error if a model extracts another stem than vocals."""
+    for model in models:
+        if (target := target_of(model)) != "vocals":
+            raise click.UsageError(
+                f"{model} extracts {target}, but this command scores vocals. In Python: "
+                f"songs = load_folder(DATA, target={target!r}), then "
+                "sksep.load(MODEL).score(songs.mixtures, songs.targets)."
+            )
 
 
 def _names(models: Sequence[str]) -> list[str]:

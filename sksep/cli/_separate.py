@@ -195,9 +195,12 @@ def separate(
     if vocals_gain is not None or accompaniment_gain is not None:
         written.append("remix")
     songs = find_songs(paths, recursive=recursive, output=output)
-    plan, problems = plan_outputs(
-        songs, written, output, filename, format_name, paths, target_of(models[0])
-    )
+    targets = sorted({target_of(model) for model in models})
+    if len(targets) > 1:
+        raise click.UsageError(
+            f"The models extract different stems ({', '.join(targets)}), which cannot be averaged."
+        )
+    plan, problems = plan_outputs(songs, written, output, filename, format_name, paths, targets[0])
     if not plan:
         raise click.UsageError(next(iter(problems.values())))
     if not quiet:  # first, since the rest takes seconds
@@ -208,8 +211,8 @@ def separate(
     table = None
     if activity is not None:
         table = _ActivityTable(activity, songs, overwrite=overwrite)
-        targets = (path for outputs in plan.values() for path in outputs.values())
-        known = [*songs, *map(Path, models), *targets]
+        stem_files = (path for outputs in plan.values() for path in outputs.values())
+        known = [*songs, *map(Path, models), *stem_files]
         check_target(activity, overwrite=overwrite or table.is_continued, inputs=known)
     done = set() if overwrite else {song for song in plan if _is_done(song, plan[song])}
     for song in [] if overwrite else plan:

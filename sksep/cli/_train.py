@@ -151,8 +151,7 @@ def train(
     from sksep.datasets import load_folder
 
     songs = load_folder(data, target=target)
-    pipeline = _pipeline(model, preset, _pools(singing, instrumental))
-    pipeline.set_params(mask__target=target)
+    pipeline = _pipeline(model, preset, target, _pools(singing, instrumental))
     separator = pipeline["separate"]
     if batch_size is not None:
         separator.set_params(batch_size=batch_size)
@@ -238,12 +237,12 @@ def _pools(singing: Path | None, instrumental: Path | None) -> dict[str, list[st
     }
 
 
-def _pipeline(model: str, preset: str, pools: dict[str, list[str]]) -> Any:
+def _pipeline(model: str, preset: str, target: str, pools: dict[str, list[str]]) -> Any:
     """A pipeline to fit, with further recordings for its training."""
     from sksep import presets
     from sksep.training import Augmentation
 
-    pipeline = getattr(presets, MODELS[model])(preset)
+    pipeline = getattr(presets, MODELS[model])(preset).set_params(mask__target=target)
     if pools:
         augmentation = pipeline["separate"].augmentation
         if not isinstance(augmentation, Augmentation):  # True, the default one

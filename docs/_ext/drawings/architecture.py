@@ -14,7 +14,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 # The middle of each part from the left, and its purpose.
 _PLACES: dict[str, tuple[float, str]] = {
     "cli": (406, "the sksep command"),
-    "ensembles": (314, "several as one"),
+    "ensembles": (90, "several as one"),
     "inference": (292, "songs, files, streams"),
     "export": (420, "ONNX"),
     "presets": (166, "settings that fit"),
