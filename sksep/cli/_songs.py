@@ -140,7 +140,7 @@ def _in_processes(
 def _in_worker(song: Path, outputs: dict[str, Path], settings: Settings) -> tuple[Path, Any]:
     _prepare_worker()
     try:
-        options = settings.options | _load(settings.model)
+        options = settings.options | _load_once(settings.model)
     except Exception as error:  # the others have it, too, and it must not end the process
         return song, _Failure(one_line(error), traceback.format_exc())
     return song, _attempt(song, outputs, options)
@@ -157,7 +157,6 @@ def _prepare_worker() -> None:
     torch.set_num_threads(1)
 
 
-@cache
 def _load(model: Model) -> dict[str, Any]:
     """Arguments of `separate_file` that are loaded."""
     import_rarely_used_late()
@@ -172,6 +171,9 @@ def _load(model: Model) -> dict[str, Any]:
         "pipeline": loaded[0],
         "detector": detector_of(model.names[0]) if model.has_detector else None,
     }
+
+
+_load_once = cache(_load)  # in a worker, which separates many songs
 
 
 def _attempt(song: Path, outputs: dict[str, Path], options: dict[str, Any], **more: Any) -> Any:
