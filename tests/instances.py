@@ -106,8 +106,8 @@ PEERS: dict[str, tuple[list[str], Callable[[], list[dict[str, Any]]]]] = {
     "DemucsSeparator": (
         ["demucs"],
         lambda: [
-            {"weights": small_peers.small_demucs(), "shifts": 0},
-            {"weights": small_peers.small_demucs(), "shifts": 2, "overlap": 0.5, "segment": 0.5},
+            {"weights": small_peers.demucs_file(), "shifts": 0},
+            {"weights": small_peers.demucs_file(), "shifts": 2, "overlap": 0.5, "segment": 0.5},
         ],
     ),
     "TestTimeAugmentation": (
@@ -126,8 +126,8 @@ PEERS: dict[str, tuple[list[str], Callable[[], list[dict[str, Any]]]]] = {
     "OpenUnmixSeparator": (
         ["openunmix"],
         lambda: [
-            {"weights": small_peers.open_unmix_state()},
-            {"weights": small_peers.open_unmix_state(), "residual": False, "n_iter": 0},
+            {"weights": small_peers.open_unmix_file()},
+            {"weights": small_peers.open_unmix_file(), "residual": False, "n_iter": 0},
         ],
     ),
 }

@@ -100,9 +100,37 @@ def write_onnx(
     return path
 
 
+def demucs_package() -> dict[str, Any]:
+    """The content of a file that the training of demucs writes."""
+    model = small_demucs()
+    args, kwargs = model._init_args_kwargs
+    return {"klass": type(model), "args": args, "kwargs": kwargs, "state": model.state_dict()}
+
+
 @cache
 def onnx_file() -> str:
     """The file of a small model, which is there until the tests end."""
+    return str(write_onnx(_folder() / "small.onnx", metadata={"sample_rate": "8000"}))
+
+
+@cache
+def demucs_file() -> str:
+    """The same of HTDemucs."""
+    path = _folder() / "small.th"
+    torch.save(demucs_package(), path)
+    return str(path)
+
+
+@cache
+def open_unmix_file() -> str:
+    """The same of Open-Unmix."""
+    path = _folder() / "vocals.pth"
+    torch.save(open_unmix_state(), path)
+    return str(path)
+
+
+@cache
+def _folder() -> Path:
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
-    return str(write_onnx(Path(folder.name) / "small.onnx", metadata={"sample_rate": "8000"}))
+    return Path(folder.name)

@@ -19,6 +19,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from small_peers import (
     ONNX_KERNEL,
+    demucs_file,
     half,
     onnx_file,
     open_unmix_state,
@@ -130,14 +131,9 @@ def test_demucs_does_not_change_with_the_level():
 
 @needs_demucs
 def test_a_file_and_a_folder_of_demucs(tmp_path):
-    model = small_demucs()
-    args, kwargs = model._init_args_kwargs
-    content = {"klass": type(model), "args": args, "kwargs": kwargs, "state": model.state_dict()}
-    file = tmp_path / "deadbeef-12345678.th"
-    torch.save(content, file)
     mixture = noise(2, RATE)
     expected = demucs().predict([mixture])[0]
-    vocals = demucs(weights=file).predict([mixture])[0]
+    vocals = demucs(weights=demucs_file()).predict([mixture])[0]
     np.testing.assert_allclose(vocals, expected, rtol=0.0, atol=1e-6)
     with pytest.raises(ValueError, match="no model 'absent'"):
         demucs(weights=tmp_path, name="absent")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sksep.audio._decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
@@ -199,7 +200,8 @@ class WaveformSeparator(Estimator, metaclass=ABCMeta):
     def _prepare(self) -> WaveformSeparator:
         """Fit without tracks."""
         self._check_parameters()
-        self.model_ = self._load()
+        with torch.random.fork_rng(devices=[]):  # networks draw weights that are then replaced
+            self.model_ = self._load()
         return self
 
     def _check_parameters(self) -> None:

@@ -112,20 +112,7 @@ def evaluate(
         name: load_model(model, n_iter=n_iter, device=device)
         for name, model in zip(_names(models), models, strict=True)
     }
-    iterations = {
-        name: getattr(each.steps[-1][1], "n_iter", 0)
-        for name, each in pipelines.items()
-        if hasattr(each, "steps")  # separators of waveforms have none
-    }
-    scored = "their mean scored" if protocol == "bss_eval_v3" else "all of them scored"
-    description = (
-        f"{_PROTOCOLS[protocol]} at {sample_rate} Hz, "
-        + ("mono" if channels == "mono" else f"all channels separated, {scored}")
-        + "; the accompaniment is the mixture minus the vocals."
-    )
-    if iterations:
-        listed = ", ".join(f"{n} ({name})" for name, n in iterations.items())
-        description += f" Griffin-Lim iterations: {listed}."
+    description = _description(protocol, sample_rate, channels, pipelines)
     tracks: dict[str, _Scores] = {}
     systems = [MIXTURE, *pipelines]
     n_songs = len(songs.mixtures)
@@ -151,6 +138,25 @@ def evaluate(
     if len(tracks) < n_songs:
         click.echo(f"Failed: {n_songs - len(tracks)} of {n_songs} songs.", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _description(protocol: str, sample_rate: int, channels: str, pipelines: dict[str, Any]) -> str:
+    """A sentence on how the scores are measured."""
+    iterations = {
+        name: getattr(each.steps[-1][1], "n_iter", 0)
+        for name, each in pipelines.items()
+        if hasattr(each, "steps")  # separators of waveforms have none
+    }
+    scored = "their mean scored" if protocol == "bss_eval_v3" else "all of them scored"
+    description = (
+        f"{_PROTOCOLS[protocol]} at {sample_rate} Hz, "
+        + ("mono" if channels == "mono" else f"all channels separated, {scored}")
+        + "; the accompaniment is the mixture minus the vocals."
+    )
+    if iterations:
+        listed = ", ".join(f"{n} ({name})" for name, n in iterations.items())
+        description += f" Griffin-Lim iterations: {listed}."
+    return description
 
 
 def _names(models: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ _PLACES: dict[str, tuple[float, str]] = {
     "presets": (166, "settings that fit"),
     "plotting": (345, "pictures and players"),
     "separators": (205, "the estimators"),
-    "peers": (345, "models of others"),
+    "peers": (406, "other packages' models"),
     "training": (199, "excerpts, skorch"),
     "transformers": (326, "chunks, masks, phases"),
     "base": (141, "batches, inversion"),
