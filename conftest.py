@@ -1,5 +1,6 @@
 """Settings that tests and doctests share: no windows, few threads, and where recordings are."""
 
+import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,9 @@ _ROOT = Path(__file__).resolve().parent
 
 # The code in the pages is tested. The scripts that build them, and built files, are not.
 collect_ignore_glob = ["docs/*.py", "docs/_*", "docs/api/generated/*", "docs/gallery/*"]
+
+if importlib.util.find_spec("onnxruntime") is None:
+    collect_ignore_glob.append("docs/guide/*onnx*")
 
 # Set before torch and matplotlib are imported; examples and joblib workers inherit it.
 os.environ["MPLBACKEND"] = "Agg"

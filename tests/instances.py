@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
-from sksep import HPSSSeparator, MaskBuilder, UNetSeparator
+from sksep import GriffinLimInverter, HPSSSeparator, MaskBuilder, NMFSeparator, UNetSeparator
 from sksep.utils._estimator_checks._case import EstimatorCase, small_chunker, songs
 
 # Values of parameters that make any estimator that has them small, fast and reproducible.
@@ -72,6 +72,24 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "GriffinLimInverter": [{"n_iter": 1}, {"n_iter": 1, "init": "random"}],
     "HPSSSeparator": [{"long_window": 0.5}],
+    "MultiTargetSeparator": [
+        {
+            "estimator": make_pipeline(
+                small_chunker(),
+                MaskBuilder(),
+                UNetSeparator(n_filters=2, n_levels=2, max_epochs=1, device="cpu", random_state=0),
+                GriffinLimInverter(n_iter=1),
+            ),
+            "exponent": 2.0,
+        },
+        {
+            "estimator": make_pipeline(
+                small_chunker(),
+                MaskBuilder(),
+                NMFSeparator(n_components=4, n_training_frames=200, max_iter=10, random_state=0),
+            )
+        },
+    ],
     "NMFSeparator": [
         {"n_components": 4, "n_training_frames": 200, "max_iter": 10},
         {"n_components": 4, "n_context_frames": 1, "max_iter": 5, "block_duration": 0.5},

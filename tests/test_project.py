@@ -191,7 +191,7 @@ def test_constraints_fit_the_dependencies() -> None:
 
 def test_optional_dependencies_are_tested() -> None:
     extras = _pyproject()["project"]["optional-dependencies"]
-    names = ("plot", "musdb", "dask", "accelerate", "av")
+    names = ("plot", "musdb", "dask", "accelerate", "av", "onnx", "tags", "demucs", "spleeter")
     users = {text for name in names for text in extras[name]}
     assert users <= set(extras["test"])
 

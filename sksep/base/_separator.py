@@ -88,7 +88,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         """Mask of one track, (n_total_frames, n_bands), in [0, 1]."""
 
-    def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> TrackBatch:
         """Fit, and attach masks of the training tracks that are estimated only at each access.
 
         A pipeline calls this method in its `fit` if an inverter follows. The inverter learns
@@ -99,6 +99,8 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         X : TrackBatch
             The batch that `fit` takes.
         y : Ignored
+        **fit_params
+            Further arguments of `fit`, such as weights of the tracks.
 
         Returns
         -------
@@ -111,7 +113,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
             If `fit` raises them.
         """
         # A copy, since the separator may be fitted again before a mask is asked for.
-        fitted = copy.copy(self.fit(X, y))
+        fitted = copy.copy(self.fit(X, y, **fit_params))
         return as_batch(X, user=type(self).__name__).with_estimator(
             fitted._estimate_mask, fitted._device()
         )
@@ -286,7 +288,7 @@ def training_batch(X: Any, user: str) -> TrackBatch:
     if any(record.targets is None for record in batch):
         raise ValueError(
             f"{user} found no targets to learn from. Put a MaskBuilder before this step of the "
-            "pipeline and fit with vocals: fit(mixtures, vocals)."
+            "pipeline and fit with the true stems, such as vocals: fit(mixtures, vocals)."
         )
     if not any(record.targets.chunk_is_kept.any() for record in batch if record.targets):
         raise ValueError(

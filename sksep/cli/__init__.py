@@ -11,6 +11,7 @@ from sksep import __version__
 from sksep.cli._command import Group
 from sksep.cli._demo import demo
 from sksep.cli._evaluate import evaluate
+from sksep.cli._export import export
 from sksep.cli._models import models
 from sksep.cli._separate import separate
 from sksep.cli._train import train
@@ -22,6 +23,7 @@ sksep separate album -o out --format flac
 sksep models                            # models that ship, and how good they are
 sksep train my-songs -o mine.safetensors
 sksep evaluate uhnet mine.safetensors other-songs
+sksep export mine.safetensors -o mine.onnx
 """
 
 
@@ -37,5 +39,5 @@ def main() -> None:
     """
 
 
-for _command in (separate, models, train, evaluate, demo):
+for _command in (separate, models, train, evaluate, export, demo):
     main.add_command(_command)

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from sksep.cli._command import Command, describe, device_option, n_iter_option, overwrite_option
-from sksep.cli._files import check_target, distinct_names, write_table
+from sksep.cli._files import check_target, distinct_names, target_of, write_table
 from sksep.utils._choices import STEMS
 
 # Models are compared with the mixture, taken for the stem.
@@ -107,6 +107,7 @@ def evaluate(
     from sksep.datasets import load_folder
     from sksep.inference._models import load_model
 
+    _check_targets(models)
     songs = load_folder(data)
     pipelines = {
         name: load_model(model, n_iter=n_iter, device=device)
@@ -128,7 +129,7 @@ def evaluate(
         if json_file is not None:
             write_table(json_file, _as_json(description, tracks, systems), overwrite=is_own)
         if csv_file is not None:
-            write_table(csv_file, _as_csv(tracks, systems), overwrite=is_own)
+            write_table(csv_file, _as_csv(protocol, tracks, systems), overwrite=is_own)
     if tracks:
         click.echo(f"{description}\n\n{_table(tracks, systems)}\n")
         for note in _notes(tracks, systems):
@@ -157,6 +158,17 @@ def _description(protocol: str, sample_rate: int, channels: str, pipelines: dict
         listed = ", ".join(f"{n} ({name})" for name, n in iterations.items())
         description += f" Griffin-Lim iterations: {listed}."
     return description
+
+
+def _check_targets(models: Sequence[str]) -> None:
+    """Raise an error if a model extracts another stem than vocals."""
+    for model in models:
+        if (target := target_of(model)) != "vocals":
+            raise click.UsageError(
+                f"{model} extracts {target}, but this command scores vocals. In Python: "
+                f"songs = load_folder(DATA, target={target!r}), then "
+                "sksep.load(MODEL).score(songs.mixtures, songs.targets)."
+            )
 
 
 def _names(models: Sequence[str]) -> list[str]:
@@ -247,7 +259,7 @@ def _table(tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
     keys = [(stem, system) for stem in STEMS for system in systems]
     blank = [""] * (len(systems) - 1)
     rows = [
-        ["", *(cell for stem in STEMS for cell in (stem, *blank))],
+        ["SDR in dB", *(cell for stem in STEMS for cell in (stem, *blank))],
         ["track", *(system for _, system in keys)],
     ]
     for name, scores in tracks.items():
@@ -310,14 +322,15 @@ def _as_json(protocol: str, tracks: dict[str, _Scores], systems: Sequence[str]) 
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _as_csv(tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
+def _as_csv(protocol: str, tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["track", "system", *(f"{stem}_sdr" for stem in STEMS)])
+    writer.writerow(["track", "system", *(f"{stem}_sdr" for stem in STEMS), "protocol"])
     for name, scores in tracks.items():
         for system in systems:
             values = [_rounded(scores[stem, system]) for stem in STEMS]
-            writer.writerow([name, system, *("" if value is None else value for value in values)])
+            cells = ["" if value is None else value for value in values]
+            writer.writerow([name, system, *cells, protocol])
     return table.getvalue()
 
 

@@ -26,7 +26,7 @@ def models(name: str | None) -> None:
     """List the models that ship and those of other packages, or show the card of one.
 
     The list shows what each model was trained on, and how well it separates songs that it was not
-    trained on. The card of a model also shows how that was measured, and the limits of the model.
+    trained on, with the kind of the SDR. The card of a model has the whole protocol and its limits.
     """
     from sksep.peers._table import list_peers
     from sksep.pretrained import list_pretrained
@@ -56,16 +56,18 @@ def models(name: str | None) -> None:
 
 def _facts(card: Any) -> dict[str, str]:
     """Facts about a model in the list."""
+    measure, _, _ = card.protocol.partition(". ")
     return {
         "trained on": card.training_data,
         "figures": "; ".join(f"{what}: {value}" for what, value in card.figures.items()),
+        "measured as": measure.rstrip("."),
         "terms of the weights": card.terms,
     }
 
 
 def _details(card: Any) -> dict[str, str]:
     """Further facts about a model on its card."""
-    return {"how they were measured": card.protocol, "limits": card.limits}
+    return {"measured as": card.protocol, "limits": card.limits}
 
 
 def _write(card: Any, facts: dict[str, str]) -> None:

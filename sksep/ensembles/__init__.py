@@ -1,6 +1,7 @@
-"""Ensembles: separators that average the estimates of others."""
+"""Ensembles: several separators as one estimator."""
 
+from sksep.ensembles._multi_target import MultiTargetSeparator
 from sksep.ensembles._test_time import TestTimeAugmentation
 from sksep.ensembles._voting import VotingSeparator
 
-__all__ = ["TestTimeAugmentation", "VotingSeparator"]
+__all__ = ["MultiTargetSeparator", "TestTimeAugmentation", "VotingSeparator"]

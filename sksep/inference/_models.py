@@ -13,7 +13,7 @@ from sksep.base._streams import array_rate
 from sksep.peers._table import list_peers, load_peer
 from sksep.persistence import load
 from sksep.pretrained import list_pretrained, load_detector, load_pretrained
-from sksep.transformers import GriffinLimInverter
+from sksep.transformers import GriffinLimInverter, MaskBuilder
 from sksep.utils._validation import check_integer
 
 
@@ -80,3 +80,10 @@ def detector_of(model: Any) -> ActivityDetector:
     """The detector of vocal activity that belongs to a model."""
     names = [card.name for card in list_pretrained()]
     return load_detector(model if isinstance(model, str) and model in names else "uhnet")
+
+
+def target_of(pipeline: Any) -> str:
+    """Name of the stem that a fitted model extracts: that of its `MaskBuilder`, or else vocals."""
+    steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else []
+    names = [step.target for step in steps if isinstance(step, MaskBuilder)]
+    return str(names[0]) if names else "vocals"

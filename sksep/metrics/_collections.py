@@ -61,7 +61,7 @@ def average_over_tracks(
         names = ", ".join(track.name for track in next(iter(checked.values())))
         raise ValueError(
             f"The mean {ratio_name} of {len(weights)} tracks is undefined, since all references "
-            f"are silent: {names:.500}. Split the tracks so that each part has vocals, for example "
+            f"are silent: {names:.500}. Split the tracks so that each part has sound, for example "
             "by cv=list(StratifiedKFold().split(mixtures, has_vocals)), or use "
             "floored_snr_scorer, which is defined for silence."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -189,4 +190,4 @@ class HybridNetwork(ClusteringNetwork):
         Tensor of shape (batch, n_sources, n_frames, n_bands)
             Logits. Their softmax over the sources gives the masks.
         """
-        return self.mask(hidden).unflatten(-1, (self.n_sources, -1)).transpose(1, 2)
+        return torch.stack(self.mask(hidden).chunk(self.n_sources, dim=-1), dim=1)

@@ -163,8 +163,9 @@ def pad_to_multiple(features: Tensor, multiple: int) -> tuple[Tensor, tuple[int,
     If one multiple holds all of them, the frames fill two multiples.
     """
     n_frames, n_bands = features.shape[-2:]
-    # Batch normalization cannot train on one value: leave two at the lowest resolution.
-    frame_multiple = multiple if max(n_frames, n_bands) > multiple else 2 * multiple
+    # Batch normalization cannot train on one value: leave two at the lowest resolution. This is
+    # arithmetic, since a trace for export would keep the branch of its example.
+    frame_multiple = multiple * (1 + 1 * ((n_frames <= multiple) & (n_bands <= multiple)))
     padding = (0, -n_bands % multiple, 0, -n_frames % frame_multiple)
     if any(padding):
         features = functional.pad(features, padding, mode="replicate")

@@ -14,10 +14,10 @@ from sklearn.pipeline import Pipeline
 from sksep.nn.front_end import FrontEnd
 from sksep.nn.masks import RATIOS, WEIGHTINGS
 from sksep.persistence._allowed import (
-    CLUSTERERS,
-    PAIRWISE,
     check_clusterer,
     check_net_params,
+    is_clusterer,
+    is_pairwise,
 )
 from sksep.utils._parameters import Estimator
 from sksep.utils._validation import Constraint, check_boolean, check_choice, integer
@@ -50,7 +50,7 @@ def check_estimator(estimator: Any) -> None:
     elif isinstance(estimator, FrozenEstimator):
         if not isinstance(estimator.estimator, (Estimator, Pipeline)):
             raise TypeError("FrozenEstimator must hold an estimator of sksep or a pipeline")
-    elif type(estimator) in CLUSTERERS:
+    elif is_clusterer(type(estimator)):
         check_clusterer(estimator)
     else:
         parameters = estimator.get_params(deep=False)
@@ -167,7 +167,7 @@ def _kind(step: Any) -> int | None:
 def _check_pairs(clusterer: Any, max_samples: int) -> None:
     for part in _flat(clusterer):
         nested = getattr(part, "n_clusters", None)
-        if type(part) in PAIRWISE or type(nested) in PAIRWISE:
+        if is_pairwise(type(part)) or is_pairwise(type(nested)):
             what = f"max_samples of {type(part).__name__}, which compares all pairs,"
             _check_limit(what, max_samples, _MOST_PAIRED)
 

@@ -75,6 +75,11 @@ class EstimatorCase:
         return hasattr(self.estimator, "fit")
 
     @property
+    def separates_all(self) -> bool:
+        """Whether it returns all stems of a mixture and not one, as `MultiTargetSeparator` does."""
+        return self.sees_tracks and bool(get_tags(self.estimator).target_tags.multi_output)
+
+    @property
     def takes_tracks(self) -> bool:
         """Whether it takes raw tracks, as `MelChunker` does, and not their batches."""
         return bool(get_tags(self.estimator).input_tags.string)
