@@ -1,4 +1,4 @@
-"""What all ensembles share: tracks in, vocals out."""
+"""The base of ensembles: tracks in, vocals out."""
 
 from __future__ import annotations
 

