@@ -2,9 +2,11 @@
 # nowhere else: lazy_loader reads this file too, and imports a module when a name is first used.
 
 from . import datasets as datasets
+from . import ensembles as ensembles
 from . import export as export
 from . import metrics as metrics
 from . import nn as nn
+from . import peers as peers
 from . import persistence as persistence
 from . import plotting as plotting
 from . import presets as presets
@@ -15,9 +17,13 @@ from . import transformers as transformers
 from .audio import AudioSource as AudioSource
 from .audio import WaveformCache as WaveformCache
 from .audio import load_audio as load_audio
+from .ensembles import MultiTargetSeparator as MultiTargetSeparator
+from .ensembles import TestTimeAugmentation as TestTimeAugmentation
+from .ensembles import VotingSeparator as VotingSeparator
 from .export import export_onnx as export_onnx
 from .inference import Separation as Separation
 from .inference import StreamingSeparator as StreamingSeparator
+from .inference import load_model as load_model
 from .inference import separate as separate
 from .inference import vocal_activity as vocal_activity
 from .persistence import load as load

@@ -1,5 +1,6 @@
 """Fixtures and markers of the tests."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,3 +72,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "data_home" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.recordings)
+
+
+@pytest.fixture(scope="session")
+def museval_scores() -> Any:
+    """Scores by museval of sources with channels before samples."""
+    package = importlib.util.find_spec("museval")
+    if package is None:
+        pytest.skip("museval is not installed")
+    assert package.origin is not None
+    # The package cannot be imported without ffmpeg, although its metrics do not need it.
+    file = Path(package.origin).with_name("metrics.py")
+    spec: Any = importlib.util.spec_from_file_location("museval_metrics", file)
+    metrics = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(metrics)
+
+    def scores(references: Any, estimates: Any, window: int, hop: int) -> Any:
+        import numpy as np
+
+        samples_first = (np.moveaxis(sources, 1, 2) for sources in (references, estimates))
+        return metrics.bss_eval(*samples_first, window=window, hop=hop)[:4]
+
+    return scores

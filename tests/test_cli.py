@@ -1,5 +1,6 @@
 """The command: its files, errors, messages and exit codes."""
 
+import base64
 import csv
 import errno
 import json
@@ -11,7 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,10 +29,11 @@ import sksep
 from sksep import GriffinLimInverter, MaskBuilder, MelChunker, UNetSeparator, presets
 from sksep.activity._detector import VocalActivity
 from sksep.audio._containers import PartFile
+from sksep.audio._tags import read_tags
 from sksep.cli import main
 from sksep.datasets import make_songs
 from sksep.inference._streaming import StreamingSeparator
-from sksep.metrics import sdr
+from sksep.metrics import csdr, sdr, usdr
 from sksep.training._net import SeparationNet
 from sksep.utils._choices import FORMATS, STEMS
 
@@ -143,6 +147,21 @@ def test_help_imports_nothing_heavy() -> None:
     assert run.stdout.splitlines()[-1] == "imported:"
 
 
+def test_separating_imports_nothing_that_it_does_not_use(model: Path) -> None:
+    _write_song("song.wav")
+    heavy = ("torch._dynamo", "torch._inductor", "sympy", "skorch", "librosa", "numba")
+    heavy += ("scipy.stats._stats_py", "scipy.signal", "sklearn.cluster", "sklearn.metrics")
+    heavy += ("pandas.core", "matplotlib", "torch.onnx")
+    arguments = ["separate", "song.wav", "--model", str(model), "--device", "cpu"]
+    code = (
+        f"import sys\nfrom sksep.cli import main\nmain({arguments}, "
+        f"standalone_mode=False)\nprint('imported:', *sorted(set({heavy!r}) & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Separated 1 song" in run.stdout
+    assert run.stdout.splitlines()[-1] == "imported:"
+
+
 def test_module_is_the_command() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "sksep", "--version"], capture_output=True, text=True, check=True
@@ -156,7 +175,7 @@ def test_module_is_the_command() -> None:
         (["sing"], "No such command 'sing'"),
         (["separate", "-o", "out"], "Missing argument"),
         (["separate", "absent.wav", "-o", "out"], "'absent.wav' does not exist"),
-        (["separate", ".", "-o", "out", "--format", "mp3"], "'mp3' is not one of"),
+        (["separate", ".", "-o", "out", "--format", "aac"], "'aac' is not one of"),
         (["separate", ".", "-o", "out", "--subtype", "PCM_12"], "PCM_12.*PCM_24"),
         (["separate", ".", "-o", "out", "--format", "ogg", "--subtype", "FLOAT"], "VORBIS"),
         (["separate", ".", "-o", "out", "--n-iter", "-1"], "-1 is not in the range"),
@@ -369,7 +388,7 @@ def test_a_bad_file_among_good_ones(model: Path) -> None:
     songs[1].write_text("no audio")
     result = _separate(model, *songs, "-o", "out")
     _assert_fails(result, 1, r"^Failed: 1 of 3 songs\.$")
-    assert re.match(r"[^\n]*bad\.wav[^\n]*cannot be read as audio", result.stderr)
+    assert re.search(r"^[^\n]*bad\.wav[^\n]*cannot be read as audio", result.stderr, re.MULTILINE)
     assert "Separated 2 songs" in result.stdout
     assert _files("out") == [f"{a}/{stem}.wav" for a in "az" for stem in sorted(STEMS)]
 
@@ -623,7 +642,7 @@ def test_closed_streams_and_names_that_are_not_utf8(model: Path, closed: str) ->
     arguments = ["sh", "-c", command, sys.executable, os.fsdecode(b"out\xff"), model]
     run = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert run.stderr == ""
+    assert re.fullmatch("" if closed else r"Separating 2 songs by [^\n]*\n", run.stderr)
     assert ("Separated 2 songs" in run.stdout) == ("1" not in closed)
     outputs = list(Path().glob("out*/*/*.wav"))
     assert len(outputs) == 4
@@ -633,6 +652,182 @@ def test_closed_streams_and_names_that_are_not_utf8(model: Path, closed: str) ->
         assert lengths == {soundfile.info(song).frames}
     (table,) = Path().glob("out*.csv")
     assert "\n0\\udcff," in table.read_text()
+
+
+@pytest.mark.parametrize("words", [["song.mp3"], ["my song.wav", "-o", "out"], ["album"]])
+def test_a_song_without_a_command(words: list[str]) -> None:
+    Path("album").mkdir()
+    result = _run(*words)
+    assert result.exit_code == 2
+    assert f"{words[0]} is no command" in result.stderr
+    assert result.stderr.endswith(f"\n  sksep separate {shlex.join(words)}\n")
+
+
+def test_first_words_come_before_the_slow_imports() -> None:
+    _write_song("song.wav")
+    code = (
+        "import sys\nfrom sksep.cli import main\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *more):\n"
+        "        if name in ('torch', 'sklearn', 'numpy'):\n"
+        "            raise SystemExit('the first slow import')\n"
+        "sys.meta_path.insert(0, Stop())\nmain(['separate', 'song.wav'])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    lines = ["Separating song.wav by uhnet, to the folder separated.", "the first slow import"]
+    assert run.stderr.splitlines() == lines
+
+
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("extension", FORMATS)
+def test_one_stem_in_the_default_folder(model: Path, stem: str, extension: str) -> None:
+    song = _write_song("song.wav")
+    arguments = [song, "-s", stem, "-f", extension]
+    assert _separate(model, *arguments).exit_code == 0
+    assert _files("separated") == [f"song/{stem}.{extension}"]
+    path = f"separated/song/{stem}.{extension}"
+    assert soundfile.info(path).frames == soundfile.info(song).frames
+    assert "Done before: 1 of 1" in _separate(model, *arguments).stdout
+    # The stem of another song of this length is none of this one.
+    soundfile.write(song, _SONGS.mixtures[1][: _RATE // 2], _RATE, subtype="PCM_16")
+    _assert_fails(_separate(model, *arguments), 1, "Failed: 1 of 1 songs")
+
+
+def test_one_stem_is_the_same_as_of_two(model: Path) -> None:
+    song = _write_song("song.wav")
+    assert _separate(model, song, "-o", "both").exit_code == 0
+    for stem in STEMS:
+        options = ["-o", stem, "--stems", stem, "--vocals-gain", "-6"]
+        assert _separate(model, song, *options).exit_code == 0
+        assert _files(stem) == sorted([f"song/{stem}.wav", "song/remix.wav"])
+        one, two = (Path(folder, f"song/{stem}.wav") for folder in (stem, "both"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.slow
+def test_jobs(model: Path) -> None:
+    for index, (name, seconds) in enumerate({"a": 1.0, "b": 0.5, "c": 0.3, "d": 0.7}.items()):
+        _write_song(f"songs/{name}.wav", seconds=seconds, channels=1 + index % 2)
+    Path("songs/bad.wav").write_text("no audio")
+    for jobs in (1, 2):
+        result = _separate(model, "songs", "-o", f"{jobs}", "--jobs", jobs)
+        _assert_fails(result, 1, r"^Failed: 1 of 5 songs\.$")
+        assert "Separated 4 songs" in result.stdout
+        assert re.search(r"^[^\n]*bad\.wav[^\n]*cannot be read", result.stderr, re.MULTILINE)
+    assert _files("1") == _files("2")
+    assert len(_files("1")) == 8
+    for file in _files("1"):
+        assert Path("1", file).read_bytes() == Path("2", file).read_bytes()
+    Path("songs/bad.wav").unlink()
+    shutil.rmtree("2/a")
+    result = _separate(model, "songs", "-o", "2", "--jobs", 2)
+    assert result.exit_code == 0, result.output
+    assert "Done before: 3 of 4 songs" in result.stdout
+    result = _run("separate", "songs", "-o", "out", "--model", "absent", "--jobs", "2")
+    _assert_fails(result, 1, "Failed: 4 of 4 songs")
+    assert "There is no model 'absent'" in result.stderr
+    assert not Path("out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+def test_jobs_that_are_interrupted_leave_no_file(model: Path) -> None:
+    long = np.tile(_SONGS.mixtures[0], 900)
+    for name in "ab":
+        soundfile.write(f"{name}.flac", long, _RATE)
+    command = [sys.executable, "-m", "sksep", "separate", "a.flac", "b.flac", "--jobs", "2"]
+    command += ["--model", str(model), "--device", "cpu"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(Path().glob("separated/*/.*.unfinished")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate()
+    assert process.returncode == 143, errors
+    assert errors.splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in errors
+    assert _files(".") == ["a.flac", "b.flac"]
+    assert not Path("separated").exists()
+
+
+# Tags
+
+
+def _write_tagged(path: str) -> Path:
+    """Write a song with tags and a cover, in any format."""
+    flac, id3 = pytest.importorskip("mutagen.flac"), pytest.importorskip("mutagen.id3")
+    import mutagen
+
+    song = _write_song(path)
+    texts = {"title": "Ü", "artist": "A", "album": "B", "date": "2001", "mood": "calm"}
+    file = mutagen.File(song)
+    if file.tags is None:
+        file.add_tags()
+    if isinstance(file.tags, id3.ID3):
+        frames = {"title": "TIT2", "artist": "TPE1", "album": "TALB", "date": "TDRC"}
+        for name, frame in frames.items():
+            file.tags.add(getattr(id3, frame)(encoding=3, text=[texts[name]]))
+        file.tags.add(id3.TXXX(encoding=3, desc="mood", text=["calm"]))
+        file.tags.add(id3.TXXX(encoding=3, desc="REPLAYGAIN_TRACK_GAIN", text=["-7 dB"]))
+        file.tags.add(id3.APIC(encoding=3, mime="image/png", type=3, desc="", data=b"picture"))
+    else:
+        file.update({**texts, "replaygain_track_gain": "-7 dB"})
+        picture = flac.Picture()
+        picture.data, picture.mime, picture.type = b"picture", "image/png", 3
+        if isinstance(file, flac.FLAC):
+            file.add_picture(picture)
+        else:
+            file["metadata_block_picture"] = [base64.b64encode(picture.write()).decode()]
+    file.save()
+    return song
+
+
+@pytest.mark.parametrize(
+    ("source", "extension"),
+    [
+        *(("mp3", "mp3"), ("mp3", "flac"), ("flac", "wav"), ("flac", "ogg")),
+        *(("ogg", "mp3"), ("wav", "wav")),
+    ],
+)
+def test_tags(model: Path, source: str, extension: str) -> None:
+    song = _write_tagged(f"song.{source}")
+    before = song.read_bytes()
+    result = _separate(model, song, "-f", extension)
+    assert result.exit_code == 0, result.output
+    assert "Warning" not in result.stderr
+    assert song.read_bytes() == before
+    for stem in STEMS:
+        path = Path(f"separated/song/{stem}.{extension}")
+        assert soundfile.info(path).frames == soundfile.info(song).frames
+        tags = read_tags(path)
+        rest = {"artist": ["A"], "album": ["B"], "date": ["2001"], "mood": ["calm"]}
+        assert tags.texts == {"title": [f"Ü ({stem})"], **rest}
+        assert [(each.data, each.mime, each.type) for each in tags.pictures] == [
+            (b"picture", "image/png", 3)
+        ]
+    assert "Done before" in _separate(model, song, "-f", extension).stdout
+    assert _separate(model, song, "-o", "plain", "--no-tags", "-f", "flac").exit_code == 0
+    assert read_tags("plain/song/vocals.flac").texts == {}
+
+
+def test_damaged_tags_do_not_cost_a_song(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: object) -> object:
+        raise RuntimeError("no tag at all")
+
+    song = _write_tagged("song.flac")
+    monkeypatch.setattr("sksep.inference._files.read_tags", fail)
+    result = _separate(model, song)
+    assert result.exit_code == 0
+    assert "song.flac: its tags were not copied (no tag at all)" in result.stderr
+    assert len(_files("separated")) == 2
+
+
+def test_a_hint_without_mutagen(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sksep.cli._separate.find_spec", lambda name: None)
+    song = _write_song("song.wav")
+    result = _separate(model, song)
+    assert result.exit_code == 0
+    assert "sksep[tags]" in result.stderr.splitlines()[-1]
+    assert "sksep[tags]" not in _separate(model, song, "--no-tags", "--overwrite").stderr
 
 
 def test_unknown_model() -> None:
@@ -740,6 +935,55 @@ def test_train(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("mine.safetensors").read_bytes() == before
     assert len(pools) == 1
     assert _separate(Path("mine.safetensors"), singing, "-o", "out").exit_code == 0
+
+
+def test_another_stem(monkeypatch: pytest.MonkeyPatch) -> None:
+    for song in ("A - a", "B - b"):
+        for stem in ("mixture", "bass"):
+            _write_song(f"data/{song}/{stem}.wav")
+    monkeypatch.setattr(
+        "sksep.presets.unet_pipeline",
+        lambda preset: presets.uhnet_pipeline(
+            preset, separate=UNetSeparator(n_filters=2, n_levels=2)
+        ),
+    )
+    model = "bass.safetensors"
+    arguments = ["train", "data", "-o", model, "--model", "unet", "--target"]
+    _assert_fails(_run(*arguments, "../x", *_SHORT), 2, "STEM must consist of letters")
+    _assert_fails(_run(*arguments, "drums", *_SHORT), 1, "has no drums among its files")
+    result = _run(*arguments, "bass", *_SHORT)
+    assert result.exit_code == 0, result.output
+    assert "to extract bass" in result.stdout
+    assert "sksep evaluate" not in result.stdout
+    song = Path("data/A - a/mixture.wav")
+    assert _separate(Path(model), song, "-o", "out").exit_code == 0
+    stems = sorted(path.name for path in Path("out/mixture").iterdir())
+    assert stems == ["bass.wav", "no_bass.wav"]
+    again = _separate(Path(model), song, "-o", "out")
+    assert "Done before: 1 of 1" in again.stdout
+    _assert_fails(_run("evaluate", model, "data"), 2, "extracts bass.*target='bass'")
+
+
+@pytest.mark.parametrize(("fraction", "n_groups"), [(0.5, 2), (0.1, None)])
+def test_validation_by_artist(
+    fraction: float, n_groups: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(self: Pipeline, X: object, y: object, separate__groups: object = None) -> None:
+        found.append(separate__groups)
+        raise Stop
+
+    monkeypatch.setattr(Pipeline, "fit", stop)
+    for song in ("A - a", "A - b", "B - c"):
+        for stem in ("vocals", "accompaniment"):
+            _write_song(f"data/{song}/{stem}.wav")
+    _run("train", "data", "-o", "m", "--validation-fraction", str(fraction), *_SHORT)
+    (groups,) = found
+    assert (None if groups is None else len({*groups})) == n_groups
 
 
 @pytest.mark.parametrize("model_name", ["unet", "uhnet", "deep-clustering", "hybrid"])
@@ -883,6 +1127,28 @@ def test_train_needs_a_folder_to_write_to() -> None:
     _assert_fails(_run("train", "empty", "-o", "m"), 1, "'empty' holds no tracks")
 
 
+# Several models
+
+
+def test_several_models_are_averaged(model: Path) -> None:
+    _write_song("song.wav")
+    other = Path("other.safetensors")
+    pipeline = sksep.load(model)
+    altered = sksep.load(model)
+    for weights in altered[2].net_.module_.parameters():
+        weights.data *= 0.5
+    sksep.save(altered, other)
+    options = ["--model", model, "--model", other, "--subtype", "FLOAT", "--device", "cpu"]
+    result = _run("separate", "song.wav", "-o", "out", *options)
+    assert result.exit_code == 0, result.output
+    mixture = soundfile.read("song.wav")[0]
+    expected = (pipeline.predict([mixture])[0] + altered.predict([mixture])[0]) / 2
+    vocals = soundfile.read("out/song/vocals.wav")[0]
+    np.testing.assert_allclose(vocals, expected, atol=1e-4)
+    result = _run("separate", "song.wav", "-o", "out2", "--model", model, "--model", "absent")
+    _assert_fails(result, 1, "There is no model 'absent'")
+
+
 # Evaluating
 
 
@@ -961,6 +1227,32 @@ def test_evaluate_at_another_rate_with_all_channels(model: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "22050 Hz, all channels separated" in result.stdout
     assert "Griffin-Lim iterations: 0 (tiny)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("protocol", "title", "ratio"),
+    [
+        ("usdr", "uSDR of the Music Demixing challenges", usdr),
+        ("csdr", "cSDR (BSSEval v4", partial(csdr, sample_rate=_RATE)),
+    ],
+)
+def test_evaluate_by_protocols_of_challenges(
+    model: Path, protocol: str, title: str, ratio: Callable[..., float]
+) -> None:
+    data = _write_data("data")
+    soundfile.write("data/B/vocals.wav", np.zeros(len(_SONGS.vocals[1])), _RATE)
+    options = ["--protocol", protocol, "--channels", "all", "--json", "scores.json"]
+    result = _run("evaluate", model, data, "--device", "cpu", *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(title)
+    assert "16000 Hz, all channels separated, all of them scored" in result.stdout
+    assert "Left out, since their vocals are silent: B." in result.stdout
+    tracks = json.loads(Path("scores.json").read_text())["tracks"]
+    mixture, vocals = _SONGS.mixtures[0], _SONGS.vocals[0]
+    estimate = sksep.load(model).predict([mixture])[0]
+    assert tracks["A"]["tiny"]["vocals"] == pytest.approx(ratio(vocals, estimate), abs=0.02)
+    assert tracks["A"]["mixture"]["vocals"] == pytest.approx(ratio(vocals, mixture), abs=0.02)
+    assert tracks["B"]["mixture"]["vocals"] is None
 
 
 def test_evaluate_names_what_does_not_fit(model: Path) -> None:

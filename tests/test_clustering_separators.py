@@ -255,7 +255,7 @@ def test_samples_are_bounded_and_spread():
 
 def test_no_vocals_to_learn_from(songs):
     batch = chunks_of(songs.mixtures, [np.zeros_like(track) for track in songs.vocals])
-    with pytest.raises(ValueError, match="which cluster sings"):
+    with pytest.raises(ValueError, match="which cluster to extract: the vocals"):
         DeepClusteringSeparator(**SMALL, max_epochs=1).fit(batch)
 
 

@@ -524,6 +524,7 @@ def test_metadata_routing(songs: Bunch) -> None:
     expected = plain.score(songs.mixtures, songs.vocals, sample_weight=weights)
     with sklearn.config_context(enable_metadata_routing=True):
         pipe = four_steps()
+        pipe["separate"].set_fit_request(sample_weight=False)
         pipe["invert"].set_score_request(sample_weight=True)
         pipe.fit(songs.mixtures, songs.vocals)
         score = pipe.score(songs.mixtures, songs.vocals, sample_weight=weights)
@@ -561,8 +562,10 @@ def test_metadata_routing(songs: Bunch) -> None:
 
 def test_metadata_routing_in_a_search(songs: Bunch) -> None:
     with sklearn.config_context(enable_metadata_routing=True):
+        pipe = four_steps()
+        pipe["separate"].set_fit_request(sample_weight=True)
         search = GridSearchCV(
-            four_steps(),
+            pipe,
             {"invert__n_iter": [0, 1]},
             scoring=clone_scorer(sdr_scorer).set_score_request(sample_weight=True),
             cv=GroupKFold(2),

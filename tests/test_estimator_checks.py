@@ -25,7 +25,14 @@ from sksep import (
     ModuleSeparator,
     persistence,
 )
-from sksep.base import BaseSeparator, TrackBatch, TrackRecord, as_batch, training_batch
+from sksep.base import (
+    BaseSeparator,
+    TrackBatch,
+    TrackRecord,
+    WaveformSeparator,
+    as_batch,
+    training_batch,
+)
 from sksep.nn.front_end import FrontEnd
 from sksep.separators import NetSeparator
 from sksep.utils import all_estimators
@@ -64,10 +71,12 @@ def check_doc_lists_parameters_in_order(case: EstimatorCase) -> None:
 
 def check_kind(case: EstimatorCase) -> None:
     tags = get_tags(case.estimator)
-    assert tags.input_tags.string == isinstance(case.estimator, MelChunker)
+    is_model = hasattr(case.estimator, "_open_stream")
+    assert case.is_model == is_model
+    assert tags.input_tags.string == (isinstance(case.estimator, MelChunker) or is_model)
     assert tags.target_tags.required == isinstance(case.estimator, MaskBuilder)
     assert case.inverts == isinstance(case.estimator, GriffinLimInverter)
-    assert case.learns == case.separates
+    assert case.learns == (case.separates or is_model)
 
 
 def check_other_front_ends_are_refused(case: EstimatorCase) -> None:
@@ -78,6 +87,10 @@ def check_other_front_ends_are_refused(case: EstimatorCase) -> None:
 
 
 def check_saved_predicts_the_same(case: EstimatorCase, folder: Path) -> None:
+    if isinstance(case.estimator, WaveformSeparator):
+        with pytest.raises(ValueError, match=r"cannot store sksep\.peers\..*joblib"):
+            persistence.save(case.fitted, folder / "estimator.safetensors")
+        return
     if isinstance(case.estimator, ModuleSeparator):
         with pytest.raises(ValueError, match="holds no code"):
             persistence.save(case.fitted, folder / "estimator.safetensors")
@@ -116,12 +129,15 @@ def test_public_estimators_are_found() -> None:
     assert {case.name for case in _CASES if not case.sees_tracks} == _PARAMETER_OBJECTS
     assert set(VARIANTS) <= set(found)
     assert list(found) == sorted(found)
-    assert not {"BaseSeparator", "NetSeparator"} & set(found)
+    assert not {"BaseSeparator", "NetSeparator", "WaveformSeparator"} & set(found)
 
 
 def test_public_estimators_by_type() -> None:
     parts = [dict(all_estimators(kind)) for kind in ("separator", "transformer")]
-    assert all(issubclass(cls, BaseSeparator) for cls in parts[0].values())
+    ensembles = {"TestTimeAugmentation", "VotingSeparator"}
+    kinds = (BaseSeparator, WaveformSeparator)
+    others = {name for name, cls in parts[0].items() if not issubclass(cls, kinds)}
+    assert others == ensembles
     assert set(parts[1]) == {"MelChunker", "MaskBuilder", "GriffinLimInverter"}
     assert set(dict(all_estimators())) == {*parts[0], *parts[1], *_PARAMETER_OBJECTS}
     with pytest.raises(ValueError, match="type_filter"):

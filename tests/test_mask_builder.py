@@ -124,7 +124,7 @@ def test_lengths_differ():
 
 def test_channels_differ():
     with pytest.raises(
-        ValueError, match=r"y\[0\] has 3 channels but its mixture X\[0\] has 2; give mono"
+        ValueError, match=r"y\[0\] has 3 channels but its mixture X\[0\] has 2; give one channel"
     ):
         build([noise(2, 100)], [noise(3, 100)])
     with pytest.raises(ValueError, match=r"y\[0\] has 2 channels but its mixture X\[0\] has 1"):
@@ -136,7 +136,7 @@ def test_rates_differ(tmp_path):
     soundfile.write(tmp_path / "vocals.wav", noise(4410), 22050)
     for vocals in (tmp_path / "vocals.wav", noise(4410)):
         with pytest.raises(
-            ValueError, match=r"y\[0\].* Hz but its mixture X\[0\] .*at 44100 Hz; resample the voc"
+            ValueError, match=r"y\[0\].* Hz but its mixture X\[0\] .*at 44100 Hz; resample it"
         ):
             build([tmp_path / "mixture.wav"], [vocals])
 

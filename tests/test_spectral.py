@@ -7,7 +7,15 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from sksep.nn import spectral
-from sksep.nn.spectral import decibels, istft, log_mel, mel_filter_bank, power, stft
+from sksep.nn.spectral import (
+    decibels,
+    istft,
+    log_mel,
+    mel_filter_bank,
+    mel_frequencies,
+    power,
+    stft,
+)
 
 GRIDS = [(256, 64), (512, 128), (1024, 128), (2048, 512), (400, 160), (1000, 333), (256, 128)]
 
@@ -129,6 +137,16 @@ def test_power():
     silent = torch.zeros(3, dtype=torch.complex64, requires_grad=True)
     power(silent).sum().backward()
     assert not silent.grad.any()
+
+
+@pytest.mark.parametrize("f_max", [900.0, 3000.0, 11025.0])
+@pytest.mark.parametrize("f_min", [0.0, 27.5])
+def test_mel_bands_are_those_of_librosa(f_min, f_max):
+    frequencies = mel_frequencies(42, f_min, f_max)
+    assert np.array_equal(frequencies, librosa.mel_frequencies(42, fmin=f_min, fmax=f_max))
+    bank = mel_filter_bank(22050, 2048, 40, f_min, f_max).numpy()
+    expected = librosa.filters.mel(sr=22050, n_fft=2048, n_mels=40, fmin=f_min, fmax=f_max)
+    assert np.array_equal(bank, expected)
 
 
 def test_mel_filter_bank_is_shared_and_that_of_librosa():

@@ -16,7 +16,7 @@ from sksep.training._options import (
     schedule_callback,
 )
 from sksep.training._run import resume_optimizer
-from sksep.training._split import split_tracks
+from sksep.training._tracks import TrainingTracks
 
 CPU = torch.device("cpu")
 needs_no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="the missing device is there")
@@ -209,9 +209,10 @@ def make_batch(n_tracks):
     return MaskBuilder().fit_transform(chunks, tracks)
 
 
-def split(batch, fraction, required=False, seed=0):
-    state = np.random.RandomState(seed)
-    return split_tracks(batch, fraction, required=required, random_state=state)
+def split(batch, fraction, required=False, seed=0, groups=None):
+    tracks = TrainingTracks.of(batch, "Test", groups=groups)
+    parts = tracks.split(fraction, required=required, random_state=np.random.RandomState(seed))
+    return tuple(part.batch for part in parts)
 
 
 @pytest.mark.parametrize(

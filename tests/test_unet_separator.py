@@ -636,11 +636,6 @@ def test_drop_last_must_leave_a_batch(batch):
     np.testing.assert_allclose(record.rates_, 5e-4 * (1 + np.cos(np.pi * np.arange(1, 5) / 5)))
 
 
-def test_weights_of_tracks_are_refused_by_name(batch):
-    with pytest.raises(TypeError, match="sample_weight"):
-        make().fit(batch, sample_weight=np.ones(4))
-
-
 def test_a_callback_of_ones_own_may_stop_early(batch):
     stop = EarlyStopping(monitor="train_loss", patience=1, threshold=1e9, threshold_mode="abs")
     separator = make(callbacks=[stop], max_epochs=9).fit(batch)  # without a warning

@@ -5,6 +5,7 @@ from __future__ import annotations
 EXAMPLES = (
     "plot_pipeline.py",
     "plot_karaoke.py",
+    "plot_four_stems.py",
     "plot_compare_separators.py",
     "plot_grid_search.py",
     "plot_evaluation.py",

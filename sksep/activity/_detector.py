@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from scipy.special import expit
 
 from sksep.activity._levels import FRAME_HOP, FRAME_LENGTH, FRAMES_PER_SECOND, N_BANDS
 from sksep.utils._arrays import BoolArray, DoubleArray, IntArray
@@ -204,6 +202,8 @@ class ActivityDetector:
 
     def probabilities(self, levels: npt.NDArray) -> DoubleArray:
         """Probability of vocals in each frame, shape (n_frames,). It is 0 if they are inaudible."""
+        from scipy.special import expit
+
         levels = _check_levels(levels)
         if _is_silent(levels):
             return np.zeros(len(levels))
@@ -303,6 +303,8 @@ def features(levels: npt.NDArray) -> DoubleArray:
     ndarray of shape (n_frames, n_features)
         Features in units of 10 dB.
     """
+    from scipy import ndimage
+
     levels = np.concatenate([_total(levels)[..., None], levels], axis=2)
     vocals, mixture = levels[:, 0], levels[:, 1]
     loud_vocals, loud_mixture = np.percentile(levels[:, :, 0], _LOUD_PERCENTILE, axis=0)
@@ -354,6 +356,8 @@ def _vocals_over_mixture(levels: npt.NDArray) -> float:
 
 def _runs(probabilities: DoubleArray, detector: ActivityDetector) -> IntArray:
     """First frame of each interval of singing, and the first one after it, shape (n, 2)."""
+    from scipy import ndimage
+
     candidates, n_candidates = ndimage.label(probabilities >= detector.off)
     begins = np.zeros(n_candidates + 1, bool)
     begins[candidates[probabilities >= detector.on]] = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ _SUBTYPES = {
     "wav": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"),
     "flac": ("PCM_S8", "PCM_16", "PCM_24"),
     "ogg": ("VORBIS",),
+    "mp3": ("MPEG_LAYER_III",),
 }
 # Subtypes to use if the output format lacks the one of the source. Lossy sources get 16 bits.
 _REPLACEMENTS = {
@@ -35,11 +36,15 @@ _REPLACEMENTS = {
 }
 # Limits of libsndfile's encoders. The encoder of Vorbis crashes above them. FLAC stores rates above
 # 65535 Hz in multiples of 10 Hz.
-MAX_CHANNELS = {"wav": 1024, "flac": 8, "ogg": 255}
+MAX_CHANNELS = {"wav": 1024, "flac": 8, "ogg": 255, "mp3": 2}
 MAX_SAMPLE_RATE = {"flac": 655350, "ogg": 200000}
+_MP3_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+# The best quality that varies its bit rate, about 250 kbit/s of stereo.
+_MP3_QUALITY = {"bitrate_mode": "VARIABLE", "compression_level": 0.0}
 
 _BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
-_FLOAT_DTYPES = {"FLOAT": np.float32, "DOUBLE": np.float64, "VORBIS": np.float32}
+_LOSSY = ("VORBIS", "MPEG_LAYER_III")
+_FLOAT_DTYPES = {"FLOAT": np.float32, "DOUBLE": np.float64, **dict.fromkeys(_LOSSY, np.float32)}
 # A WAV file counts its bytes in 32 bits; its header takes some of them.
 _MAX_WAV_BYTES = 2**32 - 2**16
 # Samples of each channel written at a time: bounds memory, and libsndfile's Vorbis encoder
@@ -54,7 +59,7 @@ class StemFormat:
 
     Parameters
     ----------
-    format : {"wav", "flac", "ogg"}
+    format : {"wav", "flac", "ogg", "mp3"}
         Name of the format, which is also the usual extension of file names.
     subtype : str
         Encoding of the samples, named as in soundfile: "PCM_16", "FLOAT", "VORBIS".
@@ -77,12 +82,12 @@ def resolve_format(format: str | None, subtype: str | None, source: Any) -> Stem
 
     Parameters
     ----------
-    format : {"wav", "flac", "ogg"} or None
+    format : {"wav", "flac", "ogg", "mp3"} or None
         None is the format of the source if it is one of these, otherwise WAV.
     subtype : str or None
         A name of soundfile, such as "PCM_24", in upper or lower case. None is the subtype of the
         source if the format has it, otherwise the nearest one: 24 bits for 32-bit and float sources
-        in FLAC, 16 bits for lossy sources, Vorbis in OGG.
+        in FLAC, 16 bits for lossy sources, the only one of OGG and MP3.
     source : soundfile information
         The result of ``soundfile.info(path)``, of which `format`, `subtype`, `samplerate`,
         `channels` and `frames` are read.
@@ -128,8 +133,10 @@ def resolve_format(format: str | None, subtype: str | None, source: Any) -> Stem
             f"{source.channels}; choose the format wav."
         )
     rate = source.samplerate
-    if rate > MAX_SAMPLE_RATE.get(format, rate) or (
-        format == "flac" and rate > 65535 and rate % 10
+    if (
+        rate > MAX_SAMPLE_RATE.get(format, rate)
+        or (format == "flac" and rate > 65535 and rate % 10)
+        or (format == "mp3" and rate not in _MP3_SAMPLE_RATES)
     ):
         raise ValueError(
             f"{format.upper()} files cannot have the sample rate {rate} Hz; choose the format wav."
@@ -142,7 +149,7 @@ def resolve_format(format: str | None, subtype: str | None, source: Any) -> Stem
 def quantize(samples: npt.NDArray[Any], subtype: str) -> tuple[DoubleArray, int]:
     """Samples as a file of this subtype stores them, and how many of them it clips.
 
-    Integer formats clip samples beyond full scale, 1.0. Float formats and Vorbis store any sample.
+    Integer formats clip samples beyond full scale, 1.0. Float and lossy formats store any sample.
     """
     if subtype in _FLOAT_DTYPES:
         return samples.astype(_FLOAT_DTYPES[subtype]).astype(np.float64), 0
@@ -184,11 +191,11 @@ def mix(
 ) -> tuple[DoubleArray, int]:
     """Sum of the stems, each times a factor, quantized, and how many of its samples are clipped.
 
-    The sum is clipped in Vorbis, too, as players do. (`quantize` does not clip there, since songs
-    that were lossy before exceed full scale.)
+    The sum is clipped in lossy formats, too, as players do. (`quantize` does not clip there, since
+    songs that were lossy before exceed full scale.)
     """
     remix = factors[0] * vocals + factors[1] * accompaniment
-    if subtype == "VORBIS":
+    if subtype in _LOSSY:
         return np.clip(remix, -1.0, 1.0), _count_beyond_full_scale(remix)
     return quantize(remix, subtype)
 
@@ -207,14 +214,14 @@ class StemWriter:
     The files are written under hidden names in the folders of their targets. They get their names
     when the ``with`` block ends without an exception. The sum of vocals and accompaniment is the
     mixture. In integer formats it is exact (a mixture of more bits is rounded first). In float
-    formats it is exact for sources of up to 24 bits; for float sources see `split`. OGG is lossy,
-    so that the sum is exact only before it is encoded.
+    formats it is exact for sources of up to 24 bits; for float sources see `split`. OGG and MP3 are
+    lossy, so that the sum is exact only before it is encoded.
 
     Parameters
     ----------
     paths : mapping of str to path
-        Files of "vocals" and "accompaniment" and, if a gain is given, of "remix". Missing folders
-        are created.
+        Files of "vocals", "accompaniment" or both and, if a gain is given, of "remix". Missing
+        folders are created.
     sample_rate : int
         Sample rate of every file in Hz.
     n_channels : int
@@ -228,6 +235,8 @@ class StemWriter:
     vocals_gain, accompaniment_gain : float or None
         Gains in dB; -inf mutes. If either is given, the remix is the sum of the stems with these
         gains. A gain that is None is then 0 dB.
+    finish : callable, default=nothing
+        Function that is called with the complete files by stem, before they get their names.
 
     Attributes
     ----------
@@ -235,7 +244,7 @@ class StemWriter:
         Number of samples of each channel that were written so far.
     n_clipped_mixture, n_clipped_remix : int
         Number of samples beyond full scale that were limited to it, in integer formats and in a
-        remix in OGG.
+        remix in OGG and MP3.
     energies : dict of str to float
         Sums of the squares of all samples of "mixture", "vocals" and "accompaniment" as written;
         full scale is 1.0.
@@ -272,27 +281,31 @@ class StemWriter:
         overwrite: bool = False,
         vocals_gain: float | None = None,
         accompaniment_gain: float | None = None,
+        finish: Callable[[dict[str, Path]], None] = lambda files: None,
     ) -> None:
+        self._finish_files = finish
         self._factors = (
             _gain_factor("vocals_gain", vocals_gain),
             _gain_factor("accompaniment_gain", accompaniment_gain),
         )
         self._has_remix = not (vocals_gain is None and accompaniment_gain is None)
         stems = {*STEMS, "remix"} if self._has_remix else {*STEMS}
-        if set(paths) != stems:
+        lacks_remix = self._has_remix and "remix" not in paths
+        if not paths or not set(paths) <= stems or lacks_remix:
             raise ValueError(
-                f"paths has the stems {sorted(paths)}, but {sorted(stems)} are written; there is "
-                "a remix if vocals_gain or accompaniment_gain is given."
+                f"paths has the stems {sorted(paths)}, but {sorted(stems)} can be written; there "
+                "is a remix if vocals_gain or accompaniment_gain is given."
             )
         self._paths = {stem: Path(path) for stem, path in paths.items()}
         _check_targets(list(self._paths.values()), source, overwrite)
         self._n_channels = n_channels
         self._subtype = stem_format.subtype
-        self._file_parameters = {
+        self._file_parameters: dict[str, Any] = {
             "samplerate": sample_rate,
             "channels": n_channels,
             "subtype": stem_format.subtype,
             "format": stem_format.container,
+            **(_MP3_QUALITY if stem_format.format == "mp3" else {}),
         }
         self._overwrite = overwrite
         self._temporary_paths: dict[str, Path] = {}
@@ -325,6 +338,8 @@ class StemWriter:
             for file in self._files.values():
                 stack.callback(file.close)
             self._files.clear()
+        if exception_type is None and self.n_samples:
+            self._finish_files(self._temporary_paths)
         if exception_type is None:
             self._check_written()
 
@@ -368,7 +383,8 @@ class StemWriter:
         if self._has_remix:
             stems["remix"], n_clipped = mix(vocals, accompaniment, self._factors, subtype)
             self.n_clipped_remix += n_clipped
-        for stem, samples in stems.items():
+        for stem in self._files:
+            samples = stems[stem]
             # libsndfile takes the upper bits of an int32 for every integer subtype. Full scale is
             # 2**31, so that quantized samples stay exact.
             if subtype in _BITS:
@@ -394,13 +410,13 @@ class StemWriter:
             )
         if not np.isfinite(samples).all():
             raise ValueError(
-                f"{name} of {self._paths['vocals']} contains NaN or infinity after sample "
+                f"{name} of {self._first_path()} contains NaN or infinity after sample "
                 f"{self.n_samples}. {remedy}"
             )
 
     def _check_written(self) -> None:
         if not self.n_samples:
-            raise ValueError(f"Nothing was written to {self._paths['vocals']}: the song is empty.")
+            raise ValueError(f"Nothing was written to {self._first_path()}: the song is empty.")
         # Encoders do not report every failure when a file is closed.
         for stem, path in self._temporary_paths.items():
             try:
@@ -409,6 +425,9 @@ class StemWriter:
                 raise self._write_error(stem) from error
             if n_samples != self.n_samples:
                 raise self._write_error(stem)
+
+    def _first_path(self) -> Path:
+        return next(iter(self._paths.values()))
 
     def _write_error(self, stem: str) -> OSError:
         return OSError(

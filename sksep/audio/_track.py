@@ -222,10 +222,6 @@ class Track:
         warnings.warn(f"{self.name}: {problem}.", UserWarning, stacklevel=2)
 
 
-class _MissingFileError(FileNotFoundError, ValueError):
-    """The error for a path without a file. It is caught like the errors of bad files, too."""
-
-
 def file_versions(source: AudioSource, name: str) -> tuple[tuple[int, int], ...]:
     versions = []
     for path in source.paths:
@@ -235,7 +231,7 @@ def file_versions(source: AudioSource, name: str) -> tuple[tuple[int, int], ...]
                 "load_audio, and pass the samples."
             )
         if not Path(path).is_file():
-            raise _MissingFileError(f"{name}: there is no file {path!r}; check the path.")
+            raise FileNotFoundError(f"{name}: there is no file {path!r}; check the path.")
         status = Path(path).stat()
         versions.append((status.st_size, status.st_mtime_ns))
     return tuple(versions)

@@ -139,23 +139,23 @@ def check_same_length(tracks: Sequence[Any], others: Sequence[Any], name: str, o
         )
 
 
-def check_pair(mixture: Track, vocals: Track) -> None:
-    """Raise an error if the rate, length or channels of vocals do not fit their mixture."""
-    if vocals.sample_rate != mixture.sample_rate:
+def check_pair(mixture: Track, stem: Track) -> None:
+    """Raise an error if the rate, length or channels of a stem do not fit its mixture."""
+    if stem.sample_rate != mixture.sample_rate:
         raise ValueError(
-            f"{vocals.name} is at {vocals.sample_rate} Hz but its mixture {mixture.name} at "
-            f"{mixture.sample_rate} Hz; resample the vocals (arrays are taken to be at the "
+            f"{stem.name} is at {stem.sample_rate} Hz but its mixture {mixture.name} at "
+            f"{mixture.sample_rate} Hz; resample it (arrays are taken to be at the "
             "sample_rate of MelChunker)."
         )
-    if vocals.n_samples != mixture.n_samples:
+    if stem.n_samples != mixture.n_samples:
         raise ValueError(
-            f"{vocals.name} has {vocals.n_samples} samples but its mixture {mixture.name} has "
+            f"{stem.name} has {stem.n_samples} samples but its mixture {mixture.name} has "
             f"{mixture.n_samples}; align and cut them to one length."
         )
-    if vocals.n_channels not in (1, mixture.n_channels):
+    if stem.n_channels not in (1, mixture.n_channels):
         raise ValueError(
-            f"{vocals.name} has {vocals.n_channels} channels but its mixture {mixture.name} has "
-            f"{mixture.n_channels}; give mono vocals or as many channels as the mixture has."
+            f"{stem.name} has {stem.n_channels} channels but its mixture {mixture.name} has "
+            f"{mixture.n_channels}; give one channel, or as many as the mixture has."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sksep.audio._track import Track
 from sksep.audio._validation import check_pair, check_same_length, check_tracks
 from sksep.base._batch import TrackBatch, TrackRecord, as_batch
 from sksep.base._inversion import Inversion, invert
@@ -86,7 +88,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         """Mask of one track, (n_total_frames, n_bands), in [0, 1]."""
 
-    def fit_transform(self, X: Any, y: Any = None) -> TrackBatch:
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> TrackBatch:
         """Fit, and attach masks of the training tracks that are estimated only at each access.
 
         A pipeline calls this method in its `fit` if an inverter follows. The inverter learns
@@ -97,6 +99,8 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
         X : TrackBatch
             The batch that `fit` takes.
         y : Ignored
+        **fit_params
+            Further arguments of `fit`, such as weights of the tracks.
 
         Returns
         -------
@@ -109,7 +113,7 @@ class BaseSeparator(TransformerMixin, Estimator, metaclass=ABCMeta):
             If `fit` raises them.
         """
         # A copy, since the separator may be fitted again before a mask is asked for.
-        fitted = copy.copy(self.fit(X, y))
+        fitted = copy.copy(self.fit(X, y, **fit_params))
         return as_batch(X, user=type(self).__name__).with_estimator(
             fitted._estimate_mask, fitted._device()
         )
@@ -284,7 +288,7 @@ def training_batch(X: Any, user: str) -> TrackBatch:
     if any(record.targets is None for record in batch):
         raise ValueError(
             f"{user} found no targets to learn from. Put a MaskBuilder before this step of the "
-            "pipeline and fit with vocals: fit(mixtures, vocals)."
+            "pipeline and fit with the true stems, such as vocals: fit(mixtures, vocals)."
         )
     if not any(record.targets.chunk_is_kept.any() for record in batch if record.targets):
         raise ValueError(
@@ -296,11 +300,19 @@ def training_batch(X: Any, user: str) -> TrackBatch:
 
 def score_estimates(batch: TrackBatch, estimates: Any, y: Any, sample_weight: Any = None) -> float:
     """Mean SDR in dB (BSSEval v3, mono) of estimates against the true vocals of a batch."""
+    tracks = [record.track for record in batch]
+    return score_tracks(tracks, batch[0].front_end.sample_rate, estimates, y, sample_weight)
+
+
+def score_tracks(
+    tracks: Sequence[Track], sample_rate: int, estimates: Any, y: Any, sample_weight: Any = None
+) -> float:
+    """The same for tracks; `sample_rate` is that of arrays in `y`."""
     from sksep.metrics import sdr_score
 
-    vocals = check_tracks(y, batch[0].front_end.sample_rate, "y")
-    check_same_length(batch, vocals, "X", "y")
-    for record, track in zip(batch, vocals, strict=True):
-        check_pair(record.track, track)
+    vocals = check_tracks(y, sample_rate, "y")
+    check_same_length(tracks, vocals, "X", "y")
+    for mixture, truth in zip(tracks, vocals, strict=True):
+        check_pair(mixture, truth)
     score = sdr_score(y, estimates, sample_weight=sample_weight, all_silent="raise")
     return float(np.float64(score))

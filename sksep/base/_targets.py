@@ -1,4 +1,4 @@
-"""Targets: the true vocals of a track, and the chunks that are worth training on."""
+"""Targets: the true stem of a track, and the chunks that are worth training on."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Targets(ReadOnlyArrays):
         The settings of `MelChunker`.
     ratio, weighting : str
         Kind of the proportion mask and of the weights.
+    stem : str
+        Name of the stem that takes the place of the vocals.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class Targets(ReadOnlyArrays):
     front_end: FrontEnd
     ratio: str
     weighting: str
+    stem: str = "vocals"
 
     @property
     def vocals(self) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -11,10 +12,13 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
 import click
+
+from sksep.utils._choices import AUDIO_SUFFIXES
 
 DEFAULT_MODEL = "uhnet"
 
@@ -63,6 +67,16 @@ class Group(_WithExamples, click.Group):
         """Names of the commands."""
         return list(self.commands)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The command of some words. Those that begin with a song are no command, but meant one."""
+        name = args[0]
+        is_song = Path(name).suffix.lower() in AUDIO_SUFFIXES or os.path.exists(name)
+        if is_song and self.get_command(ctx, name) is None:
+            raise click.UsageError(
+                f"{name} is no command. Did you mean this?\n\n  sksep separate {shlex.join(args)}"
+            )
+        return super().resolve_command(ctx, args)
+
 
 class Command(_WithExamples):
     """A command that reports each error and each warning of the library in one line."""
@@ -84,7 +98,7 @@ class Command(_WithExamples):
         ctx.meta[__name__] = ctx.params.pop("traceback")
         _open_streams()
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = show_warning
             try:
                 with _unwinding_signals() as received:
                     return super().invoke(ctx)
@@ -100,8 +114,18 @@ class Command(_WithExamples):
 
 def describe(error: Exception) -> str:
     """An error in one line. Its traceback is printed if the user asked for it."""
-    if click.get_current_context().meta[__name__]:
+    if wants_traceback():
         traceback.print_exception(error)
+    return one_line(error)
+
+
+def wants_traceback() -> bool:
+    """Whether the user asked for tracebacks."""
+    return bool(click.get_current_context().meta[__name__])
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -233,7 +257,7 @@ class _Plain(io.StringIO):
         self._stream.flush()
 
 
-def _show_warning(
+def show_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -241,4 +265,5 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
+    """Print a warning in one line."""
     print(f"Warning: {message}", file=file or sys.stderr)

@@ -16,11 +16,18 @@ from typing import Any
 import click
 
 from sksep.cli._command import Command, describe, device_option, n_iter_option, overwrite_option
-from sksep.cli._files import check_target, distinct_names, write_table
+from sksep.cli._files import check_target, distinct_names, target_of, write_table
 from sksep.utils._choices import STEMS
 
 # Models are compared with the mixture, taken for the stem.
 MIXTURE = "mixture"
+
+# How each protocol measures, by its name.
+_PROTOCOLS = {
+    "bss_eval_v3": "SDR by BSSEval v3 (512 taps) over whole tracks",
+    "usdr": "uSDR of the Music Demixing challenges over whole tracks",
+    "csdr": "cSDR (BSSEval v4, median over frames of one second)",
+}
 
 # Scores are limited to this many dB: an estimate without any error has an infinite one.
 _LIMIT = 100.0
@@ -28,7 +35,7 @@ _LIMIT = 100.0
 _EXAMPLES = """\
 sksep evaluate uhnet test-songs
 sksep evaluate uhnet small mine.safetensors test-songs --csv scores.csv
-sksep evaluate mine.safetensors test-songs --channels all --sample-rate 44100
+sksep evaluate mine.safetensors test-songs --channels all --sample-rate 44100 --protocol csdr
 """
 
 # SDR in dB by stem and system: the mixture, or a model.
@@ -51,7 +58,14 @@ _Scores = dict[tuple[str, str], float]
     type=click.Choice(["mono", "all"]),
     default="mono",
     show_default=True,
-    help="Separate the mean over channels, or all channels. The mean over channels is scored.",
+    help="Separate the mean over channels, or all channels. By bss_eval_v3 the mean is scored.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(list(_PROTOCOLS)),
+    default="bss_eval_v3",
+    show_default=True,
+    help="Definition of the SDR: BSSEval v3, or those of the MDX and SiSEC challenges.",
 )
 @click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--csv", "csv_file", metavar="FILE", type=click.Path(path_type=Path))
@@ -63,6 +77,7 @@ def evaluate(
     data: Path,
     sample_rate: int,
     channels: str,
+    protocol: str,
     json_file: Path | None,
     csv_file: Path | None,
     n_iter: int | None,
@@ -75,9 +90,10 @@ def evaluate(
     vocals.wav and accompaniment.wav (or mixture.wav) in it. Only songs of artists that a model was
     not trained on show how good it is.
 
-    Scores are SDR in dB by BSSEval version 3 over whole tracks. The scores of the mixture itself
-    stand beside them; the gain of a model is the difference. With the defaults, scores are measured
-    as in the project's benchmarks.
+    Scores are SDR in dB. The scores of the mixture itself stand beside them; the gain of a model is
+    the difference. With the defaults, scores are measured as in the project's benchmarks. Tables on
+    MUSDB18 have the median by csdr, those of the MDX challenges the mean by usdr, both of all
+    channels at 44100 Hz. Scores of different protocols must not be compared.
 
     If a song cannot be scored, this is reported, and the others are scored. The exit code is then
     1. The files are written whenever a song is finished.
@@ -91,37 +107,44 @@ def evaluate(
     from sksep.datasets import load_folder
     from sksep.inference._models import load_model
 
+    _check_targets(models)
     songs = load_folder(data)
     pipelines = {
         name: load_model(model, n_iter=n_iter, device=device)
         for name, model in zip(_names(models), models, strict=True)
     }
-    iterations = {name: getattr(each[-1], "n_iter", 0) for name, each in pipelines.items()}
-    protocol = (
-        f"SDR by BSSEval v3 (512 taps) over whole tracks at {sample_rate} Hz, "
-        + ("mono" if channels == "mono" else "all channels separated, their mean scored")
-        + "; the accompaniment is the mixture minus the vocals. Griffin-Lim iterations: "
-        + ", ".join(f"{n} ({name})" for name, n in iterations.items())
-        + "."
+    iterations = {
+        name: getattr(each.steps[-1][1], "n_iter", 0)
+        for name, each in pipelines.items()
+        if hasattr(each, "steps")  # separators of waveforms have none
+    }
+    scored = "their mean scored" if protocol == "bss_eval_v3" else "all of them scored"
+    description = (
+        f"{_PROTOCOLS[protocol]} at {sample_rate} Hz, "
+        + ("mono" if channels == "mono" else f"all channels separated, {scored}")
+        + "; the accompaniment is the mixture minus the vocals."
     )
+    if iterations:
+        listed = ", ".join(f"{n} ({name})" for name, n in iterations.items())
+        description += f" Griffin-Lim iterations: {listed}."
     tracks: dict[str, _Scores] = {}
     systems = [MIXTURE, *pipelines]
     n_songs = len(songs.mixtures)
     for name, pair in tqdm(_pairs(songs), total=n_songs, file=sys.stderr, disable=None):
         try:
             mixture, vocals = _waveforms(pair, sample_rate, mono=channels == "mono")
-            tracks[name] = _score(mixture, vocals, sample_rate, pipelines)
+            tracks[name] = _score(mixture, vocals, sample_rate, pipelines, protocol)
         except Exception as error:  # whatever it is, the other songs are scored
             click.echo(f"{name}: {describe(error)}", err=True)
             continue
         # As songs finish, so that an interruption keeps their scores.
         is_own = overwrite or len(tracks) > 1
         if json_file is not None:
-            write_table(json_file, _as_json(protocol, tracks, systems), overwrite=is_own)
+            write_table(json_file, _as_json(description, tracks, systems), overwrite=is_own)
         if csv_file is not None:
-            write_table(csv_file, _as_csv(tracks, systems), overwrite=is_own)
+            write_table(csv_file, _as_csv(protocol, tracks, systems), overwrite=is_own)
     if tracks:
-        click.echo(f"{protocol}\n\n{_table(tracks, systems)}\n")
+        click.echo(f"{description}\n\n{_table(tracks, systems)}\n")
         for note in _notes(tracks, systems):
             click.echo(note)
         if files:
@@ -129,6 +152,17 @@ def evaluate(
     if len(tracks) < n_songs:
         click.echo(f"Failed: {n_songs - len(tracks)} of {n_songs} songs.", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _check_targets(models: Sequence[str]) -> None:
+    """Raise an error if a model extracts another stem than vocals."""
+    for model in models:
+        if (target := target_of(model)) != "vocals":
+            raise click.UsageError(
+                f"{model} extracts {target}, but this command scores vocals. In Python: "
+                f"songs = load_folder(DATA, target={target!r}), then "
+                "sksep.load(MODEL).score(songs.mixtures, songs.targets)."
+            )
 
 
 def _names(models: Sequence[str]) -> list[str]:
@@ -160,11 +194,13 @@ def _waveforms(pair: tuple[Any, Any], sample_rate: int, *, mono: bool) -> list[A
     ]
 
 
-def _score(mixture: Any, vocals: Any, sample_rate: int, pipelines: dict[str, Any]) -> _Scores:
+def _score(
+    mixture: Any, vocals: Any, sample_rate: int, pipelines: dict[str, Any], protocol: str
+) -> _Scores:
     """SDR in dB; NaN if the stem or its estimate is silent."""
     from sksep.inference._separate import separate
-    from sksep.metrics import sdr
 
+    ratio = _ratio(protocol, sample_rate)
     estimates = {
         name: separate(mixture, pipeline, sample_rate=sample_rate).vocals
         for name, pipeline in pipelines.items()
@@ -174,10 +210,21 @@ def _score(mixture: Any, vocals: Any, sample_rate: int, pipelines: dict[str, Any
         warnings.simplefilter("ignore", UserWarning)  # silent stems are reported below the table
         for stem in STEMS:
             reference = _stem(stem, mixture, vocals)
-            scores[stem, MIXTURE] = sdr(reference, mixture)
+            scores[stem, MIXTURE] = ratio(reference, mixture)
             for name, estimate in estimates.items():
-                scores[stem, name] = sdr(reference, _stem(stem, mixture, estimate))
+                scores[stem, name] = ratio(reference, _stem(stem, mixture, estimate))
     return scores
+
+
+def _ratio(protocol: str, sample_rate: int) -> Callable[[Any, Any], float]:
+    from sksep import metrics
+
+    if protocol == "csdr":
+        return partial(metrics.csdr, sample_rate=sample_rate)
+    if protocol == "usdr":
+        # It is finite for silence, but then says nothing.
+        return lambda true, estimate: metrics.usdr(true, estimate) if true.any() else math.nan
+    return metrics.sdr
 
 
 def _stem(stem: str, mixture: Any, vocals: Any) -> Any:
@@ -206,7 +253,7 @@ def _table(tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
     keys = [(stem, system) for stem in STEMS for system in systems]
     blank = [""] * (len(systems) - 1)
     rows = [
-        ["", *(cell for stem in STEMS for cell in (stem, *blank))],
+        ["SDR in dB", *(cell for stem in STEMS for cell in (stem, *blank))],
         ["track", *(system for _, system in keys)],
     ]
     for name, scores in tracks.items():
@@ -269,14 +316,15 @@ def _as_json(protocol: str, tracks: dict[str, _Scores], systems: Sequence[str]) 
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _as_csv(tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
+def _as_csv(protocol: str, tracks: dict[str, _Scores], systems: Sequence[str]) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["track", "system", *(f"{stem}_sdr" for stem in STEMS)])
+    writer.writerow(["track", "system", *(f"{stem}_sdr" for stem in STEMS), "protocol"])
     for name, scores in tracks.items():
         for system in systems:
             values = [_rounded(scores[stem, system]) for stem in STEMS]
-            writer.writerow([name, system, *("" if value is None else value for value in values)])
+            cells = ["" if value is None else value for value in values]
+            writer.writerow([name, system, *cells, protocol])
     return table.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import string
 import tempfile
@@ -11,7 +12,9 @@ from pathlib import Path, PurePath
 
 import click
 
-from sksep.utils._files import remove_unfinished, write_whole
+from sksep.utils._choices import AUDIO_SUFFIXES
+from sksep.utils._files import natural_key, remove_unfinished, write_whole
+from sksep.utils._validation import stem_name
 
 STANDARD_INPUT = Path("-")
 FIELDS = ("track", "stem", "ext", "folder", "path", "suffix")
@@ -34,8 +37,6 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
     click.UsageError
         If a folder has no audio files.
     """
-    from sksep.datasets._bunch import AUDIO_SUFFIXES
-
     songs: dict[Path, Path] = {}
     results = output.resolve()
     for path in paths:
@@ -60,8 +61,6 @@ def find_songs(paths: Sequence[Path], *, recursive: bool, output: Path) -> list[
 
 
 def _visible_files(folder: Path, *, recursive: bool) -> list[Path]:
-    from sksep.datasets._bunch import natural_key
-
     files = [file for file in folder.glob("**/*" if recursive else "*") if file.is_file()]
     files = [file for file in files if not file.name.startswith(".")]
     return sorted(files, key=lambda file: (str(file.parent), natural_key(file)))
@@ -69,11 +68,12 @@ def _visible_files(folder: Path, *, recursive: bool) -> list[Path]:
 
 def _may_be_song(file: Path) -> bool:
     """Whether the name or the content of a file is that of audio. If not readable, it is tried."""
+    if file.suffix.lower() in AUDIO_SUFFIXES:
+        return True
     from sksep.audio._decoding import is_audio
-    from sksep.datasets._bunch import AUDIO_SUFFIXES
 
     try:
-        return file.suffix.lower() in AUDIO_SUFFIXES or is_audio(file)
+        return is_audio(file)
     except OSError:
         return True
 
@@ -109,8 +109,11 @@ def plan_outputs(
     template: str,
     extension: str,
     given: Sequence[Path] = (),
+    target: str = "vocals",
 ) -> tuple[dict[Path, dict[str, Path]], dict[Path, str]]:
     """Files of the stems of each song. `given` are the folders and files in which they were found.
+
+    `target` is the name of what the model extracts, which names of files have in place of "vocals".
 
     Returns
     -------
@@ -129,7 +132,7 @@ def plan_outputs(
         names = {
             stem: template.format(
                 track="stdin" if song == STANDARD_INPUT else song.stem,
-                stem=stem,
+                stem=_file_stem(stem, target),
                 ext=extension,
                 folder=song.resolve().parent.name,
                 path=_inner_path(song, given),
@@ -159,6 +162,33 @@ def plan_outputs(
                     "them one by one with an --output each."
                 )
     return {song: outputs for song, outputs in plan.items() if song not in problems}, problems
+
+
+def _file_stem(stem: str, target: str) -> str:
+    """Name of a stem in names of files, given what the model extracts."""
+    if target == "vocals":
+        return stem
+    return {"vocals": target, "accompaniment": f"no_{target}"}.get(stem, stem)
+
+
+def target_of(model: str) -> str:
+    """Name of the stem that a model extracts: that of a file of `sksep train`, or else vocals."""
+    path = Path(model)
+    if not path.is_file():
+        return "vocals"
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            description = json.loads(file.metadata()["sksep"])
+        for step in description["estimator"]["parameters"]["steps"]:
+            target = step["items"][1]["parameters"].get("target")
+            if target is not None:
+                stem_name("target", target)
+                return str(target)
+    except Exception:  # of another file, of which loading says more
+        return "vocals"
+    return "vocals"
 
 
 def _inner_path(song: Path, given: Sequence[Path]) -> str:

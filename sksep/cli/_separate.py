@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,9 @@ import click
 from sksep.cli._command import (
     DEFAULT_MODEL,
     Command,
-    describe,
     device_option,
     n_iter_option,
     overwrite_option,
-    quiet_libraries,
 )
 from sksep.cli._files import (
     check_target,
@@ -30,17 +27,21 @@ from sksep.cli._files import (
     find_songs,
     plan_outputs,
     readable,
-    removing_empty_folders,
+    target_of,
     write_table,
 )
+from sksep.cli._songs import Model, Settings, about, separate_songs
 from sksep.utils._choices import FORMATS, STEMS
 
 _EXAMPLES = """\
-sksep separate song.mp3 -o out
+sksep separate song.mp3                               # separated/song/vocals.wav, ...
+sksep separate song.mp3 -s vocals -f mp3              # separated/song/vocals.mp3
 sksep separate *.wav album -o out --format flac --filename "{track} ({stem}).{ext}"
+sksep separate music -r -o out --jobs 4               # four songs at a time
 sksep separate music -r -o out --filename "{path}/{stem}.{ext}"
 sksep separate song.wav -o out --vocals-gain -60      # out/song/remix.wav, for karaoke
 sksep separate song.wav -o out --model mine.safetensors --overwrite
+sksep separate song.wav -o out --model uhnet --model small
 sksep separate album -o out --activity singing.csv    # intervals of singing
 curl -s ADDRESS | sksep separate - -o out             # out/stdin/vocals.wav
 """
@@ -70,26 +71,39 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
     "-o",
     "--output",
     metavar="DIR",
-    required=True,
+    default="separated",
+    show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder to write to. It is created if it does not exist.",
 )
 @click.option("-r", "--recursive", is_flag=True, help="Also search the folders inside of folders.")
 @click.option(
-    "--model",
-    metavar="NAME|PATH",
-    default=DEFAULT_MODEL,
-    show_default=True,
-    help="One of `sksep models`, or a file of `sksep train`.",
+    "-s",
+    "--stems",
+    type=click.Choice(STEMS),
+    multiple=True,
+    help="Stem to write; can be repeated. Default: both.",
 )
 @click.option(
+    "-m",
+    "--model",
+    "models",
+    metavar="NAME|PATH",
+    multiple=True,
+    default=[DEFAULT_MODEL],
+    show_default=True,
+    help="One of `sksep models`, or a file of `sksep train`. If it is repeated, the vocals of all "
+    "these models are averaged.",
+)
+@click.option(
+    "-f",
     "--format",
     "format_name",
     type=click.Choice(FORMATS),
     default="wav",
     show_default=True,
     is_eager=True,  # names are checked against it
-    help="File format of the stems.",
+    help="File format of the stems. OGG and MP3 are lossy.",
 )
 @click.option(
     "--subtype",
@@ -123,6 +137,20 @@ def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> st
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the intervals of singing in all songs: track, label, start and end in seconds.",
 )
+@click.option(
+    "--tags/--no-tags",
+    default=True,
+    show_default=True,
+    help="Copy tags and cover pictures of the songs, with the stem behind the title.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Songs to separate at a time, each on one core; for many songs. Default: one at a time on "
+    "all cores.",
+)
 @n_iter_option
 @device_option
 @overwrite_option
@@ -131,13 +159,16 @@ def separate(
     paths: tuple[Path, ...],
     output: Path,
     recursive: bool,
-    model: str,
+    stems: tuple[str, ...],
+    models: tuple[str, ...],
     format_name: str,
     subtype: str | None,
     filename: str,
     vocals_gain: float | None,
     accompaniment_gain: float | None,
     activity: Path | None,
+    tags: bool,
+    jobs: int | None,
     n_iter: int | None,
     device: str,
     overwrite: bool,
@@ -147,7 +178,10 @@ def separate(
 
     SONG is an audio file (WAV, FLAC, OGG, MP3, ...), a folder of such files, or - for standard
     input. The result is two files per song, with the sample rate, channels and length of the song.
-    They add up to the song. Songs of any length need little memory.
+    They add up to the song. Songs of any length need little memory. Models that were trained to
+    extract another stem, such as drums, write drums and no_drums.
+
+    --jobs is faster for many songs. The results do not depend on the number of jobs.
 
     The table of --activity has a row per interval of singing. Its label, vocal or instrumental, is
     that of the whole track. A track without singing has one row without start and end.
@@ -157,18 +191,28 @@ def separate(
     """
     if subtype is not None:
         _check_subtype(format_name, subtype)
-    stems = [*STEMS]
+    written = [stem for stem in STEMS if stem in stems or not stems]
     if vocals_gain is not None or accompaniment_gain is not None:
-        stems.append("remix")
+        written.append("remix")
     songs = find_songs(paths, recursive=recursive, output=output)
-    plan, problems = plan_outputs(songs, stems, output, filename, format_name, paths)
+    targets = sorted({target_of(model) for model in models})
+    if len(targets) > 1:
+        raise click.UsageError(
+            f"The models extract different stems ({', '.join(targets)}), which cannot be averaged."
+        )
+    plan, problems = plan_outputs(songs, written, output, filename, format_name, paths, targets[0])
     if not plan:
         raise click.UsageError(next(iter(problems.values())))
+    if not quiet:  # first, since the rest takes seconds
+        what = f"{len(songs)} songs" if len(songs) > 1 else str(songs[0])
+        click.echo(
+            f"Separating {what} by {' and '.join(models)}, to the folder {output}.", err=True
+        )
     table = None
     if activity is not None:
         table = _ActivityTable(activity, songs, overwrite=overwrite)
-        written = (path for outputs in plan.values() for path in outputs.values())
-        known = [*songs, Path(model), *written]
+        stem_files = (path for outputs in plan.values() for path in outputs.values())
+        known = [*songs, *map(Path, models), *stem_files]
         check_target(activity, overwrite=overwrite or table.is_continued, inputs=known)
     done = set() if overwrite else {song for song in plan if _is_done(song, plan[song])}
     for song in [] if overwrite else plan:
@@ -177,23 +221,34 @@ def separate(
     todo = [song for song in plan if song not in done | problems.keys()]
     done -= problems.keys()
     for song, problem in problems.items():
-        click.echo(_about(song, problem), err=True)
+        click.echo(about(song, problem), err=True)
 
     reports, seconds_taken = _separate_all(
         {song: plan[song] for song in todo},
+        Settings(
+            Model(models, n_iter, device, has_detector=table is not None),
+            {
+                "format": format_name,
+                "subtype": subtype,
+                "overwrite": overwrite,
+                "vocals_gain": vocals_gain,
+                "accompaniment_gain": accompaniment_gain,
+                "keep_tags": tags and _can_keep_tags(),
+            },
+        ),
         table,
-        quiet,
-        model=(model, n_iter, device),
-        format=format_name,
-        subtype=subtype,
-        overwrite=overwrite,
-        vocals_gain=vocals_gain,
-        accompaniment_gain=accompaniment_gain,
+        jobs=jobs,
+        quiet=quiet,
     )
     if done and not quiet:
         click.echo(f"Done before: {len(done)} of {len(songs)} songs. --overwrite repeats them.")
     if reports and not quiet:
         click.echo(_summary(list(reports.values()), seconds_taken, output, activity))
+        if tags and not _can_keep_tags():
+            click.echo(
+                "No tags were copied; pip install 'sksep[tags]' for that, or add --no-tags.",
+                err=True,
+            )
     n_failed = len(songs) - len(reports) - len(done)
     if n_failed:
         click.echo(f"Failed: {n_failed} of {len(songs)} songs.", err=True)
@@ -202,47 +257,24 @@ def separate(
 
 def _separate_all(
     plan: dict[Path, dict[str, Path]],
+    settings: Settings,
     table: _ActivityTable | None,
-    quiet: bool,
     *,
-    model: tuple[str, int | None, str],
-    **settings: Any,
+    jobs: int | None,
+    quiet: bool,
 ) -> tuple[dict[Path, Any], float]:
-    """Separate songs by one model; reports of those that did not fail, and the seconds it took."""
+    """Separate songs; reports of those that did not fail, and the seconds it took."""
     if not plan:
         return {}, 0.0
-    from sksep.inference._models import detector_of, load_model
-
-    name, n_iter, device = model
-    settings["pipeline"] = load_model(name, n_iter=n_iter, device=device)
-    settings["detector"] = None if table is None else detector_of(name)
+    results = separate_songs(plan, settings, jobs=jobs, quiet=quiet)
     reports: dict[Path, Any] = {}
     started = time.perf_counter()
-    for song, outputs in plan.items():
-        if report := _separate_one(song, outputs, quiet, **settings):
+    for song, report in results:
+        if report is not None:
             reports[song] = report
             if table is not None:
                 table.add(song, report.activity)
     return reports, time.perf_counter() - started
-
-
-def _separate_one(song: Path, outputs: dict[str, Path], quiet: bool, **settings: Any) -> Any:
-    """Separate a song and return its report, or say why it failed and return None."""
-    from sksep.inference._files import separate_file
-
-    try:
-        with (
-            removing_empty_folders(outputs.values()),
-            quiet_libraries(),
-            _progress(song.name, quiet) as progress,
-        ):
-            report = separate_file(song, outputs, progress=progress, **settings)
-    except Exception as error:  # whatever it is, the other songs are separated
-        click.echo(_about(song, describe(error)), err=True)
-        return None
-    for warning in report.warnings:
-        click.echo(f"Warning: {_about(song, warning)}", err=True)
-    return report
 
 
 def _check_subtype(format_name: str, subtype: str) -> None:
@@ -275,7 +307,8 @@ def _existing(
 def _is_done(song: Path, outputs: dict[str, Path]) -> bool:
     """Whether all files exist, and the vocals and the accompaniment add up to the song.
 
-    The first part that is not silent is compared. Lossy stems add up to it roughly.
+    The first part that is not silent is compared. Lossy stems add up to it roughly. If there is
+    only one of the two, it must not oppose what remains of the song, as that of another song would.
     """
     if not all(os.path.isfile(path) for path in (song, *outputs.values())):
         return False
@@ -286,42 +319,33 @@ def _is_done(song: Path, outputs: dict[str, Path]) -> bool:
     def ignore(_: str) -> None:
         pass
 
-    paths = (song, *(outputs[stem] for stem in STEMS))
+    stems = [outputs[stem] for stem in STEMS if stem in outputs]
+    paths = (song, *stems)
     try:
         tracks = [check_track(path, 0, "the song", ignore) for path in paths]
         if len({(each.sample_rate, each.n_channels, each.n_samples) for each in tracks}) > 1:
             return False
-        error = energy = 0.0
-        for mixture, vocals, rest in zip(
+        error = energy = scale = 0.0
+        for mixture, *parts in zip(
             *(each.read_blocks(_COMPARED, report=ignore) for each in tracks), strict=True
         ):
             energy += float(np.square(mixture).sum())
-            error += float(np.square(mixture - vocals - rest).sum())
+            rest = mixture - sum(parts)
+            if len(parts) == len(STEMS):
+                error += float(np.square(rest).sum())
+                scale = energy
+            else:
+                error -= float((parts[0] * rest).sum())
+                scale += float(np.square(parts[0]).sum())
             if energy > _SILENCE * mixture.size:
                 break
     except (ValueError, OSError):
         return False
-    return error <= max(_TOLERANCE * energy, _SILENCE * mixture.size)
+    return error <= max(_TOLERANCE * scale, _SILENCE * mixture.size)
 
 
-@contextmanager
-def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A function that takes the samples done and the number of all, and shows a progress bar."""
-    from tqdm import tqdm
-
-    bar: Any
-    with tqdm(
-        desc=title,
-        disable=quiet or None,
-        file=sys.stderr,
-        bar_format="{desc} |{bar:30}| {percentage:3.0f} % {elapsed}<{remaining}",
-    ) as bar:
-
-        def advance(n_done: int, n_samples: int) -> None:
-            bar.total = n_samples
-            bar.update(n_done - bar.n)
-
-        yield advance
+def _can_keep_tags() -> bool:
+    return find_spec("mutagen") is not None
 
 
 class _ActivityTable:
@@ -375,8 +399,3 @@ def _summary(
         f"Wrote {n_files} files to {output}, such as {example}."
         + ("" if activity is None else f"\nIntervals of singing: {activity}")
     )
-
-
-def _about(song: Path, message: str) -> str:
-    """A message that names the song exactly once."""
-    return message if str(song) in message else f"{song}: {message}"

@@ -12,6 +12,7 @@ import click
 
 from sksep.cli._command import Command, describe, device_option, overwrite_option, plain_output
 from sksep.cli._files import check_target, check_writable
+from sksep.utils._validation import stem_name
 
 MODELS = {
     "unet": "unet_pipeline",
@@ -24,10 +25,19 @@ PRESETS = ("report", "report_front_end", "recommended")
 _EXAMPLES = """\
 sksep train my-songs -o mine.safetensors
 sksep train my-songs -o fast.safetensors --model unet --epochs 20 --steps-per-epoch 50
+sksep train my-songs -o drums.safetensors --target drums
 sksep train my-songs -o mine.safetensors --singing a-cappella --instrumental backing-tracks
 sksep separate song.wav -o out --model mine.safetensors
 """
 _EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def _check_target(_: click.Context, __: click.Parameter, target: str) -> str:
+    try:
+        stem_name("STEM", target)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return target
 
 
 @click.command("train", cls=Command, examples=_EXAMPLES)
@@ -76,6 +86,14 @@ _EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
+    "--target",
+    metavar="STEM",
+    default="vocals",
+    show_default=True,
+    callback=_check_target,
+    help="Stem to extract, by the name of its files: drums needs drums.wav and mixture.wav.",
+)
+@click.option(
     "--singing",
     metavar="FOLDER",
     type=_EXISTING_FOLDER,
@@ -106,17 +124,19 @@ def train(
     batch_size: int | None,
     validation_fraction: float,
     seed: int,
+    target: str,
     singing: Path | None,
     instrumental: Path | None,
     checkpoint: Path | None,
     device: str,
     overwrite: bool,
 ) -> None:
-    """Train a model on songs whose vocals are known.
+    """Train a model on songs whose vocals, or another stem, are known.
 
     DATA holds a folder per song, with vocals.wav and accompaniment.wav (or mixture.wav) in it.
     FLAC, OGG and MP3 files work, too. The model is trained on all of these songs, so keep songs for
-    a test of the model in another folder.
+    a test of the model in another folder. If there are enough artists (in the names of the folders,
+    before " - "), the songs that are held back are all songs of some of them.
 
     Ctrl-C and SIGTERM end the training early. The best weights so far are then written. To go on
     later, add --checkpoint from the beginning.
@@ -130,8 +150,8 @@ def train(
         check_writable(checkpoint)
     from sksep.datasets import load_folder
 
-    songs = load_folder(data)
-    pipeline = _pipeline(model, preset, _pools(singing, instrumental))
+    songs = load_folder(data, target=target)
+    pipeline = _pipeline(model, preset, target, _pools(singing, instrumental))
     separator = pipeline["separate"]
     if batch_size is not None:
         separator.set_params(batch_size=batch_size)
@@ -147,7 +167,7 @@ def train(
     )
     if songs.split is not None:
         click.echo(f"All parts are trained on: {', '.join(sorted(set(songs.split)))}.")
-    click.echo(f"Training {model} ({preset}) on {len(songs.mixtures)} songs.")
+    click.echo(f"Training {model} ({preset}) to extract {target}, on {len(songs.mixtures)} songs.")
     started = time.perf_counter()
     _fit(pipeline, songs)
     minutes = (time.perf_counter() - started) / 60.0
@@ -160,18 +180,22 @@ def train(
     click.echo(
         f"Trained for {separator.n_epochs_} epochs in {minutes:.1f} minutes; wrote {output} "
         f"({size:.1f} MB).\n\n"
-        f"Use it:      sksep separate song.wav --model {output} -o out\n"
-        f"Measure it:  sksep evaluate {output} OTHER-SONGS"
+        f"Use it:      sksep separate song.wav --model {output} -o out"
     )
+    if target == "vocals":
+        click.echo(f"Measure it:  sksep evaluate {output} OTHER-SONGS")
 
 
 def _fit(pipeline: Any, songs: Any) -> None:
     """Train. An interruption after an epoch at least is a warning, as the weights are kept."""
     from sksep.training import TrainingInterrupted
 
+    fraction = pipeline["separate"].validation_fraction
+    artists_suffice = round(len(set(songs.groups)) * fraction) > 0
+    fit_params = {"separate__groups": songs.groups} if artists_suffice else {}
     try:
         with plain_output():
-            pipeline.fit(songs.mixtures, songs.vocals)
+            pipeline.fit(songs.mixtures, songs.targets, **fit_params)
     except TrainingInterrupted as interruption:
         what_happened = str(interruption).split(" To continue")[0]
         how = "repeat the command, with --overwrite if it has written a model"
@@ -213,12 +237,12 @@ def _pools(singing: Path | None, instrumental: Path | None) -> dict[str, list[st
     }
 
 
-def _pipeline(model: str, preset: str, pools: dict[str, list[str]]) -> Any:
+def _pipeline(model: str, preset: str, target: str, pools: dict[str, list[str]]) -> Any:
     """A pipeline to fit, with further recordings for its training."""
     from sksep import presets
     from sksep.training import Augmentation
 
-    pipeline = getattr(presets, MODELS[model])(preset)
+    pipeline = getattr(presets, MODELS[model])(preset).set_params(mask__target=target)
     if pools:
         augmentation = pipeline["separate"].augmentation
         if not isinstance(augmentation, Augmentation):  # True, the default one

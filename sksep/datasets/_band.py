@@ -12,6 +12,7 @@ from sksep.datasets._synthesis import (
     decaying_tone,
     place,
     reverberate,
+    room_response,
     sawtooth,
     spread,
     unit_rms,
@@ -55,29 +56,38 @@ def play_band(
     sample_rate: int,
     n_channels: int,
     rng: np.random.Generator,
-) -> FloatArray:
-    """Accompaniment of a song, of shape (n_channels, n_samples)."""
+) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Accompaniment of a song, (n_channels, n_samples), and its drums, bass and other stems."""
     song = (composition, n_samples, sample_rate, rng)
     parts = [
-        (_play_chords(*song, octave=1), rng.uniform(0.6, 1.1), 5.0),
-        (_play_bass(*song), rng.uniform(0.6, 1.1), 1.0),
+        ("other", _play_chords(*song, octave=1), rng.uniform(0.6, 1.1), 5.0),
+        ("bass", _play_bass(*song), rng.uniform(0.6, 1.1), 1.0),
     ]
     if rng.random() < 0.9:
-        parts.append((_play_drums(*song), rng.uniform(0.6, 1.2), 2.0))
+        parts.append(("drums", _play_drums(*song), rng.uniform(0.6, 1.2), 2.0))
     if rng.random() < 0.5:
-        parts.append((_play_pad(*song), rng.uniform(0.3, 0.7), 5.0))
+        parts.append(("other", _play_pad(*song), rng.uniform(0.3, 0.7), 5.0))
     if rng.random() < 0.5:
-        parts.append((_play_chords(*song, octave=2, arpeggio=True), rng.uniform(0.3, 0.7), 6.0))
+        arpeggio = _play_chords(*song, octave=2, arpeggio=True)
+        parts.append(("other", arpeggio, rng.uniform(0.3, 0.7), 6.0))
     mix = np.zeros((n_channels, n_samples), np.float32)
-    for part, level, width in parts:
-        mix += np.float32(level) * spread(unit_rms(part), n_channels, width, rng)
-    return reverberate(
-        mix,
+    dry = {stem: np.zeros_like(mix) for stem in ("drums", "bass")}
+    for stem, part, level, width in parts:
+        sound = np.float32(level) * spread(unit_rms(part), n_channels, width, rng)
+        mix += sound
+        if stem in dry:
+            dry[stem] += sound
+    response = room_response(
+        n_channels,
         sample_rate,
         rng,
         decay_time=rng.uniform(0.25, 0.9),
         level_in_db=rng.uniform(-16.0, -8.0),
     )
+    band = reverberate(mix, response)
+    stems = {stem: reverberate(sound, response) for stem, sound in dry.items()}
+    # The rest of the band, so that the stems add up to it.
+    return band, stems | {"other": band - stems["drums"] - stems["bass"]}
 
 
 def _hertz(pitch: float) -> float:

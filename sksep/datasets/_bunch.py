@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +14,29 @@ from sklearn.utils import Bunch
 from sksep.audio._resampling import resample
 from sksep.audio._track import AudioSource
 from sksep.audio._validation import load_audio
+from sksep.datasets._target import StemTrack, Target, name_of, target_of
 from sksep.utils._arrays import FloatArray
-
-_SUFFIXES = "wav flac ogg oga opus mp3 aif aiff aifc au caf w64"
-# These are read by PyAV.
-_MORE_SUFFIXES = "aac ac3 ape avi eac3 m4a m4b mka mkv mov mp2 mp4 tta webm wma wmv wv"
-AUDIO_SUFFIXES = frozenset(f".{name}" for name in f"{_SUFFIXES} {_MORE_SUFFIXES}".split())
-
-
-@dataclass(frozen=True)
-class StemTrack:
-    """One track of a data set on disk.
-
-    Attributes
-    ----------
-    name, group : str
-        Name of the track, and its artist or singer.
-    split : str or None
-        Part of the data set.
-    mixture, vocals : AudioSource
-    accompaniment : AudioSource or None
-        None if it exists only as the difference of the other two.
-    """
-
-    name: str
-    group: str
-    split: str | None
-    mixture: AudioSource
-    vocals: AudioSource
-    accompaniment: AudioSource | None
+from sksep.utils._choices import AUDIO_SUFFIXES
+from sksep.utils._files import natural_key
 
 
 def make_bunch(
     tracks: Sequence[StemTrack],
     description: str,
     *,
+    target: Target,
     as_arrays: bool,
     sample_rate: int | None,
     **more: Any,
 ) -> Bunch:
     """Bunch of `tracks`, as AudioSource values, or as float32 arrays if `as_arrays`."""
+    target_name = name_of(target)
+    chosen = [target_of(track, target) for track in tracks]
     values: dict[str, list[Any]] = {
         "mixtures": [track.mixture for track in tracks],
-        "vocals": [track.vocals for track in tracks],
-        "accompaniments": [track.accompaniment for track in tracks],
+        "targets": [source for source, _ in chosen],
+        "residuals": [rest for _, rest in chosen],
+        "stems": [dict(track.stems) for track in tracks],
     }
     if as_arrays:
         values, sample_rate = _read(values, sample_rate)
@@ -68,8 +46,11 @@ def make_bunch(
             "as_arrays=True, or leave sample_rate out."
         )
     splits = [track.split for track in tracks]
+    if target == "vocals":
+        values["vocals"], values["accompaniments"] = values["targets"], values["residuals"]
     return Bunch(
         **values,
+        target_name=target_name,
         track_names=[track.name for track in tracks],
         groups=np.array([track.group for track in tracks]),
         split=None if None in splits else np.array(splits),
@@ -84,35 +65,39 @@ def _read(
 ) -> tuple[dict[str, list[Any]], int | None]:
     arrays: dict[str, list[Any]] = {name: [] for name in sources}
     rates: dict[int, str] = {}
-    for index in range(len(sources["mixtures"])):
+
+    def samples_of(source: AudioSource, name: str) -> FloatArray:
+        samples, rate = load_audio(source, name=name)
+        rates.setdefault(sample_rate or rate, str(source))
+        if len(rates) > 1:
+            listed = ", ".join(f"{rate} Hz ({path})" for rate, path in rates.items())
+            raise ValueError(
+                f"The files differ in sample rate: {listed}. Give a sample_rate to which all "
+                "of them are resampled."
+            )
+        return resample(samples, rate, sample_rate or rate)
+
+    for index, stems in enumerate(sources["stems"]):
         parts: dict[str, FloatArray] = {}
-        for name, items in sources.items():
-            if items[index] is None:
-                continue
-            samples, rate = load_audio(items[index], name=f"{name}[{index}]")
-            rates.setdefault(sample_rate or rate, str(items[index]))
-            if len(rates) > 1:
-                listed = ", ".join(f"{rate} Hz ({path})" for rate, path in rates.items())
-                raise ValueError(
-                    f"The files differ in sample rate: {listed}. Give a sample_rate to which all "
-                    "of them are resampled."
-                )
-            parts[name] = resample(samples, rate, sample_rate or rate)
-        if "accompaniments" not in parts:
-            parts["accompaniments"] = parts["mixtures"] - parts["vocals"]
+        read: dict[AudioSource, FloatArray] = {}  # a target is mostly one of the stems
+        for name in ("mixtures", "targets", "residuals"):
+            source = sources[name][index]
+            if source is not None:
+                parts[name] = read[source] = samples_of(source, f"{name}[{index}]")
+        for stem, source in stems.items():
+            if source not in read:
+                read[source] = samples_of(source, f"stems[{index}][{stem!r}]")
+        if "residuals" not in parts:
+            parts["residuals"] = parts["mixtures"] - parts["targets"]
         for name, samples in parts.items():
             arrays[name].append(samples)
+        arrays["stems"].append({stem: read[source] for stem, source in stems.items()})
     return arrays, next(iter(rates))
 
 
 def artist_of(name: str) -> str:
     """Artist of a track: the part of its name before " - " or "_-_", or else the whole name."""
     return re.split(r" - |_-_", name, maxsplit=1)[0].strip()
-
-
-def natural_key(path: Path) -> list[Any]:
-    """Sorting key under which track 10 comes after track 9."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name.lower())]
 
 
 def audio_files(folder: Path) -> dict[str, list[Path]]:

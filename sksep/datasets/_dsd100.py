@@ -8,7 +8,6 @@ import re
 from sklearn.utils import Bunch
 
 from sksep.datasets._bunch import (
-    StemTrack,
     artist_of,
     audio_files,
     check_not_empty,
@@ -19,7 +18,9 @@ from sksep.datasets._bunch import (
     source,
     subfolders,
 )
+from sksep.datasets._target import StemTrack, Target
 
+_STEMS = ("vocals", "bass", "drums", "other")
 _SPLITS = {"Dev": "train", "Test": "test"}
 _REMEDY = (
     "Get DSD100 from https://sigsep.github.io/datasets/dsd100.html and pass the path of the "
@@ -41,6 +42,7 @@ A. Liutkus et al., "The 2016 signal separation evaluation campaign", LVA/ICA, 20
 def load_dsd100(
     path: str | os.PathLike[str] | None = None,
     *,
+    target: Target = "vocals",
     subset: str = "train",
     as_arrays: bool = False,
     sample_rate: int | None = None,
@@ -52,6 +54,10 @@ def load_dsd100(
     path : str or path-like, default=None
         Folder that holds ``Mixtures/{Dev,Test}`` and ``Sources/{Dev,Test}``. None looks for
         ``dsd100`` or ``DSD100`` in the folder that the environment variable SKSEP_DATA_HOME names.
+    target : {"vocals", "drums", "bass", "other", "accompaniment"} or callable, default="vocals"
+        Stem to extract. A function gets a dict of the stems of a track (names and `AudioSource`)
+        and returns one recording, such as ``AudioSource((*stems["drums"].paths,
+        *stems["bass"].paths))`` for a sum.
     subset : {"train", "test", "all"}, default="train"
         Part of the data set. Its own name of "train" is Dev.
     as_arrays : bool, default=False
@@ -62,8 +68,11 @@ def load_dsd100(
     Returns
     -------
     Bunch
-        - mixtures, vocals, accompaniments : list of `AudioSource`, or of float32 ndarray of shape
-          (n_channels, n_samples)
+        - mixtures, targets, residuals : list of `AudioSource`, or of float32 ndarray of shape
+          (n_channels, n_samples); the residual is the mixture without the target
+        - vocals, accompaniments : targets and residuals again, if `target` is "vocals"
+        - stems : list of dict, all stems of each track by name
+        - target_name : str
         - track_names : list of str, such as ``"055 - Angels In Amplifiers - I'm Alright"``
         - groups : ndarray of shape (n_tracks,), the artist
         - split : ndarray of shape (n_tracks,), "train" or "test"
@@ -75,7 +84,7 @@ def load_dsd100(
     FileNotFoundError
         If the data set or a file of a track is missing. The message says where to get it.
     ValueError
-        If `subset` is unknown, or `sample_rate` is given without `as_arrays`.
+        If `subset` or `target` is unknown, or `sample_rate` is given without `as_arrays`.
 
     References
     ----------
@@ -98,9 +107,9 @@ def load_dsd100(
             name = track_folder.name
             stem_folder = folder / "Sources" / part / name
             stems = audio_files(stem_folder) if stem_folder.is_dir() else {}
-            paths = [find_stem(stems, stem) for stem in ("vocals", "bass", "drums", "other")]
+            paths = {stem: find_stem(stems, stem) for stem in _STEMS}
             mixture = find_stem(audio_files(track_folder), "mixture")
-            found = [path for path in paths if path is not None]
+            found = {stem: source(path) for stem, path in paths.items() if path is not None}
             if mixture is None or len(found) < len(paths):
                 raise FileNotFoundError(
                     f"The track {name!r} is incomplete: it needs {track_folder / 'mixture.wav'} "
@@ -112,9 +121,10 @@ def load_dsd100(
                     group=artist_of(re.sub(r"^\d+ - ", "", name)),
                     split=split,
                     mixture=source(mixture),
-                    vocals=source(found[0]),
-                    accompaniment=source(*found[1:]),
+                    stems=found,
                 )
             )
     check_not_empty(tracks, folder, subset, _REMEDY)
-    return make_bunch(tracks, _DESCRIPTION, as_arrays=as_arrays, sample_rate=sample_rate)
+    return make_bunch(
+        tracks, _DESCRIPTION, target=target, as_arrays=as_arrays, sample_rate=sample_rate
+    )

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from sksep.datasets._bunch import AUDIO_SUFFIXES, artist_of, data_folder, natural_key
+from sksep.datasets._bunch import artist_of, data_folder
+from sksep.utils._choices import AUDIO_SUFFIXES
+from sksep.utils._files import natural_key
 
 _DESCRIPTION = """\
 Recordings of {path}

@@ -9,7 +9,6 @@ from pathlib import Path
 from sklearn.utils import Bunch
 
 from sksep.datasets._bunch import (
-    StemTrack,
     artist_of,
     audio_files,
     data_folder,
@@ -18,16 +17,18 @@ from sksep.datasets._bunch import (
     source,
     subfolders,
 )
+from sksep.datasets._target import StemTrack, Target, name_of
 
 _DESCRIPTION = """\
 Songs of {path}
-Vocals and accompaniment of {count} tracks.
+Mixtures and stems of {count} tracks; the stem to extract is {target}.
 """
 
 
 def load_folder(
     path: str | os.PathLike[str],
     *,
+    target: Target = "vocals",
     vocals: str = "vocals",
     accompaniment: str | Sequence[str] = "accompaniment",
     mixture: str = "mixture",
@@ -52,12 +53,18 @@ def load_folder(
     ----------
     path : str or path-like
         Folder that holds the track folders, or folders of them such as ``train`` and ``test``.
+    target : str or callable, default="vocals"
+        Stem to extract: "vocals", one of the names of `accompaniment`, or the name of another file
+        of each track, such as a part of the accompaniment. A function gets a dict of the recordings
+        of a track (lower-case names and `AudioSource`) and returns one, such as
+        ``AudioSource((*stems["drums"].paths, *stems["bass"].paths))`` for a sum.
     vocals : str, default="vocals"
         Name of the vocals file, without suffix.
     accompaniment : str or sequence of str, default="accompaniment"
         Name of the accompaniment file, or names of the files whose sum it is, such as
-        ``("drums", "bass", "other")``. If a track has a mixture but not these files, its
-        accompaniment is None, or mixture - vocals with `as_arrays`.
+        ``("drums", "bass", "other")``. Vocals and accompaniment are the stems, which add up to the
+        mixture. A track with a mixture needs only the file of the target; its residual is then
+        None, or mixture - target with `as_arrays`.
     mixture : str, default="mixture"
         Name of the mixture file.
     split : str, default=None
@@ -70,8 +77,11 @@ def load_folder(
     Returns
     -------
     Bunch
-        - mixtures, vocals, accompaniments : list of `AudioSource`, or of float32 ndarray of shape
-          (n_samples,) or (n_channels, n_samples)
+        - mixtures, targets, residuals : list of `AudioSource`, or of float32 ndarray of shape
+          (n_samples,) or (n_channels, n_samples); the residual is the mixture without the target
+        - vocals, accompaniments : targets and residuals again, if `target` is "vocals"
+        - stems : list of dict, all stems of each track by name
+        - target_name : str
         - track_names : list of str, the folder names
         - groups : ndarray of shape (n_tracks,), the artist: the part of the folder name before
           " - " or "_-_", or else the whole name
@@ -116,7 +126,7 @@ def load_folder(
         + ", below the folder that you load."
     )
     folder = data_folder(path, (), remedy)
-    tracks = find_stem_tracks(folder, vocals, names, mixture)
+    tracks = find_stem_tracks(folder, vocals, names, mixture, target)
     if split is not None:
         parts = sorted({track.split for track in tracks if track.split is not None})
         tracks = [track for track in tracks if track.split == split]
@@ -124,41 +134,52 @@ def load_folder(
             raise ValueError(f"{str(folder)!r} has no part {split!r}; it has {parts}.")
     if not tracks:
         raise FileNotFoundError(f"{str(folder)!r} holds no tracks. {remedy}")
-    description = _DESCRIPTION.format(path=folder, count=len(tracks))
-    return make_bunch(tracks, description, as_arrays=as_arrays, sample_rate=sample_rate)
+    description = _DESCRIPTION.format(path=folder, count=len(tracks), target=name_of(target))
+    return make_bunch(
+        tracks, description, target=target, as_arrays=as_arrays, sample_rate=sample_rate
+    )
 
 
 def find_stem_tracks(
-    folder: Path, vocals: str, accompaniment: Sequence[str], mixture: str
+    folder: Path, vocals: str, accompaniment: Sequence[str], mixture: str, target: Target
 ) -> list[StemTrack]:
     """Tracks in the folders of `folder`, and in the folders of those."""
+    names = (vocals, accompaniment, mixture, target)
     tracks = []
     for child in subfolders(folder):
         if audio_files(child):
-            tracks.append(read_stem_track(child, None, vocals, accompaniment, mixture))
+            tracks.append(read_stem_track(child, None, *names))
             continue
         for grandchild in subfolders(child):
             if audio_files(grandchild):
-                tracks.append(
-                    read_stem_track(grandchild, child.name, vocals, accompaniment, mixture)
-                )
+                tracks.append(read_stem_track(grandchild, child.name, *names))
     return tracks
 
 
 def read_stem_track(
-    folder: Path, split: str | None, vocals: str, accompaniment: Sequence[str], mixture: str
+    folder: Path,
+    split: str | None,
+    vocals: str,
+    accompaniment: Sequence[str],
+    mixture: str,
+    target: Target,
 ) -> StemTrack:
     """The track in a folder that holds at least one audio file."""
     files = audio_files(folder)
-    singing = find_stem(files, vocals)
-    stems = [find_stem(files, name) for name in accompaniment]
-    found = [stem for stem in stems if stem is not None]
-    complete = len(found) == len(stems)
+    file_names = {"vocals": vocals, **{name: name for name in accompaniment}}
+    found = {stem: find_stem(files, name) for stem, name in file_names.items()}
+    stems = {stem: source(path) for stem, path in found.items() if path is not None}
     whole = find_stem(files, mixture)
-    missing = [vocals] if singing is None else []
-    if not complete and whole is None:
-        missing += [name for name, stem in zip(accompaniment, stems, strict=True) if stem is None]
-    if singing is None or missing:
+    missing = [] if whole is not None else [file_names[stem] for stem in found if not found[stem]]
+    taken = {name.lower() for name in (mixture, *file_names.values())}
+    others = {name: paths for name, paths in files.items() if name not in taken}
+    if isinstance(target, str):
+        others = {target: files.get(target.lower(), [])} if target not in found else {}
+        needed = file_names.get(target, target)
+        is_sum = target == "accompaniment" and len(stems) == len(found)
+        if not (target in stems or others.get(target) or is_sum or needed in missing):
+            missing = [needed, *missing]
+    if missing:
         present = ", ".join(path.name for paths in files.values() for path in paths)
         raise ValueError(
             f"The track {str(folder)!r} has no {' and no '.join(missing)} among its files "
@@ -168,7 +189,10 @@ def read_stem_track(
         name=folder.name,
         group=artist_of(folder.name),
         split=split,
-        mixture=source(singing, *found) if whole is None else source(whole),
-        vocals=source(singing),
-        accompaniment=source(*found) if complete else None,
+        mixture=source(*(path for path in found.values() if path))
+        if whole is None
+        else source(whole),
+        stems=stems,
+        is_complete=len(stems) == len(found),
+        others={name: source(path) for name in others if (path := find_stem(files, name))},
     )

@@ -12,15 +12,15 @@ from sklearn.utils import Bunch
 
 from sksep.audio._track import AudioSource
 from sksep.datasets._bunch import (
-    StemTrack,
     audio_files,
     check_not_empty,
     check_subset,
     data_folder,
     make_bunch,
-    natural_key,
 )
+from sksep.datasets._target import StemTrack, Target
 from sksep.utils._arrays import BoolArray
+from sksep.utils._files import natural_key
 
 _TRAINING_SINGERS = ("abjones", "amy")
 _LABEL_FOLDERS = ("labels", "vocal-nonvocalLabel")
@@ -45,6 +45,7 @@ recordings using the MIR-1K dataset", IEEE Transactions on Audio, Speech, and La
 def load_mir1k(
     path: str | os.PathLike[str] | None = None,
     *,
+    target: Target = "vocals",
     subset: str = "train",
     labels: bool = False,
     as_arrays: bool = False,
@@ -58,6 +59,8 @@ def load_mir1k(
         Folder of the data set as distributed (``Wavfile/`` and ``vocal-nonvocalLabel/``), or with
         the clips directly in it and the labels in ``labels/``; WAV or FLAC. None looks for
         ``mir1k`` or ``MIR-1K`` in the folder that the environment variable SKSEP_DATA_HOME names.
+    target : {"vocals", "accompaniment"} or callable, default="vocals"
+        Stem to extract. A function gets a dict of both stems of a clip and returns a recording.
     subset : {"train", "test", "all"}, default="train"
         The published protocol trains on the singers abjones and amy and tests on the others.
     labels : bool, default=False
@@ -70,8 +73,11 @@ def load_mir1k(
     Returns
     -------
     Bunch
-        - mixtures, vocals, accompaniments : list of `AudioSource`, or of float32 ndarray of shape
-          (n_samples,); mono, mixture = vocals + accompaniment
+        - mixtures, targets, residuals : list of `AudioSource`, or of float32 ndarray of shape
+          (n_samples,), mono; the residual is the mixture without the target
+        - vocals, accompaniments : targets and residuals again, if `target` is "vocals"
+        - stems : list of dict, all stems of each track by name
+        - target_name : str
         - track_names : list of str, such as ``"amy_1_01"``
         - groups : ndarray of shape (n_tracks,), the singer
         - split : ndarray of shape (n_tracks,), "train" or "test"
@@ -87,7 +93,7 @@ def load_mir1k(
     FileNotFoundError
         If the data set is missing. The message says where to get it.
     ValueError
-        If `subset` is unknown, or `sample_rate` is given without `as_arrays`.
+        If `subset` or `target` is unknown, or `sample_rate` is given without `as_arrays`.
 
     References
     ----------
@@ -123,7 +129,9 @@ def load_mir1k(
         label_folder = next((folder / n for n in _LABEL_FOLDERS if (folder / n).is_dir()), folder)
         more["vocal_activity"] = [_read_labels(label_folder, track.name) for track in tracks]
         more["label_hop"] = 0.02
-    return make_bunch(tracks, _DESCRIPTION, as_arrays=as_arrays, sample_rate=sample_rate, **more)
+    return make_bunch(
+        tracks, _DESCRIPTION, target=target, as_arrays=as_arrays, sample_rate=sample_rate, **more
+    )
 
 
 def _make_track(file: Path, singer: str, split: str) -> StemTrack:
@@ -135,8 +143,7 @@ def _make_track(file: Path, singer: str, split: str) -> StemTrack:
         group=singer,
         split=split,
         mixture=channels(1.0, 1.0),
-        vocals=channels(0.0, 1.0),
-        accompaniment=channels(1.0, 0.0),
+        stems={"vocals": channels(0.0, 1.0), "accompaniment": channels(1.0, 0.0)},
     )
 
 

@@ -11,16 +11,16 @@ import soundfile
 from sklearn.utils import Bunch
 
 from sksep.datasets._bunch import (
-    StemTrack,
     audio_files,
     check_not_empty,
     check_subset,
     data_folder,
     make_bunch,
-    natural_key,
     subfolders,
 )
 from sksep.datasets._folder import read_stem_track
+from sksep.datasets._target import StemTrack, Target
+from sksep.utils._files import natural_key
 
 _STEM_SUFFIX = ".stem.mp4"
 _STREAMS = ("mixture", "drums", "bass", "other", "vocals")  # streams of a .stem.mp4, in this order
@@ -44,6 +44,7 @@ separation", 2017, doi:10.5281/zenodo.1117372.
 def load_musdb18(
     path: str | os.PathLike[str] | None = None,
     *,
+    target: Target = "vocals",
     subset: str = "train",
     decode_to: str | os.PathLike[str] | None = None,
     as_arrays: bool = False,
@@ -59,11 +60,15 @@ def load_musdb18(
         is used if there is one; WAV, FLAC or OGG), as in MUSDB18-HQ, or one ``.stem.mp4`` file
         per track, as in MUSDB18. None looks for ``musdb18``, ``musdb18hq`` or ``musdb18-7s`` in the
         folder that the environment variable SKSEP_DATA_HOME names.
+    target : {"vocals", "drums", "bass", "other", "accompaniment"} or callable, default="vocals"
+        Stem to extract. A function gets a dict of the stems of a track (names and `AudioSource`)
+        and returns one recording, such as ``AudioSource((*stems["drums"].paths,
+        *stems["bass"].paths))`` for a sum.
     subset : {"train", "test", "all"}, default="train"
         Part of the data set.
     decode_to : str or path-like, default=None
         Folder into which ``.stem.mp4`` files are decoded, as WAV. A track that is there already is
-        not decoded again. The full data set takes about 38 GB. Decoding needs ffmpeg and the extra
+        not decoded again. The full data set takes about 64 GB. Decoding needs ffmpeg and the extra
         ``musdb`` (``pip install "sksep[musdb]"``).
     as_arrays : bool, default=False
         Whether to read the songs into float32 arrays. Otherwise the Bunch names their files.
@@ -73,8 +78,11 @@ def load_musdb18(
     Returns
     -------
     Bunch
-        - mixtures, vocals, accompaniments : list of `AudioSource`, or of float32 ndarray of shape
-          (n_channels, n_samples)
+        - mixtures, targets, residuals : list of `AudioSource`, or of float32 ndarray of shape
+          (n_channels, n_samples); the residual is the mixture without the target
+        - vocals, accompaniments : targets and residuals again, if `target` is "vocals"
+        - stems : list of dict, all stems of each track by name
+        - target_name : str
         - track_names : list of str
         - groups : ndarray of shape (n_tracks,), the artist
         - split : ndarray of shape (n_tracks,), "train" or "test"
@@ -88,8 +96,8 @@ def load_musdb18(
     ImportError
         If ``.stem.mp4`` files are to be decoded without the extra ``musdb`` or without ffmpeg.
     ValueError
-        If `subset` is unknown, a track lacks a stem, `decode_to` is needed, or `sample_rate`
-        is given without `as_arrays`.
+        If `subset` or `target` is unknown, a track lacks a stem, `decode_to` is needed, or
+        `sample_rate` is given without `as_arrays`.
 
     References
     ----------
@@ -119,15 +127,19 @@ def load_musdb18(
                 track_folders.append(_decode(file, split, decode_to))
         # The order does not depend on which files were decoded before.
         track_folders.sort(key=natural_key)
-        tracks += [_read(track, split) for track in track_folders if audio_files(track)]
+        tracks += [_read(track, split, target) for track in track_folders if audio_files(track)]
     check_not_empty(tracks, folder, subset, _REMEDY)
-    return make_bunch(tracks, _DESCRIPTION, as_arrays=as_arrays, sample_rate=sample_rate)
+    return make_bunch(
+        tracks, _DESCRIPTION, target=target, as_arrays=as_arrays, sample_rate=sample_rate
+    )
 
 
-def _read(folder: Path, split: str) -> StemTrack:
-    summed = "accompaniment" in audio_files(folder)
-    accompaniment = ("accompaniment",) if summed else ("drums", "bass", "other")
-    return read_stem_track(folder, split, "vocals", accompaniment, "mixture")
+def _read(folder: Path, split: str, target: Target) -> StemTrack:
+    files = audio_files(folder)
+    accompaniment: tuple[str, ...] = ("drums", "bass", "other")
+    if "accompaniment" in files and not files.keys() >= set(accompaniment):
+        accompaniment = ("accompaniment",)  # the sum alone, as smaller copies keep it
+    return read_stem_track(folder, split, "vocals", accompaniment, "mixture", target)
 
 
 def _track_name(file: Path) -> str:
@@ -152,15 +164,13 @@ def _decode(file: Path, split: str, decode_to: str | os.PathLike[str] | None) ->
             f"{error}"
         ) from error
     streams, rate = stempeg.read_stems(os.fspath(file), dtype="float32")
-    stems = dict(zip(_STREAMS, streams, strict=True))
-    stems["accompaniment"] = stems.pop("drums") + stems.pop("bass") + stems.pop("other")
     folder.parent.mkdir(parents=True, exist_ok=True)
     # The folder gets its final name when it is complete: an interrupted run leaves no part of it.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".decoding-") as unfinished:
         finished = Path(unfinished, folder.name)
         finished.mkdir()
-        for name, samples in stems.items():
-            # The samples are floating point, since a sum of stems can exceed full scale.
+        for name, samples in zip(_STREAMS, streams, strict=True):
+            # The samples are floating point, since those of lossy files can exceed full scale.
             soundfile.write(finished / f"{name}.wav", samples, int(rate), subtype="FLOAT")
         shutil.move(finished, folder)
     return folder

@@ -11,7 +11,7 @@ from sklearn.utils import Bunch, check_random_state
 from sksep.datasets._band import play_band
 from sksep.datasets._composition import compose
 from sksep.datasets._singing import Singer, draw_singer, sing
-from sksep.datasets._synthesis import reverberate, unit_rms
+from sksep.datasets._synthesis import reverberate, room_response, unit_gain
 from sksep.utils._arrays import FloatArray
 
 _SONGS_PER_SINGER = 2
@@ -59,6 +59,8 @@ def make_songs(
         - mixtures, vocals, accompaniments : list of float32 ndarray of shape (n_samples,), or
           (n_channels, n_samples) if `n_channels` > 1. Peaks are below 1.0 and every mixture is
           exactly the sum of the other two.
+        - stems : list of dict of float32 ndarray, the vocals, drums, bass and other stem of each
+          song, whose sum is the mixture to 1e-6. One song in ten has silent drums.
         - track_names : list of str
         - groups : ndarray of shape (n_tracks,), the singer; each sings two songs
         - sample_rate : int
@@ -97,16 +99,18 @@ def make_songs(
     n_samples = max(1, round(float(duration) * sample_rate))
 
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    mixtures, vocals, accompaniments, names, groups = [], [], [], [], []
+    mixtures, vocals, accompaniments, stems, names, groups = [], [], [], [], [], []
     for index in range(n_tracks):
         singer_index = index // _SONGS_PER_SINGER
         # Each song is seeded by its index, so it does not depend on the number of songs.
         singer = draw_singer(np.random.default_rng([seed, 0, singer_index]))
         rng = np.random.default_rng([seed, 1, index])
-        voice, band = _make_song(singer, n_samples, int(sample_rate), int(n_channels), rng)
+        voice, band, parts = _make_song(singer, n_samples, int(sample_rate), int(n_channels), rng)
         if n_channels == 1:
             voice, band = voice[0], band[0]
+            parts = {stem: part[0] for stem, part in parts.items()}
         vocals.append(voice)
+        stems.append({"vocals": voice, **parts})
         accompaniments.append(band)
         mixtures.append(voice + band)
         names.append(f"song-{index}")
@@ -115,6 +119,7 @@ def make_songs(
         mixtures=mixtures,
         vocals=vocals,
         accompaniments=accompaniments,
+        stems=stems,
         track_names=names,
         groups=np.array(groups),
         split=None,
@@ -125,19 +130,23 @@ def make_songs(
 
 def _make_song(
     singer: Singer, n_samples: int, sample_rate: int, n_channels: int, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
-    """Vocals and accompaniment at their final levels, each (n_channels, n_samples)."""
+) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
+    """Vocals, accompaniment and its stems at their final levels, each (n_channels, n_samples)."""
     composition = compose(rng)
-    voice = reverberate(
-        np.tile(sing(composition, singer, n_samples, sample_rate, rng), (n_channels, 1)),
+    dry = np.tile(sing(composition, singer, n_samples, sample_rate, rng), (n_channels, 1))
+    response = room_response(
+        n_channels,
         sample_rate,
         rng,
         decay_time=rng.uniform(0.2, 1.0),
         level_in_db=rng.uniform(-22.0, -12.0),
     )
-    band = play_band(composition, n_samples, sample_rate, n_channels, rng)
-    voice, band = unit_rms(voice), unit_rms(band)
+    voice = reverberate(dry, response)
+    band, stems = play_band(composition, n_samples, sample_rate, n_channels, rng)
+    voice, band_gain = voice * unit_gain(voice), unit_gain(band)
+    band = band * band_gain
     voice *= np.float32(10 ** (rng.uniform(-3.0, 0.0) / 20))
     peak = max(float(np.abs(sound).max()) for sound in (voice, band, voice + band))
     scale = np.float32(rng.uniform(0.4, 0.95) / max(peak, 1e-9))
-    return voice * scale, band * scale
+    stems = {stem: part * band_gain * scale for stem, part in stems.items()}
+    return voice * scale, band * scale, stems

@@ -138,8 +138,13 @@ def band_noise(
 
 def unit_rms(sound: FloatArray) -> FloatArray:
     """Scale to a root mean square of 1; silence stays silence."""
+    return sound * unit_gain(sound)
+
+
+def unit_gain(sound: FloatArray) -> np.float32:
+    """Factor that scales to a root mean square of 1; 1 for silence."""
     energy = float(np.vdot(sound, sound))
-    return sound if energy == 0 else sound * np.float32((sound.size / energy) ** 0.5)
+    return np.float32(1.0 if energy == 0 else (sound.size / energy) ** 0.5)
 
 
 def place(target: FloatArray, sound: FloatArray, start: int, gain: float = 1.0) -> None:
@@ -159,19 +164,19 @@ def spread(
     return gains.astype(np.float32)[:, np.newaxis] * sound
 
 
-def reverberate(
-    sound: FloatArray,
+def room_response(
+    n_channels: int,
     sample_rate: int,
     rng: np.random.Generator,
     *,
     decay_time: float,
     level_in_db: float,
 ) -> FloatArray:
-    """Add a room: each channel is convolved with its own exponentially decaying noise.
+    """Impulse response of a room: exponentially decaying noise, another one for each channel.
 
     Parameters
     ----------
-    sound : ndarray of shape (n_channels, n_samples)
+    n_channels : int
     sample_rate : int
         Sample rate in Hz.
     rng : Generator
@@ -182,15 +187,20 @@ def reverberate(
 
     Returns
     -------
-    ndarray of shape (n_channels, n_samples)
+    ndarray of shape (n_channels, n_response)
     """
-    n_channels, n_samples = sound.shape
     length = max(2, int(0.8 * decay_time * sample_rate))
     response = rng.standard_normal((n_channels, length))
     response *= np.exp(-6.9 / (decay_time * sample_rate) * np.arange(length))
     # Walls and air absorb high frequencies.
     response = signal.lfilter([0.6], [1.0, -0.4], response, axis=1)
     response *= 10 ** (level_in_db / 20) / np.sqrt(np.sum(response**2, axis=1, keepdims=True))
-    response = np.pad(response, ((0, 0), (int(0.008 * sample_rate), 0))).astype(np.float32)
-    response[:, 0] += 1.0
-    return signal.oaconvolve(sound, response, axes=1)[:, :n_samples].astype(np.float32)
+    delayed = np.pad(response, ((0, 0), (int(0.008 * sample_rate), 0))).astype(np.float32)
+    delayed[:, 0] += 1.0
+    return delayed
+
+
+def reverberate(sound: FloatArray, response: FloatArray) -> FloatArray:
+    """Play a sound (n_channels, n_samples) in a room; the last echoes are cut off."""
+    reverberated = signal.oaconvolve(sound, response, axes=1)
+    return reverberated[:, : sound.shape[1]].astype(np.float32)

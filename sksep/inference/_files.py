@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-from sklearn.pipeline import Pipeline
 
 from sksep.activity._detector import ActivityDetector, VocalActivity
 from sksep.activity._levels import LevelMeter
 from sksep.audio._decoding import regular_file
 from sksep.audio._stems import StemWriter, resolve_format
+from sksep.audio._tags import read_tags, write_tags
 from sksep.audio._validation import check_track
+from sksep.inference._models import target_of
 from sksep.inference._separate import separated_blocks
 from sksep.utils._arrays import FloatArray
 
@@ -63,7 +64,7 @@ class FileReport:
 def separate_file(
     path: str | os.PathLike[str],
     outputs: Mapping[str, str | os.PathLike[str]],
-    pipeline: Pipeline,
+    pipeline: Any,
     *,
     format: str | None = None,
     subtype: str | None = None,
@@ -71,6 +72,7 @@ def separate_file(
     vocals_gain: float | None = None,
     accompaniment_gain: float | None = None,
     detector: ActivityDetector | None = None,
+    keep_tags: bool = False,
     progress: Callable[[int, int], None] = lambda n_done, n_samples: None,
 ) -> FileReport:
     """Separate an audio file into files, in memory that does not grow with its length.
@@ -80,9 +82,9 @@ def separate_file(
     path : path
         File of the song, or "-" for standard input.
     outputs : mapping of str to path
-        Files of "vocals" and "accompaniment", and of "remix" if a gain is given.
-    pipeline : Pipeline
-        A fitted pipeline, see `load_model`.
+        Files of "vocals", "accompaniment" or both, and of "remix" if a gain is given.
+    pipeline : estimator
+        A fitted model, see `load_model`.
     format, subtype : str, default=None
         Format and subtype of the files, see `sksep.audio._stems.resolve_format`. None takes that of
         the song if possible.
@@ -92,6 +94,8 @@ def separate_file(
         Gains in the remix in dB.
     detector : ActivityDetector, default=None
         Detector that also finds the intervals in which vocals sound.
+    keep_tags : bool, default=False
+        Whether the files get the tags and cover pictures of the song. That needs mutagen.
     progress : callable, default=nothing
         Function that is called with the number of samples that are done and the number of all.
 
@@ -111,7 +115,7 @@ def separate_file(
             file,
             outputs,
             pipeline,
-            _StemSettings(format, subtype, overwrite, vocals_gain, accompaniment_gain),
+            _StemSettings(format, subtype, overwrite, vocals_gain, accompaniment_gain, keep_tags),
             detector,
             progress,
         )
@@ -126,13 +130,14 @@ class _StemSettings:
     overwrite: bool
     vocals_gain: float | None
     accompaniment_gain: float | None
+    keep_tags: bool
 
 
 def _separate(
     path: Path,
     file: str,
     outputs: Mapping[str, str | os.PathLike[str]],
-    pipeline: Pipeline,
+    pipeline: Any,
     settings: _StemSettings,
     detector: ActivityDetector | None,
     progress: Callable[[int, int], None],
@@ -142,15 +147,22 @@ def _separate(
     (info,) = track.files
     meter = None if detector is None else LevelMeter(track.sample_rate)
     dtype = "float64" if info.subtype in _WIDE_SUBTYPES else "float32"
+    stem_format = resolve_format(settings.format, settings.subtype, info)
+
+    def finish(files: dict[str, Path]) -> None:
+        if settings.keep_tags and not stem_format.is_large:
+            problems.extend(_copy_tags(file, files, stem_format.format))
+
     writer = StemWriter(
         outputs,
         track.sample_rate,
         track.n_channels,
-        resolve_format(settings.format, settings.subtype, info),
+        stem_format,
         source=path,
         overwrite=settings.overwrite,
         vocals_gain=settings.vocals_gain,
         accompaniment_gain=settings.accompaniment_gain,
+        finish=finish,
     )
 
     def write(mixture: npt.NDArray[Any], vocals: FloatArray) -> int:
@@ -176,19 +188,30 @@ def _separate(
         seconds=track.n_samples / track.sample_rate,
         sample_rate=track.sample_rate,
         n_channels=track.n_channels,
-        warnings=(*problems, *_warnings(writer)),
+        warnings=(*problems, *_warnings(writer, target_of(pipeline))),
         activity=detector.detect(meter.levels()) if detector and meter else None,
     )
 
 
-def _warnings(writer: StemWriter) -> Iterator[str]:
+def _copy_tags(song: str, files: Mapping[str, Path], format: str) -> Iterator[str]:
+    """Copy the tags of a song to its stems, or say why that failed. The stems are kept then."""
+    try:
+        tags = read_tags(song)
+        for stem, path in files.items():
+            write_tags(path, format, tags.of_stem(stem))
+    except Exception as error:  # tags can be damaged in many ways, and are not worth a song
+        yield f"its tags were not copied ({' '.join(str(error).split())})"
+
+
+def _warnings(writer: StemWriter, target: str) -> Iterator[str]:
     energies = writer.energies
+    sought = "singing" if target == "vocals" else target
     if energies["mixture"] == 0.0:
         yield "the song is silent"
     elif energies["vocals"] <= _SILENT_VOCALS * energies["mixture"]:
-        yield "the vocals are silent: the model found no singing"
+        yield f"the {target} are silent: the model found no {sought}"
     elif energies["accompaniment"] <= _SILENT_ACCOMPANIMENT * energies["mixture"]:
-        yield "the vocals equal the song: the model found nothing but singing"
+        yield f"the {target} equal the song: the model found nothing but {sought}"
     if writer.n_clipped_mixture:
         yield (
             f"{writer.n_clipped_mixture} samples of the song are beyond full scale and were "

@@ -9,19 +9,22 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from sksep.activity._detector import ActivityDetector
+from sksep.base._streams import array_rate
+from sksep.peers._table import list_peers, load_peer
 from sksep.persistence import load
 from sksep.pretrained import list_pretrained, load_detector, load_pretrained
-from sksep.transformers import GriffinLimInverter, MelChunker
+from sksep.transformers import GriffinLimInverter, MaskBuilder
 from sksep.utils._validation import check_integer
 
 
-def load_model(model: Any, *, n_iter: int | None = None, device: str = "auto") -> Pipeline:
-    """A fitted pipeline by its name or file. A pipeline is returned as it is.
+def load_model(model: Any, *, n_iter: int | None = None, device: str = "auto") -> Any:
+    """A fitted model by its name or file. A fitted model itself is returned as it is.
 
     Parameters
     ----------
-    model : str, path or Pipeline
-        Name of a model that ships, file that `sksep.save` wrote, or fitted pipeline.
+    model : str, path or estimator
+        Name of a model that ships (see `sksep.pretrained.list_pretrained`) or of another package
+        (see `sksep.peers.list_peers`), file that `sksep.save` wrote, or fitted model.
     n_iter : int, default=None
         Griffin-Lim iterations of a model that is loaded. None keeps its own number.
     device : str, default="auto"
@@ -29,40 +32,48 @@ def load_model(model: Any, *, n_iter: int | None = None, device: str = "auto") -
 
     Returns
     -------
-    Pipeline
+    estimator
+        The model, with `predict`.
 
     Raises
     ------
+    ImportError
+        If the package of the model is not installed. The message says how to install it.
     ValueError, TypeError
-        If there is no such model, or if the pipeline is not a model. The message says which models
+        If there is no such model, or if the estimator is not a model. The message says which models
         there are.
+
+    Examples
+    --------
+    >>> import sksep
+    >>> [name for name, _ in sksep.load_model("small").steps]
+    ['chunk', 'mask', 'separate', 'invert']
     """
-    if isinstance(model, (str, os.PathLike)):
-        names = [card.name for card in list_pretrained()]
-        if model in names:
-            pipeline = load_pretrained(str(model), device=device)
-        elif Path(model).is_file():
-            pipeline = load(model, device=device)
-        else:
-            raise ValueError(
-                f"There is no model {str(model)!r}: neither a file nor one of {', '.join(names)}."
-            )
-    else:
-        pipeline = model
-    if not isinstance(pipeline, Pipeline) or not isinstance(pipeline.steps[0][1], MelChunker):
-        raise TypeError(
-            "A model is a fitted Pipeline that begins with MelChunker; got "
-            f"{type(pipeline).__name__}."
-        )
+    estimator = _loaded(model, device) if isinstance(model, (str, os.PathLike)) else model
+    array_rate(estimator)  # what is no model raises an error
     if n_iter is None:
-        return pipeline
-    name, last = pipeline.steps[-1]
+        return estimator
+    name, last = estimator.steps[-1] if isinstance(estimator, Pipeline) else ("", estimator)
     if not isinstance(last, GriffinLimInverter):
         raise ValueError("n_iter is for models that end in a GriffinLimInverter; leave it out.")
     check_integer("n_iter", n_iter, 0)
-    if pipeline is model:
+    if estimator is model:
         raise ValueError(f"Set {name}__n_iter of the pipeline itself; n_iter is for loading.")
-    return pipeline.set_params(**{f"{name}__n_iter": n_iter})
+    return estimator.set_params(**{f"{name}__n_iter": n_iter})
+
+
+def _loaded(model: str | os.PathLike[str], device: str) -> Any:
+    """The model of a name or a file."""
+    shipped = [card.name for card in list_pretrained()]
+    peers = [peer.name for peer in list_peers()]
+    if model in shipped:
+        return load_pretrained(str(model), device=device)
+    if model in peers:
+        return load_peer(str(model), device=device)
+    if Path(model).is_file():
+        return load(model, device=device)
+    names = ", ".join([*shipped, *peers])
+    raise ValueError(f"There is no model {str(model)!r}: neither a file nor one of {names}.")
 
 
 def detector_of(model: Any) -> ActivityDetector:
@@ -71,5 +82,8 @@ def detector_of(model: Any) -> ActivityDetector:
     return load_detector(model if isinstance(model, str) and model in names else "uhnet")
 
 
-def model_rate(pipeline: Pipeline) -> int:
-    return int(pipeline.steps[0][1].sample_rate)
+def target_of(pipeline: Any) -> str:
+    """Name of the stem that a fitted model extracts: that of its `MaskBuilder`, or else vocals."""
+    steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else []
+    names = [step.target for step in steps if isinstance(step, MaskBuilder)]
+    return str(names[0]) if names else "vocals"

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.pipeline import Pipeline
 
 from sksep.activity._detector import VocalActivity
 from sksep.activity._levels import LevelMeter
 from sksep.audio._decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Report, regular_file
 from sksep.audio._track import Track
 from sksep.audio._validation import check_track
-from sksep.inference._models import detector_of, load_model, model_rate
-from sksep.inference._streaming import StreamingSeparator, can_stream
+from sksep.base._streams import WholeTrackError, array_rate
+from sksep.inference._models import detector_of, load_model
+from sksep.inference._streaming import SampleQueue, StreamingSeparator
 from sksep.utils._arrays import FloatArray
 from sksep.utils._validation import check_integer
 
@@ -68,9 +68,9 @@ def separate(
     source : path, array or AudioSource
         Audio file at 500 to 768,000 Hz, "-" for standard input, or samples of shape (n_samples,) or
         (n_channels, n_samples).
-    model : str, path or Pipeline, default="uhnet"
-        Name of a model that ships (see `sksep.pretrained.list_pretrained`), file that `sksep.save`
-        wrote, or fitted pipeline.
+    model : str, path or estimator, default="uhnet"
+        Name of a model (see `load_model`), file that `sksep.save` wrote, or any fitted estimator
+        that maps tracks to waveforms: a pipeline, a search, a separator of `sksep.peers`.
     sample_rate : int, default=None
         Sample rate of an array in Hz. None is the rate of the model (16 kHz for those that ship).
         Files have their own.
@@ -102,9 +102,9 @@ def separate(
     >>> vocals.shape == song.shape, sample_rate
     (True, 16000)
     """
-    pipeline = load_model(model, n_iter=n_iter, device=device)
-    with _checked_song(source, sample_rate, pipeline) as track:
-        pairs = [*separated_blocks(track, pipeline)]
+    estimator = load_model(model, n_iter=n_iter, device=device)
+    with _checked_song(source, sample_rate, estimator) as track:
+        pairs = [*separated_blocks(track, estimator)]
     vocals = np.concatenate([part for _, part in pairs], axis=1)
     mixture = np.concatenate([part for part, _ in pairs], axis=1)
     mixture -= vocals
@@ -127,7 +127,7 @@ def vocal_activity(
     ----------
     source : path, array or AudioSource
         As in `separate`.
-    model : str, path or Pipeline, default="uhnet"
+    model : str, path or estimator, default="uhnet"
         As in `separate`. Models of your own use the detector of "uhnet".
     sample_rate : int, default=None
         As in `separate`.
@@ -151,16 +151,16 @@ def vocal_activity(
     >>> activity.label, len(activity.intervals)
     ('instrumental', 0)
     """
-    pipeline = load_model(model, device=device)
-    with _checked_song(source, sample_rate, pipeline) as track:
+    estimator = load_model(model, device=device)
+    with _checked_song(source, sample_rate, estimator) as track:
         meter = LevelMeter(track.sample_rate)
-        for mixture, vocals in separated_blocks(track, pipeline):
+        for mixture, vocals in separated_blocks(track, estimator):
             meter.add(mixture, vocals)
     return detector_of(model).detect(meter.levels())
 
 
 def separated_blocks(
-    track: Track, pipeline: Pipeline, dtype: str = "float32", report: Report | None = None
+    track: Track, model: Any, dtype: str = "float32", report: Report | None = None
 ) -> Generator[tuple[npt.NDArray[Any], FloatArray], None, None]:
     """Mixture and vocals, each (n_channels, n), block by block from the beginning to the end.
 
@@ -168,43 +168,44 @@ def separated_blocks(
     takes sentences about damaged places; None warns of them.
     """
     length = round(_BLOCK_SECONDS * track.sample_rate)
-    if not can_stream(pipeline):
-        vocals = _predict(track, pipeline)
+    try:
+        stream = StreamingSeparator(model, track.sample_rate, track.n_channels)
+    except WholeTrackError:
+        vocals = _predict(track, model)
         start = 0
         for block in track.read_blocks(length, dtype, report):
             yield block, vocals[:, start : start + block.shape[1]]
             start += block.shape[1]
         return
-    stream = StreamingSeparator(pipeline, track.sample_rate, track.n_channels)
-    waiting: npt.NDArray[Any] = np.zeros((track.n_channels, 0), dtype)
+    waiting = SampleQueue(track.n_channels)
     for block in track.read_blocks(length, dtype, report):
-        waiting = np.concatenate([waiting, block], axis=1)
+        waiting.push(block)
         vocals = stream.process(block).vocals
         if vocals.shape[1]:
-            mixture, waiting = np.split(waiting, [vocals.shape[1]], axis=1)
-            yield mixture, vocals
-    yield waiting, stream.finish().vocals
+            yield waiting.take(vocals.shape[1]), vocals
+    rest = stream.finish().vocals
+    yield waiting.take(rest.shape[1]), rest
 
 
-def _predict(track: Track, pipeline: Pipeline) -> FloatArray:
+def _predict(track: Track, model: Any) -> FloatArray:
     source: Any = track.source
     if not track.is_file:
-        if track.sample_rate != model_rate(pipeline):
+        if track.sample_rate != array_rate(model):
             raise ValueError(
                 f"{track.name} is at {track.sample_rate} Hz, but this model takes arrays at "
-                f"{model_rate(pipeline)} Hz only. Resample it, or give a file."
+                f"{array_rate(model)} Hz only. Resample it, or give a file."
             )
         source = track.read()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"X\[0\] \(.*\): ")  # said when the song was checked
-        vocals: FloatArray = pipeline.predict([source])[0]
+        vocals: FloatArray = model.predict([source])[0]
     return vocals.reshape(track.n_channels, track.n_samples)
 
 
 @contextmanager
-def _checked_song(source: Any, sample_rate: int | None, pipeline: Pipeline) -> Iterator[Track]:
+def _checked_song(source: Any, sample_rate: int | None, model: Any) -> Iterator[Track]:
     """The song as a track. What a pipe delivers is in a file until the end."""
-    rate = model_rate(pipeline) if sample_rate is None else sample_rate
+    rate = array_rate(model) if sample_rate is None else sample_rate
     rate = check_integer("sample_rate", rate, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE)
     if isinstance(source, (str, os.PathLike)):
         with regular_file(source) as path:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
-from sksep.audio._resampling import Resampler
 from sksep.audio._samples import check_samples
-from sksep.base._inversion import BlockInverter, Inversion
-from sksep.nn.chunks import CrossFader, chunk
-from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
-from sksep.separators._net_separator import NetSeparator
-from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
+from sksep.base._streams import VocalsStream, WholeTrackError, array_rate, resolve_model
+from sksep.inference._pipeline_stream import PipelineStream
 from sksep.utils._arrays import FloatArray
 from sksep.utils._validation import check_integer
-
-# The resampler holds back less than this many seconds, as tests show between 8 and 192 kHz.
-_RESAMPLING_SECONDS = 0.25
 
 
 class SeparatedBlock(NamedTuple):
@@ -41,18 +33,18 @@ class StreamingSeparator:
     """Separate audio that arrives in blocks of any size, with the result of the whole track.
 
     Memory does not grow with the length of the track. The blocks of vocals in a row equal the
-    prediction of the pipeline for the whole track, except for rounding errors. They come out with a
+    prediction of the model for the whole track, except for rounding errors. They come out with a
     delay, since chunks, blocks of four seconds for the inversion, and their margins have to be
-    complete.
+    complete. Separators of waveforms wait for one of their own blocks, which `block_duration` sets.
 
     Parameters
     ----------
-    pipeline : Pipeline
+    estimator : estimator
         Fitted pipeline of a `MelChunker`, a trained separator that makes its masks chunk by chunk
         (U-Net, UH-Net, or the mask head of hybrid clustering), and possibly a
-        `GriffinLimInverter`.
+        `GriffinLimInverter`. Or a fitted separator of waveforms, such as those of `sksep.peers`.
     sample_rate : int, default=None
-        Sample rate of the blocks in Hz. None is that of the `MelChunker`.
+        Sample rate of the blocks in Hz. None is that at which the model takes arrays.
     n_channels : int, default=1
         Number of channels of the blocks.
 
@@ -64,7 +56,7 @@ class StreamingSeparator:
     Raises
     ------
     TypeError
-        If the pipeline has other steps, or a separator that clusters the whole track.
+        If the model needs the whole track, as those do that cluster it.
 
     Examples
     --------
@@ -81,30 +73,13 @@ class StreamingSeparator:
     True
     """
 
-    def __init__(
-        self, pipeline: Pipeline, sample_rate: int | None = None, n_channels: int = 1
-    ) -> None:
-        chunker, self._separator, inversion = _steps(pipeline)
-        self._front_end = front_end = chunker._front_end()
-        self._separator._check_front_end(front_end, "The stream")
-        rate = front_end.sample_rate if sample_rate is None else sample_rate
+    def __init__(self, estimator: Any, sample_rate: int | None = None, n_channels: int = 1) -> None:
+        rate = array_rate(estimator) if sample_rate is None else sample_rate
         self.sample_rate = check_integer("sample_rate", rate, 1)
         self.n_channels = check_integer("n_channels", n_channels, 1)
-        self._inverter = BlockInverter(
-            front_end, self.sample_rate, inversion, self._separator._device()
-        )
-        chunk_samples = front_end.n_frames * front_end.hop_length + front_end.n_fft
-        seconds = chunk_samples / front_end.sample_rate
-        if self.sample_rate != front_end.sample_rate:
-            seconds += _RESAMPLING_SECONDS
-        self.latency = (
-            self._inverter.length
-            + self._inverter.margin
-            + self._inverter.fade
-            + int(np.ceil(seconds * self.sample_rate))
-        )
-        self._mixture: FloatArray
+        self._estimator = estimator
         self._begin()
+        self.latency = self._stream.latency
 
     def process(self, block: Any) -> SeparatedBlock:
         """Take the next samples of the mixture, and return the vocals that are complete.
@@ -128,11 +103,8 @@ class StreamingSeparator:
         """
         samples = self._checked(block)
         self._n_samples += samples.shape[1]
-        self._mixture = np.concatenate([self._mixture, samples], axis=1)
-        self._masks.push(self._to_model.push(samples))
-        while self._is_ready():
-            self._invert_block(self._inverter.length, None)
-        return self._take(self._start - self._inverter.fade)
+        self._mixture.push(samples)
+        return self._with_accompaniment(self._stream.push(samples))
 
     def finish(self) -> SeparatedBlock:
         """End the track: return the rest of the vocals, and be ready for another track.
@@ -142,66 +114,21 @@ class StreamingSeparator:
         SeparatedBlock
             The remaining samples, possibly none.
         """
-        if self._n_samples:
-            self._masks.finish(self._to_model.finish())
-            length = self._inverter.block_length(self._n_samples)
-            while self._start < self._n_samples:
-                self._invert_block(length, self._n_samples)
-        rest = self._take(self._n_samples)
+        rest = self._with_accompaniment(self._stream.finish())
         self._begin()
         return rest
 
     def _begin(self) -> None:
-        front_end = self._front_end
-        self._to_model = Resampler(self.sample_rate, front_end.sample_rate, self.n_channels)
-        self._masks = _MaskStream(self._separator, front_end, self.n_channels)
+        self._stream = open_stream(self._estimator, self.sample_rate, self.n_channels)
+        self._mixture = SampleQueue(self.n_channels)  # whose vocals are not complete
         self._one_dimensional: bool | None = None
         self._n_samples = 0
-        self._start = 0  # of the next block to invert
-        self._first = -self._inverter.margin  # of the samples that are kept
-        self._mixture = np.zeros((self.n_channels, self._inverter.margin), np.float32)
-        self._taken = 0  # samples that were returned
-        self._vocals = np.zeros((self.n_channels, 0), np.float32)  # from `_taken` on
 
-    def _is_ready(self) -> bool:
-        """Whether everything that the next block depends on is there."""
-        length, margin = self._inverter.length, self._inverter.margin
-        if self._n_samples < self._start + length + margin:
-            return False
-        return self._inverter.rows(self._start, length)[1] < self._masks.n_rows
-
-    def _invert_block(self, length: int, n_samples: int | None) -> None:
-        inverter = self._inverter
-        low = self._start - inverter.margin - self._first
-        block = self._mixture[:, low : low + length + 2 * inverter.margin]
-        missing = length + 2 * inverter.margin - block.shape[1]
-        if missing:
-            block = np.pad(block, ((0, 0), (0, missing)))
-        rows = self._masks.rows_from(max(0, inverter.rows(self._start, length)[0]))
-        estimate = inverter.estimate(block, self._start, *rows)
-        position, part = inverter.faded(estimate, self._start, length, n_samples)
-        begin = position - self._taken
-        room = begin + part.shape[1] - self._vocals.shape[1]
-        if room > 0:
-            self._vocals = np.pad(self._vocals, ((0, 0), (0, room)))
-        self._vocals[:, begin : begin + part.shape[1]] += part
-        self._start += length
-
-    def _take(self, stop: int) -> SeparatedBlock:
-        """Samples that are complete up to `stop` and were not returned yet."""
-        n_taken = max(0, stop - self._taken)
-        vocals, self._vocals = np.split(self._vocals, [n_taken], axis=1)
-        low = self._taken - self._first
-        mixture = self._mixture[:, low : low + n_taken]
-        self._taken += n_taken
-        blocks = SeparatedBlock(vocals.copy(), mixture - vocals)
-        kept = min(self._taken, self._start - self._inverter.margin)
-        if kept > self._first:
-            self._mixture = self._mixture[:, kept - self._first :].copy()
-            self._first = kept
+    def _with_accompaniment(self, vocals: FloatArray) -> SeparatedBlock:
+        accompaniment = self._mixture.take(vocals.shape[1]) - vocals
         if self._one_dimensional:
-            return SeparatedBlock(blocks.vocals[0], blocks.accompaniment[0])
-        return blocks
+            return SeparatedBlock(vocals[0], accompaniment[0])
+        return SeparatedBlock(vocals, accompaniment)
 
     def _checked(self, block: Any) -> FloatArray:
         name = f"The block at sample {self._n_samples}"
@@ -223,90 +150,52 @@ class StreamingSeparator:
         return samples
 
 
-def can_stream(pipeline: Any) -> bool:
-    """Whether `StreamingSeparator` takes the pipeline."""
-    try:
-        _steps(pipeline)
-    except TypeError:
-        return False
-    return True
+def open_stream(estimator: Any, sample_rate: int, n_channels: int) -> VocalsStream:
+    """A stream of the vocals of one track, by any fitted model.
 
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted pipeline, or any estimator with a method `_open_stream`, see `VocalsStream`.
+    sample_rate, n_channels : int
+        Sample rate of the track in Hz, and number of its channels.
 
-def _steps(pipeline: Any) -> tuple[MelChunker, NetSeparator, Inversion]:
-    """The steps of a pipeline that can stream, or a TypeError that says what to do."""
-    steps = [step for _, step in getattr(pipeline, "steps", [])]
-    steps = [step for step in steps if not isinstance(step, (MaskBuilder, str, type(None)))]
-    inverter = steps.pop() if steps and isinstance(steps[-1], GriffinLimInverter) else None
-    if len(steps) != 2 or not isinstance(steps[0], MelChunker):
-        raise TypeError(
-            "Blocks are separated by a Pipeline of MelChunker, a separator and possibly "
-            f"GriffinLimInverter; got {pipeline!r:.200}. Use its predict for the whole track."
+    Raises
+    ------
+    WholeTrackError
+        If the model separates whole tracks only. Its `predict` does so.
+    """
+    model = resolve_model(estimator)
+    if isinstance(model, Pipeline):
+        return PipelineStream(model, sample_rate, n_channels)
+    if not hasattr(model, "_open_stream"):
+        raise WholeTrackError(
+            f"{type(model).__name__} cannot separate single blocks. Use its predict for the whole "
+            "track."
         )
-    chunker, separator = steps
-    if not isinstance(separator, NetSeparator) or not separator._separates_chunks():
-        raise TypeError(
-            f"The masks of {type(separator).__name__} depend on the whole track, so that single "
-            "blocks cannot be separated. Use the predict of the pipeline."
-        )
-    check_is_fitted(separator)
-    return chunker, separator, Inversion() if inverter is None else inverter._inversion()
+    stream: VocalsStream = model._open_stream(sample_rate, n_channels)
+    return stream
 
 
-class _MaskStream:
-    """Rows of the mask of a track, at the rate of the front end, that grows at its end."""
+class SampleQueue:
+    """Samples that wait for something: they come out in the order in which they went in."""
 
-    def __init__(self, separator: NetSeparator, front_end: FrontEnd, n_channels: int) -> None:
-        self._separator, self._front_end = separator, front_end
-        # A frame is centered in its window, so that half a window of zeros comes first.
-        self._samples = np.zeros((n_channels, front_end.n_fft // 2), np.float32)
-        self._frames = torch.zeros(0, front_end.n_bands)  # from the start of the next chunk on
-        self._cross_fader = CrossFader(front_end.chunk_step)
-        self._rows = torch.zeros(0, front_end.n_bands)
-        self._first_row = 0
+    def __init__(self, n_channels: int) -> None:
+        self._blocks: deque[npt.NDArray[Any]] = deque()
+        self._nothing = np.zeros((n_channels, 0), np.float32)
 
-    @property
-    def n_rows(self) -> int:
-        """Number of rows that are complete."""
-        return self._first_row + len(self._rows)
+    def push(self, samples: npt.NDArray[Any]) -> None:
+        """Add samples (n_channels, n)."""
+        self._blocks.append(samples)
 
-    def push(self, samples: FloatArray) -> None:
-        """Take further samples."""
-        self._extend(samples)
-        n_frames, step = self._front_end.n_frames, self._front_end.chunk_step
-        if len(self._frames) >= n_frames:
-            self._estimate(self._frames.unfold(0, n_frames, step).transpose(1, 2))
-
-    def finish(self, samples: FloatArray) -> None:
-        """Take the last samples, and complete all rows."""
-        front_end = self._front_end
-        # Half a window of zeros also comes last.
-        padding = np.zeros((len(samples), front_end.n_fft // 2), np.float32)
-        self.push(np.concatenate([samples, padding], axis=1))
-        n_rows = self.n_rows + len(self._frames)
-        if len(self._frames) > self._cross_fader.n_waiting:  # not all frames are part of a chunk
-            n_frames, step = front_end.n_frames, front_end.chunk_step
-            self._estimate(chunk(self._frames, n_frames, step, LOWEST_DECIBELS))
-        rest = self._cross_fader.finish()
-        self._rows = torch.cat([self._rows, rest])[: n_rows - self._first_row]
-
-    def rows_from(self, first: int) -> tuple[Tensor, int]:
-        """Complete rows from `first` on, and the index of the first. Earlier rows are dropped."""
-        first = min(first, self.n_rows - 1)
-        self._rows = self._rows[first - self._first_row :]
-        self._first_row = first
-        return self._rows, first
-
-    def _extend(self, samples: FloatArray) -> None:
-        front_end = self._front_end
-        self._samples = np.concatenate([self._samples, samples], axis=1)
-        if self._samples.shape[1] < front_end.n_fft:
-            return
-        levels = front_end.channel_power(torch.from_numpy(self._samples), center=False)
-        self._frames = torch.cat([self._frames, levels])
-        self._samples = self._samples[:, len(levels) * front_end.hop_length :]
-
-    def _estimate(self, chunks: Tensor) -> None:
-        """Masks of the next chunks; rows that no further chunk overlaps are complete."""
-        for masks in self._separator._estimate_chunks(chunks):
-            self._rows = torch.cat([self._rows, self._cross_fader.push(masks)])
-        self._frames = self._frames[len(chunks) * self._front_end.chunk_step :]
+    def take(self, n_samples: int) -> npt.NDArray[Any]:
+        """The next samples (n_channels, n_samples)."""
+        taken: list[npt.NDArray[Any]] = []
+        while n_samples:
+            block = self._blocks.popleft()
+            if block.shape[1] > n_samples:
+                block, rest = np.split(block, [n_samples], axis=1)
+                self._blocks.appendleft(rest)
+            taken.append(block)
+            n_samples -= block.shape[1]
+        return np.concatenate(taken, axis=1) if taken else self._nothing

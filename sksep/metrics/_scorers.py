@@ -10,7 +10,10 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import make_scorer
 from sklearn.utils.metadata_routing import UNUSED
 
+from sksep.metrics._challenges import csdr_score, usdr_score
 from sksep.metrics._scores import floored_snr_score, nsdr_score, sdr_score, si_sdr_score
+from sksep.metrics._spectra import bleedless_score, fullness_score, multi_resolution_stft_score
+from sksep.metrics._visqol import visqol_score
 
 sdr_scorer = make_scorer(sdr_score, all_silent="raise")
 sdr_scorer.__doc__ = """Scorer of the mean SDR of the vocals in dB; higher is better.
@@ -46,6 +49,115 @@ Examples
 >>> pipeline = make_pipeline(MelChunker(), HPSSSeparator()).fit(songs.mixtures)
 >>> bool(si_sdr_scorer(pipeline, songs.mixtures, songs.vocals) > -20.0)
 True
+"""
+
+usdr_scorer = make_scorer(usdr_score, all_silent="raise")
+usdr_scorer.__doc__ = """Scorer of the mean uSDR in dB; higher is better.
+
+It is `usdr_score` in the form that searches and cross-validation of scikit-learn
+take, with an error if all references are silent, as in `sdr_scorer`.
+
+Examples
+--------
+>>> from sklearn.pipeline import make_pipeline
+>>> from sksep import HPSSSeparator, MelChunker
+>>> from sksep.datasets import make_songs
+>>> from sksep.metrics import usdr_scorer
+>>> songs = make_songs(2, duration=2.0, random_state=0)
+>>> pipeline = make_pipeline(MelChunker(), HPSSSeparator()).fit(songs.mixtures)
+>>> bool(usdr_scorer(pipeline, songs.mixtures, songs.vocals) > -20.0)
+True
+"""
+csdr_scorer = make_scorer(csdr_score, all_silent="raise")
+csdr_scorer.__doc__ = """Scorer of the median cSDR in dB; higher is better.
+
+It is `csdr_score` in the form that searches and cross-validation of scikit-learn
+take, with an error if all references are silent, as in `sdr_scorer`. For arrays at another rate
+than 16 kHz, use ``make_scorer(csdr_score, sample_rate=..., all_silent="raise")``.
+
+Examples
+--------
+>>> from sklearn.pipeline import make_pipeline
+>>> from sksep import HPSSSeparator, MelChunker
+>>> from sksep.datasets import make_songs
+>>> from sksep.metrics import csdr_scorer
+>>> songs = make_songs(2, duration=2.0, random_state=0)
+>>> pipeline = make_pipeline(MelChunker(), HPSSSeparator()).fit(songs.mixtures)
+>>> bool(csdr_scorer(pipeline, songs.mixtures, songs.vocals) > -20.0)
+True
+"""
+neg_multi_resolution_stft_scorer = make_scorer(
+    multi_resolution_stft_score, greater_is_better=False, all_silent="raise"
+)
+neg_multi_resolution_stft_scorer.__doc__ = """Scorer of the negative distance of spectra.
+
+Higher is better. It is `multi_resolution_stft_score` in the form that searches and cross-validation
+of scikit-learn take, with an error if all references are silent, as in `sdr_scorer`.
+
+Examples
+--------
+>>> from sklearn.pipeline import make_pipeline
+>>> from sksep import HPSSSeparator, MelChunker
+>>> from sksep.datasets import make_songs
+>>> from sksep.metrics import neg_multi_resolution_stft_scorer
+>>> songs = make_songs(2, duration=2.0, random_state=0)
+>>> pipeline = make_pipeline(MelChunker(), HPSSSeparator()).fit(songs.mixtures)
+>>> bool(neg_multi_resolution_stft_scorer(pipeline, songs.mixtures, songs.vocals) < 0.0)
+True
+"""
+bleedless_scorer = make_scorer(bleedless_score, all_silent="raise")
+bleedless_scorer.__doc__ = """Scorer of the mean bleedless score, in (0, 100]; higher is better.
+
+It is `bleedless_score` in the form that searches and cross-validation of scikit-learn
+take, with an error if all references are silent, as in `sdr_scorer`. For arrays at another rate
+than 16 kHz, use ``make_scorer(bleedless_score, sample_rate=..., all_silent="raise")``.
+
+Examples
+--------
+>>> from sklearn.pipeline import make_pipeline
+>>> from sksep import HPSSSeparator, MelChunker
+>>> from sksep.datasets import make_songs
+>>> from sksep.metrics import bleedless_scorer
+>>> songs = make_songs(2, duration=2.0, random_state=0)
+>>> pipeline = make_pipeline(MelChunker(), HPSSSeparator()).fit(songs.mixtures)
+>>> bool(0.0 < bleedless_scorer(pipeline, songs.mixtures, songs.vocals) <= 100.0)
+True
+"""
+fullness_scorer = make_scorer(fullness_score, all_silent="raise")
+fullness_scorer.__doc__ = """Scorer of the mean fullness, in (0, 100]; higher is better.
+
+It is `fullness_score` in the form that searches and cross-validation of scikit-learn
+take, with an error if all references are silent, as in `sdr_scorer`. For arrays at another rate
+than 16 kHz, use ``make_scorer(fullness_score, sample_rate=..., all_silent="raise")``.
+
+Examples
+--------
+>>> from sklearn.pipeline import make_pipeline
+>>> from sksep import HPSSSeparator, MelChunker
+>>> from sksep.datasets import make_songs
+>>> from sksep.metrics import fullness_scorer
+>>> songs = make_songs(2, duration=2.0, random_state=0)
+>>> pipeline = make_pipeline(MelChunker(), HPSSSeparator()).fit(songs.mixtures)
+>>> bool(0.0 < fullness_scorer(pipeline, songs.mixtures, songs.vocals) <= 100.0)
+True
+"""
+visqol_scorer = make_scorer(visqol_score, all_silent="raise")
+visqol_scorer.__doc__ = """Scorer of the mean opinion that ViSQOL predicts; higher is better.
+
+It is `visqol_score` in the form that searches and cross-validation of scikit-learn
+take, with an error if all references are silent, as in `sdr_scorer`. For arrays at another rate
+than 16 kHz, use ``make_scorer(visqol_score, sample_rate=..., all_silent="raise")``.
+
+Examples
+--------
+>>> from sklearn.pipeline import make_pipeline
+>>> from sksep import HPSSSeparator, MelChunker
+>>> from sksep.datasets import make_songs
+>>> from sksep.metrics import visqol_scorer
+>>> songs = make_songs(2, duration=2.0, random_state=0)
+>>> pipeline = make_pipeline(MelChunker(), HPSSSeparator()).fit(songs.mixtures)
+>>> visqol_scorer(pipeline, songs.mixtures, songs.vocals)  # doctest: +SKIP
+2.5
 """
 
 

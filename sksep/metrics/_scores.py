@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sksep.audio._resampling import to_mono
-from sksep.audio._track import Track
-from sksep.audio._validation import check_same_length, check_tracks
+from sksep.metrics._collections import average_over_tracks, check_collections, mono_versions
 from sksep.metrics._sdr import (
     PROTOCOLS,
     floored_ratio,
@@ -19,10 +15,7 @@ from sksep.metrics._sdr import (
     scale_invariant_sdr,
     sdr_of_estimates,
 )
-from sksep.utils._arrays import BoolArray, DoubleArray
 from sksep.utils._validation import check_choice, check_number
-
-ALL_SILENT = ("nan", "raise")
 
 
 def sdr_score(
@@ -81,7 +74,7 @@ def sdr_score(
     6.02
     """
     check_choice("protocol", protocol, PROTOCOLS)
-    return _weighted_mean(
+    return average_over_tracks(
         lambda true, estimated: float(sdr_of_estimates(true, [estimated], protocol)[0]),
         "SDR",
         {"y_true": y_true, "y_pred": y_pred},
@@ -134,7 +127,7 @@ def si_sdr_score(
     >>> print(f"{si_sdr_score([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.1], [1.0, 10.0]]):.2f}")
     20.00
     """
-    return _weighted_mean(
+    return average_over_tracks(
         scale_invariant_sdr,
         "SI-SDR",
         {"y_true": y_true, "y_pred": y_pred},
@@ -202,7 +195,7 @@ def nsdr_score(
     20.00
     """
     check_choice("protocol", protocol, PROTOCOLS)
-    return _weighted_mean(
+    return average_over_tracks(
         lambda true, estimated, mixture: normalized_sdr(true, estimated, mixture, protocol),
         "NSDR",
         {"y_true": y_true, "y_pred": y_pred, "mixtures": mixtures},
@@ -254,111 +247,11 @@ def floored_snr_score(
     -10.41
     """
     check_number("ceiling", ceiling, 0.0, 200.0, include_low=False)
-    checked, weights = _check_collections(
+    checked, weights = check_collections(
         {"y_true": y_true, "y_pred": y_pred, "mixtures": mixtures}, sample_weight
     )
     values = [
         floored_ratio(true, estimated, mixture, ceiling)
-        for true, estimated, mixture in _mono_versions(checked)
+        for true, estimated, mixture in mono_versions(checked)
     ]
     return float(np.average(values, weights=weights))
-
-
-def _weighted_mean(
-    ratio: Callable[..., float],
-    ratio_name: str,
-    collections: dict[str, Any],
-    sample_weight: npt.ArrayLike | None,
-    all_silent: str,
-) -> float:
-    """Mean over tracks of a ratio of mono waveforms, the first of which is the reference."""
-    check_choice("all_silent", all_silent, ALL_SILENT)
-    checked, weights = _check_collections(collections, sample_weight)
-    values = np.empty(len(weights))
-    silent = np.zeros(len(weights), dtype=bool)
-    for index, waveforms in enumerate(_mono_versions(checked)):
-        silent[index] = not waveforms[0].any()
-        values[index] = ratio(*waveforms)
-    counted = ~silent & (weights > 0)
-    if all_silent == "raise" and not counted.any():
-        names = ", ".join(track.name for track in next(iter(checked.values())))
-        raise ValueError(
-            f"The mean {ratio_name} of {len(weights)} tracks is undefined, since all references "
-            f"are silent: {names:.500}. Split the tracks so that each part has vocals, for example "
-            "by cv=list(StratifiedKFold().split(mixtures, has_vocals)), or use "
-            "floored_snr_scorer, which is defined for silence."
-        )
-    _warn_of_undefined(values, silent, weights > 0, ratio_name, checked)
-    if not counted.any():
-        return float("nan")
-    return float(np.average(values[counted], weights=weights[counted]))
-
-
-def _check_collections(
-    collections: dict[str, Any], sample_weight: npt.ArrayLike | None
-) -> tuple[dict[str, tuple[Track, ...]], DoubleArray]:
-    checked = {name: check_tracks(tracks, 0, name) for name, tracks in collections.items()}
-    first, *others = checked
-    for other in others:
-        check_same_length(checked[first], checked[other], first, other)
-    return checked, _check_weights(sample_weight, len(checked[first]))
-
-
-def _mono_versions(checked: dict[str, tuple[Track, ...]]) -> Iterator[list[DoubleArray]]:
-    """Mono waveforms of one track at a time: a collection of files need not fit into memory."""
-    for versions in zip(*checked.values(), strict=True):
-        _check_versions(versions)
-        yield [to_mono(track.read())[None].astype(np.float64) for track in versions]
-
-
-def _check_weights(sample_weight: npt.ArrayLike | None, n_tracks: int) -> DoubleArray:
-    if sample_weight is None:
-        return np.ones(n_tracks)
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (n_tracks,):
-        raise ValueError(
-            f"sample_weight has shape {weights.shape}; give one weight for each of the {n_tracks} "
-            "tracks."
-        )
-    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError("sample_weight must be finite and not negative, and not all zero.")
-    return weights
-
-
-def _check_versions(versions: tuple[Track, ...]) -> None:
-    """Raise an error if the versions of one track differ in length or sample rate."""
-    first, *others = versions
-    for other in others:
-        if first.is_file and other.is_file and first.sample_rate != other.sample_rate:
-            raise ValueError(
-                f"{other.name} has a sample rate of {other.sample_rate} Hz but {first.name} of "
-                f"{first.sample_rate} Hz; resample one of them."
-            )
-        if first.n_samples != other.n_samples:
-            raise ValueError(
-                f"{other.name} has {other.n_samples} samples but {first.name} has "
-                f"{first.n_samples}; bring both to one sample rate and one length."
-            )
-
-
-def _warn_of_undefined(
-    values: DoubleArray,
-    silent: BoolArray,
-    weighted: BoolArray,
-    ratio_name: str,
-    checked: dict[str, tuple[Track, ...]],
-) -> None:
-    references, estimates, *_ = checked.values()
-    messages = []
-    if (silent & weighted).any():
-        names = ", ".join(references[index].name for index in np.flatnonzero(silent & weighted))
-        messages.append(f"left out of the mean {ratio_name}, since it is silent: {names}")
-    undefined = np.flatnonzero(np.isnan(values) & ~silent & weighted)
-    if len(undefined):
-        names = ", ".join(estimates[index].name for index in undefined)
-        messages.append(
-            f"without {ratio_name}, which makes the mean NaN, since a waveform is silent: {names}"
-        )
-    if messages:
-        # The caller of the public function is above _weighted_mean and that function.
-        warnings.warn("Tracks " + "; tracks ".join(messages) + ".", UserWarning, stacklevel=4)

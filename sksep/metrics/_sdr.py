@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from sksep.metrics._bss_eval import own_source_sdr
 from sksep.metrics._validation import (
+    check_pair,
     check_same_channels,
     check_same_samples,
     check_waveform,
@@ -72,7 +73,7 @@ def sdr(
     >>> print(f"{sdr(reference, 0.5 * reference, protocol='snr'):.2f}")
     6.02
     """
-    true, estimated = _check_pair(reference, estimate)
+    true, estimated = check_pair(reference, estimate)
     check_choice("protocol", protocol, PROTOCOLS)
     if protocol == "snr":
         check_same_channels(true, estimated, "reference", "estimate")
@@ -123,7 +124,7 @@ def si_sdr(reference: npt.ArrayLike, estimate: npt.ArrayLike) -> float:
     >>> si_sdr([1.0, 0.0, 0.0, 0.0], [10.0, 1.0, 0.0, 0.0])
     20.0
     """
-    true, estimated = _check_pair(reference, estimate)
+    true, estimated = check_pair(reference, estimate)
     check_same_channels(true, estimated, "reference", "estimate")
     value = scale_invariant_sdr(true, estimated)
     _warn_if_undefined(value, "SI-SDR", true)
@@ -182,7 +183,7 @@ def nsdr(
     >>> print(f"{nsdr(vocals, vocals + 0.1 * accompaniment, mixture, protocol='snr'):.2f}")
     20.00
     """
-    true, estimated = _check_pair(reference, estimate)
+    true, estimated = check_pair(reference, estimate)
     mixed = check_waveform(mixture, "mixture")
     check_same_samples(mixed, true, "mixture", "reference")
     check_choice("protocol", protocol, PROTOCOLS)
@@ -249,7 +250,7 @@ def floored_snr(
     -30.0
     """
     check_number("ceiling", ceiling, 0.0, 200.0, include_low=False)
-    true, estimated = _check_pair(reference, estimate)
+    true, estimated = check_pair(reference, estimate)
     mixed = check_waveform(mixture, "mixture")
     check_same_samples(mixed, true, "mixture", "reference")
     check_same_channels(true, estimated, "reference", "estimate")
@@ -309,15 +310,6 @@ def floored_ratio(
 
 def _ratio(target: DoubleArray, distortion: DoubleArray) -> float:
     return decibel_ratio((target**2).sum(), (distortion**2).sum())
-
-
-def _check_pair(
-    reference: npt.ArrayLike, estimate: npt.ArrayLike
-) -> tuple[DoubleArray, DoubleArray]:
-    true = check_waveform(reference, "reference")
-    estimated = check_waveform(estimate, "estimate")
-    check_same_samples(estimated, true, "estimate", "reference")
-    return true, estimated
 
 
 def _warn_if_undefined(value: float, ratio: str, reference: DoubleArray) -> None:

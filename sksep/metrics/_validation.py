@@ -64,6 +64,18 @@ def check_waveform(waveform: Any, name: str) -> DoubleArray:
     return array.reshape(-1, array.shape[-1])
 
 
+def check_pair(
+    reference: Any, estimate: Any, *, same_channels: bool = False
+) -> tuple[DoubleArray, DoubleArray]:
+    """Two versions of one track of equal lengths, as `check_waveform` returns them."""
+    true = check_waveform(reference, "reference")
+    estimated = check_waveform(estimate, "estimate")
+    check_same_samples(estimated, true, "estimate", "reference")
+    if same_channels:
+        check_same_channels(true, estimated, "reference", "estimate")
+    return true, estimated
+
+
 def check_same_samples(
     waveform: DoubleArray, other: DoubleArray, name: str, other_name: str
 ) -> None:

@@ -106,15 +106,13 @@ class FrontEnd:
         ndarray of shape (n_bands + 1,)
             Frequencies in Hz, in ascending order.
         """
-        from librosa import mel_frequencies
-
         n_bands = self.n_bands
         if self.n_mels is None:
             bins = (np.arange(n_bands + 1) - 0.5).clip(0, n_bands - 1)
             return bins * self.sample_rate / self.n_fft
         # The centers of the bands and the middles between them, on the mel scale; the outer slopes
         # of the first and the last band reach up to the limits.
-        steps = mel_frequencies(2 * n_bands + 3, fmin=self.f_min, fmax=self.f_max)
+        steps = spectral.mel_frequencies(2 * n_bands + 3, self.f_min, self.f_max)
         return np.concatenate([[self.f_min], steps[3:-2:2], [self.f_max]])
 
     def same_spectra(self, other: FrontEnd) -> bool:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sksep.nn.spectral import mel_frequencies, mel_triangles
+
 __all__ = ["bin_weights", "binary_mask", "lift_matrix", "proportion_mask"]
 
 RATIOS = ("power", "magnitude")
@@ -174,9 +176,10 @@ def lift_matrix(
         centers = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
         weights = _interpolation_weights(centers, frequencies)
     else:
-        edges = _mel_edges(n_mels, f_min, f_max)
+        edges = mel_frequencies(n_mels + 2, f_min, f_max)
         centers = edges[1:-1]
-        weights = _triangles(edges, frequencies)
+        # Slaney's area normalization, as in the filter bank.
+        weights = mel_triangles(edges, frequencies) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
     covered = weights.sum(axis=0) > 0
     weights[0, ~covered & (frequencies <= centers[0])] = 1.0
     weights[-1, ~covered & (frequencies > centers[0])] = 1.0
@@ -187,20 +190,6 @@ def lift_matrix(
     # A tensor made within inference mode could not be used in training later.
     with torch.inference_mode(False):
         return torch.from_numpy((weights / weights.sum(axis=0)).astype(np.float32))
-
-
-def _mel_edges(n_mels: int, f_min: float, f_max: float) -> npt.NDArray[Any]:
-    from librosa import mel_frequencies
-
-    return np.asarray(mel_frequencies(n_mels + 2, fmin=f_min, fmax=f_max), dtype=np.float64)
-
-
-def _triangles(edges: npt.NDArray[Any], frequencies: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # The filters of librosa.filters.mel (Slaney's area normalization), at any frequencies.
-    low, center, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising = (frequencies - low) / (center - low)
-    falling = (high - frequencies) / (high - center)
-    return np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (high - low))
 
 
 def _interpolation_weights(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sksep.nn.parallel import count_workers, parallel_map
+from sksep.utils._arrays import DoubleArray
 
 __all__ = [
     "count_frames",
@@ -17,6 +19,8 @@ __all__ = [
     "istft",
     "log_mel",
     "mel_filter_bank",
+    "mel_frequencies",
+    "mel_triangles",
     "power",
     "stft",
 ]
@@ -31,6 +35,11 @@ _DEVICE_BLOCK_SAMPLES = 8192 * 1024
 _SMALLEST_UNCENTERED_SUM = 1e-3
 # Number of bands of a filter bank that share one matrix product over their bins.
 _BANDS_PER_PRODUCT = 32
+# Slaney's mel scale: linear up to 1 kHz, which is 15 mel, and 27 mel per factor of 6.4 above it.
+_HERTZ_PER_MEL = 200.0 / 3.0
+_LOGARITHMIC_FROM = 1000.0
+_LOGARITHMIC_FROM_MEL = _LOGARITHMIC_FROM / _HERTZ_PER_MEL
+_LOGARITHMIC_STEP = np.log(6.4) / 27.0
 
 
 def count_frames(n_samples: int, n_fft: int, hop_length: int, *, center: bool = True) -> int:
@@ -203,6 +212,73 @@ def power(spectra: Tensor) -> Tensor:
     return _Power.apply(spectra)
 
 
+def mel_frequencies(n_frequencies: int, f_min: float, f_max: float) -> DoubleArray:
+    """Frequencies at equal steps of Slaney's mel scale.
+
+    It is written out because the import of librosa takes longer than the separation of a short
+    song.
+
+    Parameters
+    ----------
+    n_frequencies : int
+        Number of frequencies.
+    f_min, f_max : float
+        First and last frequency in Hz.
+
+    Returns
+    -------
+    ndarray of shape (n_frequencies,)
+        Frequencies in Hz, equal to those of `librosa.mel_frequencies`.
+
+    Examples
+    --------
+    >>> from sksep.nn.spectral import mel_frequencies
+    >>> mel_frequencies(4, 0.0, 1000.0).round(1)
+    array([   0. ,  333.3,  666.7, 1000. ])
+    """
+    mels = np.linspace(_hertz_to_mel(f_min), _hertz_to_mel(f_max), n_frequencies)
+    frequencies = _HERTZ_PER_MEL * mels
+    high = mels >= _LOGARITHMIC_FROM_MEL
+    octaves = _LOGARITHMIC_STEP * (mels[high] - _LOGARITHMIC_FROM_MEL)
+    frequencies[high] = _LOGARITHMIC_FROM * np.exp(octaves)
+    return frequencies
+
+
+def _hertz_to_mel(frequency: float) -> float:
+    if frequency < _LOGARITHMIC_FROM:
+        return frequency / _HERTZ_PER_MEL
+    steps = np.log(frequency / _LOGARITHMIC_FROM) / _LOGARITHMIC_STEP
+    return float(_LOGARITHMIC_FROM_MEL + steps)
+
+
+def mel_triangles(edges: DoubleArray, frequencies: DoubleArray) -> DoubleArray:
+    """Triangles between the edges of mel bands, with a peak of one, at any frequencies.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n_mels + 2,)
+        Frequencies at which the triangles begin, peak and end, in Hz and in ascending order.
+    frequencies : ndarray of shape (n_frequencies,)
+        Frequencies in Hz.
+
+    Returns
+    -------
+    ndarray of shape (n_mels, n_frequencies)
+        Weights in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksep.nn.spectral import mel_triangles
+    >>> mel_triangles(np.array([0.0, 100.0, 300.0]), np.array([50.0, 100.0, 200.0, 400.0]))
+    array([[0.5, 1. , 0.5, 0. ]])
+    """
+    low, center, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rising = (frequencies - low) / (center - low)
+    falling = (high - frequencies) / (high - center)
+    return np.maximum(0.0, np.minimum(rising, falling))
+
+
 @lru_cache(maxsize=32)
 def mel_filter_bank(
     sample_rate: float, n_fft: int, n_mels: int, f_min: float = 0.0, f_max: float | None = None
@@ -234,9 +310,10 @@ def mel_filter_bank(
     >>> mel_filter_bank(16000, 1024, 128).shape
     torch.Size([128, 513])
     """
-    import librosa
-
-    bank = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=f_min, fmax=f_max)
+    edges = mel_frequencies(n_mels + 2, f_min, sample_rate / 2 if f_max is None else f_max)
+    triangles = mel_triangles(edges, np.fft.rfftfreq(n_fft, 1.0 / sample_rate))
+    # In float32, as librosa does, so that both have the same bits.
+    bank = triangles.astype(np.float32) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
     # As in `_window`: a tensor made within inference mode could not be used in training later.
     with torch.inference_mode(False):
         return torch.tensor(bank, dtype=torch.float32, device="cpu")

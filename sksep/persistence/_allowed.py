@@ -9,23 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.cluster import (
-    DBSCAN,
-    AgglomerativeClustering,
-    Birch,
-    BisectingKMeans,
-    KMeans,
-    MiniBatchKMeans,
-    SpectralClustering,
-)
-from sklearn.frozen import FrozenEstimator
-from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.pipeline import Pipeline
 
 from sksep.utils._parameters import parameters_without
@@ -41,33 +31,53 @@ from sksep.utils._validation import (
     optional,
 )
 
-CLUSTERERS = (
-    KMeans,
-    MiniBatchKMeans,
-    AgglomerativeClustering,
-    BayesianGaussianMixture,
-    Birch,
-    BisectingKMeans,
-    DBSCAN,
-    SpectralClustering,
-    GaussianMixture,
+# By name, since most models have none, and their import would take longer than all the rest.
+_CLUSTERERS = (
+    *("sklearn.cluster.KMeans", "sklearn.cluster.MiniBatchKMeans", "sklearn.cluster.Birch"),
+    *("sklearn.cluster.BisectingKMeans", "sklearn.mixture.BayesianGaussianMixture"),
+    "sklearn.mixture.GaussianMixture",
 )
 # These compare all pairs of what they cluster.
-PAIRWISE = (AgglomerativeClustering, DBSCAN, SpectralClustering)
-# Public estimators of sksep that are no part of a model: a folder, and code.
-_NO_MODELS = ("WaveformCache",)
+_PAIRWISE = (
+    *("sklearn.cluster.AgglomerativeClustering", "sklearn.cluster.DBSCAN"),
+    "sklearn.cluster.SpectralClustering",
+)
+_CONTAINERS = ("sklearn.pipeline.Pipeline", "sklearn.frozen.FrozenEstimator")
+# Public estimators of sksep that are no part of a model: a folder, several models, and code.
+_NO_MODELS = ("MultiTargetSeparator", "WaveformCache")
 _OF_CODE = ("ModuleSeparator",)
 
 
-def allowed_classes() -> dict[str, Any]:
-    """Classes that files may name: the public estimators of sksep, and a few of scikit-learn."""
+def allowed_class(name: str) -> Any:
+    """The class that a file may name: a public estimator of sksep, or a few of scikit-learn.
+
+    None if it is no such name.
+    """
+    module, _, public = name.rpartition(".")
+    if name in (*_CONTAINERS, *_CLUSTERERS, *_PAIRWISE):
+        return getattr(import_module(module), public)
     import sksep
 
-    public = [getattr(sksep, name) for name in sksep.__all__ if name != "__version__"]
-    own = [cls for cls in public if isinstance(cls, type) and issubclass(cls, BaseEstimator)]
-    names = {f"sksep.{cls.__name__}": cls for cls in own if cls.__name__ not in _NO_MODELS}
-    others = (Pipeline, FrozenEstimator, *CLUSTERERS)
-    return names | {class_name(cls): cls for cls in others}
+    if module != "sksep" or public not in sksep.__all__ or public in _NO_MODELS:
+        return None
+    cls = getattr(sksep, public)
+    return cls if isinstance(cls, type) and issubclass(cls, BaseEstimator) else None
+
+
+def allowed_name(cls: type) -> str | None:
+    """The name of a class in files; None if no file may name it."""
+    names = (f"sksep.{cls.__name__}", class_name(cls))
+    return next((name for name in names if allowed_class(name) is cls), None)
+
+
+def is_clusterer(cls: type) -> bool:
+    """Whether a class is one of the clusterers that files may name."""
+    return allowed_name(cls) in (*_CLUSTERERS, *_PAIRWISE)
+
+
+def is_pairwise(cls: type) -> bool:
+    """Whether a class is a clusterer that compares all pairs."""
+    return allowed_name(cls) in _PAIRWISE
 
 
 def holds_code(estimator_class: type) -> bool:
@@ -83,7 +93,7 @@ def class_name(cls: type) -> str:
 
 def unsaved_parameters(estimator_class: type) -> frozenset[str]:
     """Parameters that files leave out: folders, recordings, code, and numbers of processes."""
-    if estimator_class in (Pipeline, *CLUSTERERS):
+    if estimator_class is Pipeline or is_clusterer(estimator_class):
         return frozenset({"memory", "n_jobs"})
     return parameters_without(estimator_class, "is_saved")
 
@@ -126,7 +136,7 @@ def _either(*constraints: Constraint) -> Constraint:
 
 def _check_counted(name: str, value: Any) -> None:
     """A number of clusters, or a clusterer that Birch ends with."""
-    if type(value) not in CLUSTERERS:
+    if not is_clusterer(type(value)):
         check_integer(name, value, 2, 100)
 
 
@@ -196,13 +206,13 @@ def check_clusterer(estimator: Any) -> None:
             check_clusterer(step)
         return
     name = type(estimator).__name__
-    if type(estimator) not in CLUSTERERS:
+    if not is_clusterer(type(estimator)):
         raise TypeError(f"{name} is no clusterer that files may hold")
     for parameter, value in estimator.get_params(deep=False).items():
         if parameter not in unsaved_parameters(type(estimator)):
             constraint = _CLUSTERER_PARAMETERS.get(parameter, choice(None))
             constraint(f"{parameter} of {name}", value)
-            if type(value) in CLUSTERERS:
+            if is_clusterer(type(value)):
                 check_clusterer(value)
     estimator._validate_params()
 

@@ -14,10 +14,10 @@ from sklearn.pipeline import Pipeline
 from sksep.nn.front_end import FrontEnd
 from sksep.nn.masks import RATIOS, WEIGHTINGS
 from sksep.persistence._allowed import (
-    CLUSTERERS,
-    PAIRWISE,
     check_clusterer,
     check_net_params,
+    is_clusterer,
+    is_pairwise,
 )
 from sksep.utils._parameters import Estimator
 from sksep.utils._validation import Constraint, check_boolean, check_choice, integer
@@ -50,7 +50,7 @@ def check_estimator(estimator: Any) -> None:
     elif isinstance(estimator, FrozenEstimator):
         if not isinstance(estimator.estimator, (Estimator, Pipeline)):
             raise TypeError("FrozenEstimator must hold an estimator of sksep or a pipeline")
-    elif type(estimator) in CLUSTERERS:
+    elif is_clusterer(type(estimator)):
         check_clusterer(estimator)
     else:
         parameters = estimator.get_params(deep=False)
@@ -91,6 +91,8 @@ def check_learned(estimator: Any, learned: dict[str, Any]) -> None:
         raise TypeError(f"{what!s:.300} of {type(estimator).__name__}")
     for name, value in learned.items():
         _LEARNED[name](name, value)
+    if "front_end_" not in required:
+        return
     n_bands = learned["front_end_"].n_bands
     dim = getattr(estimator, "embedding_dim", None)
     for name in ("vocal_centroid_", "accompaniment_centroid_"):
@@ -165,7 +167,7 @@ def _kind(step: Any) -> int | None:
 def _check_pairs(clusterer: Any, max_samples: int) -> None:
     for part in _flat(clusterer):
         nested = getattr(part, "n_clusters", None)
-        if type(part) in PAIRWISE or type(nested) in PAIRWISE:
+        if is_pairwise(type(part)) or is_pairwise(type(nested)):
             what = f"max_samples of {type(part).__name__}, which compares all pairs,"
             _check_limit(what, max_samples, _MOST_PAIRED)
 
@@ -222,6 +224,8 @@ def _learned_by(estimator: Any) -> tuple[str, ...]:
     name = type(estimator).__name__
     if name in ("MaskBuilder", "Augmentation", "Pipeline", "FrozenEstimator"):
         return ()
+    if name in ("TestTimeAugmentation", "VotingSeparator"):
+        return ("members",)
     further: tuple[str, ...] = {
         "NMFSeparator": ("vocal_components_", "accompaniment_components_", "seed_"),
         "OracleMaskSeparator": ("truth_",),
@@ -260,6 +264,14 @@ def _check_truth(name: str, value: Any) -> None:
             raise TypeError(f"{name} must be a dict of waveforms")
 
 
+def _check_members(name: str, value: Any) -> None:
+    """Fitted members of an ensemble, which compares them with its parameters."""
+    if not isinstance(value, list) or not all(
+        member is None or hasattr(member, "get_params") for member in value
+    ):
+        raise TypeError(f"{name} must be a list of estimators")
+
+
 def _check_net(name: str, value: Any) -> None:
     """Kinds of the targets, the training history, and weights, which the network checks."""
     if not isinstance(value, dict) or sorted(value) != ["history", "settings", "weights"]:
@@ -284,6 +296,7 @@ _LEARNED: dict[str, Constraint] = {
     "accompaniment_components_": _optional_components,
     "clusterer_seed_": _SEEDS,
     "front_end_": check_front_end,
+    "members": _check_members,
     "n_epochs_": integer(0, 2**31),
     "net": _check_net,
     "seed_": _SEEDS,

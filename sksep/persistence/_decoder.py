@@ -11,9 +11,9 @@ import torch
 
 from sksep.nn.front_end import FrontEnd
 from sksep.persistence._allowed import (
-    CLUSTERERS,
-    allowed_classes,
+    allowed_class,
     holds_code,
+    is_clusterer,
     is_empty,
     optimizer_class,
     split_net_params,
@@ -58,7 +58,7 @@ class Decoder:
         if not isinstance(value, dict) or value.get(TAG) != "estimator":
             raise TypeError(f"{value!r:.100} is no estimator")
         estimator = self.value(value)
-        if type(estimator) in CLUSTERERS:
+        if is_clusterer(type(estimator)):
             raise TypeError("a clusterer alone is no model")
         return estimator
 
@@ -111,7 +111,7 @@ class Decoder:
         fitted: Any,
         metadata_requests: Any = None,
     ) -> Any:
-        cls = allowed_classes().get(class_name)
+        cls = allowed_class(class_name) if isinstance(class_name, str) else None
         if cls is None or holds_code(cls):
             raise ValueError(
                 f"The file asks for the class {class_name!r:.100}, which is not one that sksep.load"
@@ -124,7 +124,7 @@ class Decoder:
             raise TypeError(f"{class_name} has no parameters {unknown!r:.200}")
         estimator = cls(**self._parameters(class_name, cls, parameters))
         check_estimator(estimator)
-        if cls in CLUSTERERS:  # of earlier versions; separators fit copies
+        if is_clusterer(cls):  # of earlier versions; separators fit copies
             self.unused -= set(_tensors_of(fitted))
             self.ignored += [f"fitted attributes of {class_name}"] if fitted else []
             return estimator

@@ -14,9 +14,9 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 
 from sksep.nn.front_end import FrontEnd
 from sksep.persistence._allowed import (
-    CLUSTERERS,
-    allowed_classes,
+    allowed_name,
     class_name,
+    is_clusterer,
     is_empty,
     optimizer_class,
     split_net_params,
@@ -45,13 +45,13 @@ class Encoder:
 
     def estimator(self, estimator: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
         """A JSON value for an estimator; `path` names it in errors."""
-        name = next((n for n, cls in allowed_classes().items() if cls is type(estimator)), None)
-        if name is None or (not path and type(estimator) in CLUSTERERS):
+        name = allowed_name(type(estimator))
+        if name is None or (not path and is_clusterer(type(estimator))):
             raise ValueError(
                 f"sksep.save cannot store {class_name(type(estimator))}"
                 f"{f' ({_join(path)})' if path else ''}. It stores the estimators of sksep, "
                 "pipelines of them and a few clusterers of scikit-learn as their parameters; of a "
-                "search, save best_estimator_."
+                "search, save best_estimator_. What holds models of other packages is for joblib."
             )
         parameters = {}
         for parameter, value in estimator.get_params(deep=False).items():
@@ -126,7 +126,7 @@ class Encoder:
 
 
 def _fitted_state(estimator: Any) -> dict[str, Any]:
-    if type(estimator) in CLUSTERERS:  # separators fit copies of them
+    if is_clusterer(type(estimator)):  # separators fit copies of them
         return {}
     if hasattr(type(estimator), "_fitted_state"):
         return estimator._fitted_state()

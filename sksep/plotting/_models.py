@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -15,16 +16,20 @@ from sklearn.utils.validation import check_is_fitted
 from sksep.audio._track import Track
 from sksep.audio._validation import check_collection, check_pair, check_same_length, check_track
 from sksep.base._separator import BaseSeparator
+from sksep.base._streams import array_rate, resolve_model
 from sksep.nn.front_end import FrontEnd
 from sksep.transformers import MaskBuilder, MelChunker
 
 Panel = TypeVar("Panel")
 
+# Window of the default front end in s, like that of MelChunker at its default sample rate.
+_WINDOW = 0.064
 
-def named_estimators(estimator: Any, name: str | None = None) -> dict[str, Pipeline]:
-    """Fitted pipelines by name; a single one is named like the class of its separator.
 
-    A fitted search is replaced by its best pipeline.
+def named_estimators(estimator: Any, name: str | None = None) -> dict[str, Any]:
+    """Fitted models by name; a single one is named like the class of its separator.
+
+    A fitted search is replaced by its best model.
 
     Raises
     ------
@@ -38,12 +43,24 @@ def named_estimators(estimator: Any, name: str | None = None) -> dict[str, Pipel
             raise ValueError("name is for a single estimator; the keys of the dict are the names.")
         models = by_name(estimator)
     else:
-        models = {name or type(separator_of(_best(estimator))).__name__: estimator}
-    models = {key: _best(model) for key, model in models.items()}
+        models = {name or _class_name(resolve_model(estimator)): estimator}
+    models = {key: resolve_model(model) for key, model in models.items()}
     for model in models.values():
-        separator_of(model)
+        _class_name(model)
         check_is_fitted(model)
     return models
+
+
+def _class_name(model: Any) -> str:
+    """Name of the class of the separator of a model."""
+    if isinstance(model, Pipeline):
+        return type(separator_of(model)).__name__
+    try:
+        array_rate(model)
+    except TypeError:
+        separator_of(model)  # raises the error of displays
+        raise
+    return type(model).__name__
 
 
 def separator_of(pipeline: Any) -> BaseSeparator:
@@ -56,12 +73,22 @@ def mask_steps(pipeline: Pipeline) -> Pipeline:
     return pipeline[: _separator_index(pipeline) + 1]
 
 
-def front_end_of(pipeline: Pipeline) -> FrontEnd:
-    """Settings of the spectrograms of a pipeline."""
-    for _, step in pipeline.steps:
+def front_end_of(model: Any) -> FrontEnd:
+    """Settings of the spectrograms of a model. Without a `MelChunker`, windows have 64 ms."""
+    if not isinstance(model, Pipeline):
+        return default_front_end(array_rate(model))
+    for _, step in model.steps:
         if isinstance(step, MelChunker):
             return clone(step).fit(None).front_end_
     raise TypeError("estimator must be a pipeline with a MelChunker, which none of its steps is.")
+
+
+def default_front_end(sample_rate: int, **settings: Any) -> FrontEnd:
+    """Front end with windows of about 64 ms, like those of MelChunker at its default rate."""
+    defaults = {"n_fft": max(2, 2 ** round(np.log2(_WINDOW * sample_rate)))}
+    if "n_fft" not in settings and "hop_length" not in settings:
+        defaults["hop_length"] = max(1, defaults["n_fft"] // 8)
+    return MelChunker(sample_rate=sample_rate, **(defaults | settings)).fit(None).front_end_
 
 
 @dataclass(frozen=True)
@@ -71,9 +98,9 @@ class PickedTrack:
     Attributes
     ----------
     X, y : list of one track
-        Input of pipelines; `y` is None if the truth is not known.
+        Input of models; `y` is None if the truth is not known.
     mixture, vocals : Track
-        The same, checked, at the rate of their files or of the first pipeline.
+        The same, checked, at the rate of their files or of the first model.
     """
 
     X: list[Any]
@@ -82,9 +109,9 @@ class PickedTrack:
     vocals: Track | None
 
 
-def pick_track(pipelines: Mapping[str, Pipeline], X: Any, y: Any, track: int) -> PickedTrack:
+def pick_track(models: Mapping[str, Any], X: Any, y: Any, track: int) -> PickedTrack:
     """One mixture and its vocals, checked; no other track is read."""
-    rates = {name: front_end_of(pipeline).sample_rate for name, pipeline in pipelines.items()}
+    rates = {name: array_rate(model) for name, model in models.items()}
     sample_rate = next(iter(rates.values()))
     mixtures = check_collection(X, "X")
     targets = None if y is None else check_collection(y, "y")
@@ -100,8 +127,8 @@ def pick_track(pipelines: Mapping[str, Pipeline], X: Any, y: Any, track: int) ->
     mixture = check_track(mixtures[index], sample_rate, f"X[{index}]")
     if len(set(rates.values())) > 1 and not mixture.is_file:
         raise ValueError(
-            f"{mixture.name} is an array, and each pipeline takes arrays to be at a rate of its "
-            f"own (Hz): {rates}. Give files, or draw these pipelines one by one."
+            f"{mixture.name} is an array, and each model takes arrays to be at a rate of its own "
+            f"(Hz): {rates}. Give files, or draw these models one by one."
         )
     if targets is None:
         return PickedTrack([mixtures[index]], None, mixture, None)
@@ -163,10 +190,6 @@ def true_masks(
     targets = (builder or MaskBuilder()).fit_transform(batch, y)[0].targets
     assert targets is not None
     return targets.binary_mask, targets.proportion_mask
-
-
-def _best(estimator: Any) -> Any:
-    return getattr(estimator, "best_estimator_", estimator)
 
 
 def _separator_index(pipeline: Any) -> int:

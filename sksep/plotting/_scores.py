@@ -107,8 +107,8 @@ class ScoreDisplay:
 
         Parameters
         ----------
-        estimator : Pipeline, or dict of str to Pipeline
-            Fitted model, or several by name.
+        estimator : estimator, or dict of str to estimator
+            Fitted model, or several by name: pipelines or separators of waveforms.
         X : sequence of arrays, paths or AudioSource
             Mixtures.
         y : sequence of arrays, paths or AudioSource

@@ -19,18 +19,15 @@ from sksep.plotting._axes import (
     make_panels,
 )
 from sksep.plotting._models import (
+    default_front_end,
     front_end_of,
     named_estimates,
     named_estimators,
     pick_track,
     titled_tracks,
 )
-from sksep.transformers import MelChunker
 from sksep.utils._arrays import FloatArray
 from sksep.utils._validation import check_integer, check_number
-
-# Window of the default front end in s, like that of MelChunker at its default sample rate.
-_WINDOW = 0.064
 
 
 class SpectrogramDisplay:
@@ -102,8 +99,9 @@ class SpectrogramDisplay:
 
         Parameters
         ----------
-        estimator : Pipeline or dict of str to Pipeline
-            Fitted model, or several by name. The `MelChunker` of the first draws all waveforms.
+        estimator : estimator or dict of str to estimator
+            Fitted model, or several by name: pipelines or separators of waveforms. The
+            `MelChunker` of the first draws all waveforms.
         X : sequence of tracks
             Mixtures, as arrays or paths.
         y : sequence of tracks, default=None
@@ -113,7 +111,7 @@ class SpectrogramDisplay:
         ax : Axes or array of Axes, default=None
             Axes to empty and draw on; None makes a figure, a single Axes is divided.
         name : str, default=None
-            Title of the estimate of a single pipeline; None is the class of its separator.
+            Title of the estimate of a single model; None is the class of its separator.
         dynamic_range : float, default=80.0
             Range of the colors in dB, down from the loudest bin of all panels.
         cmap : str or Colormap, default="magma"
@@ -128,10 +126,10 @@ class SpectrogramDisplay:
         TypeError, ValueError, NotFittedError
             If a model or the track does not fit. The message names it, and the remedy.
         """
-        pipelines = named_estimators(estimator, name)
-        front_end = front_end_of(next(iter(pipelines.values())))
-        picked = pick_track(pipelines, X, y, track)
-        estimates = {title: model.predict(picked.X)[0] for title, model in pipelines.items()}
+        models = named_estimators(estimator, name)
+        front_end = front_end_of(next(iter(models.values())))
+        picked = pick_track(models, X, y, track)
+        estimates = {title: model.predict(picked.X)[0] for title, model in models.items()}
         tracks = titled_tracks(picked.mixture, picked.vocals, estimates, picked.mixture.sample_rate)
         return cls(_spectrograms(tracks, front_end), front_end=front_end).plot(
             ax, dynamic_range=dynamic_range, cmap=cmap
@@ -188,10 +186,7 @@ class SpectrogramDisplay:
         ['True vocals', 'Estimate']
         """
         rate = check_integer("sample_rate", sample_rate, 1)
-        defaults = {"n_fft": max(2, 2 ** round(np.log2(_WINDOW * rate)))}
-        if "n_fft" not in front_end and "hop_length" not in front_end:
-            defaults["hop_length"] = max(1, defaults["n_fft"] // 8)
-        settings = MelChunker(sample_rate=rate, **(defaults | front_end)).fit(None).front_end_
+        settings = default_front_end(rate, **front_end)
         mixed = None if mixture is None else check_track(mixture, rate, "mixture")
         vocals = None if y_true is None else check_track(y_true, rate, "y_true")
         tracks = titled_tracks(mixed, vocals, named_estimates(y_pred, name), rate)

@@ -6,18 +6,16 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import clone
-from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from sksep.base._batch import TrackRecord
-from sksep.base._separator import training_batch
 from sksep.nn.chunks import chunk
 from sksep.nn.clustering_losses import CLUSTERING_LOSSES
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
@@ -35,7 +33,7 @@ from sksep.separators._clusters import (
 )
 from sksep.separators._net_separator import NetSeparator
 from sksep.training._dataset import ExcerptDataset
-from sksep.training._net import SeparationNet
+from sksep.training._tracks import TrainingTracks
 from sksep.utils._arrays import FloatArray, IntArray, as_tensor, evenly_spaced, object_array
 from sksep.utils._parameters import document_shared, parameter
 from sksep.utils._validation import (
@@ -47,6 +45,9 @@ from sksep.utils._validation import (
     number,
     optional,
 )
+
+if TYPE_CHECKING:
+    from sksep.training._net import SeparationNet
 
 CLUSTERING_WEIGHTS = ("magnitude", "log_magnitude", None)
 _SCOPES = ("track", "chunk")
@@ -214,16 +215,15 @@ class ClusteringSeparator(NetSeparator):
         embeddings = joined.unflatten(1, (record.front_end.n_bands, embedding_dim))
         return nn.functional.normalize(embeddings, dim=-1).numpy()
 
-    def _fit(self, X: Any, *, keep: bool, is_partial: bool = False) -> NetSeparator:
-        batch = training_batch(X, type(self).__name__)
-        targets = [record.targets for record in batch if record.targets is not None]
+    def _fit(self, given: TrainingTracks, *, keep: bool, is_partial: bool = False) -> NetSeparator:
+        targets = [record.targets for record in given.batch if record.targets is not None]
         if not keep and not any(part.chunk_sings.any() for part in targets):
             raise ValueError(
-                f"{type(self).__name__} cannot learn which cluster sings: the vocals of all "
-                "training tracks are silent. Check the order of the recordings: "
-                "fit(mixtures, vocals)."
+                f"{type(self).__name__} cannot learn which cluster to extract: the "
+                f"{targets[0].stem} of all training tracks are silent. Check the order of the "
+                f"recordings: fit(mixtures, {targets[0].stem})."
             )
-        return super()._fit(batch, keep=keep, is_partial=is_partial)
+        return super()._fit(given, keep=keep, is_partial=is_partial)
 
     def _learned_after(
         self, net: SeparationNet, tracks: Sequence[TrackRecord], keep: bool = False
@@ -376,6 +376,8 @@ def clustering_objective(loss: str, weights: str | None) -> ClusteringObjective:
     return ClusteringObjective(loss, "uniform" if weights is None else weights)
 
 
-def default_clusterer() -> KMeans:
+def default_clusterer() -> Any:
     """The clusterer that None stands for."""
+    from sklearn.cluster import KMeans
+
     return KMeans(n_clusters=2, n_init=1)

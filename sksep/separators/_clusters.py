@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import clone
-from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
@@ -24,7 +23,6 @@ _LOUD_RANGE = 40.0
 _MAX_BINS = 2**20
 # Embeddings closer to each other than this count as one point.
 _SAME = 1e-5
-_NEAREST_CENTROID = (KMeans, MiniBatchKMeans)
 
 # Functions that return a score for each cluster, from the labels of the sample and the centroids.
 # The score of the vocals is the highest.
@@ -108,12 +106,14 @@ def fit_clusters(
     centroids = np.stack(
         [sample[labels == index].mean(axis=0, dtype=np.float64) for index in range(len(found))]
     ).astype(np.float32)
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+
     scores = vocal_scores(labels, centroids)
     sings = np.arange(len(found)) == np.argmax(scores)
     if len(found) > 2:
         sings |= scores > 0
     # K-means labels by the nearest centroid, which takes much less time without its `predict`.
-    if not hasattr(clusterer, "predict") or isinstance(clusterer, _NEAREST_CENTROID):
+    if not hasattr(clusterer, "predict") or isinstance(clusterer, (KMeans, MiniBatchKMeans)):
         return Clusters(centroids, sings)
     return Clusters(centroids, sings, lambda bins: _positions(clusterer.predict(bins), found))
 

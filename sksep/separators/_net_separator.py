@@ -5,16 +5,16 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from skorch.history import History
 from torch import Tensor, nn
 
 from sksep.base._batch import TrackRecord
-from sksep.base._separator import BaseSeparator, training_batch
+from sksep.base._separator import BaseSeparator
 from sksep.nn.chunks import chunk
 from sksep.nn.front_end import FLOOR_DECIBELS, LOWEST_DECIBELS, FrontEnd
 from sksep.nn.losses import LOSSES
@@ -26,14 +26,17 @@ from sksep.nn.mask_estimator import (
     join_batches,
 )
 from sksep.separators._weights import check_weights
-from sksep.training._fit import losses_of, make_net, train
-from sksep.training._net import SeparationNet
-from sksep.training._options import resolve_device, resolve_precision
+from sksep.training._options import on_device, resolve_device, resolve_precision
 from sksep.training._parameters import TrainingParameters
 from sksep.training._run import TrainingInterrupted
+from sksep.training._tracks import TrainingTracks
 from sksep.utils._arrays import FloatArray, as_tensor, evenly_spaced
 from sksep.utils._parameters import document_shared
 from sksep.utils._validation import choice_or_callable
+
+# skorch takes longer to import than a short song to separate, so methods that need it import it.
+if TYPE_CHECKING:
+    from sksep.training._net import SeparationNet
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -88,8 +91,11 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     OneLayerSeparator(kernel_size=5, max_epochs=3)
     """
 
-    net_: SeparationNet
     front_end_: FrontEnd
+
+    # With metadata routing, groups that a search is given reach `fit` without a request. It does no
+    # harm there, and validation by artist is what splits by artist are for.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
 
     # Class of the module that turns features into the input of the objective.
     _module_class: ClassVar[type[NormalizedNetwork]] = MaskEstimator
@@ -118,7 +124,9 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         """Masks (batch, n_frames, n_bands) of chunks."""
         return torch.sigmoid(module(features).float())
 
-    def fit(self, X: Any, y: Any = None) -> NetSeparator:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None
+    ) -> NetSeparator:
         """Train the network.
 
         Parameters
@@ -127,6 +135,14 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             Output of `MaskBuilder.fit_transform`: tracks with targets.
         y : Ignored
             The truth is in the targets.
+        sample_weight : array-like of shape (n_tracks,), default=None
+            Weights of the tracks: excerpts are drawn from a chunk of a track of weight 2 twice as
+            often as from one of weight 1, so that in expectation the loss is weighted, too. Tracks
+            of weight 0 are left out. An epoch has as many excerpts as without weights, and the
+            loss of the validation is not weighted.
+        groups : array-like of shape (n_tracks,), default=None
+            Artist of each track, for instance. Validation then holds back the tracks of whole
+            groups. None takes each track as a group.
 
         Returns
         -------
@@ -138,17 +154,19 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         TypeError
             If a parameter has the wrong type, or `X` is not an output of `MelChunker`.
         ValueError
-            If tracks have no targets or all are silent, a parameter is out of its range, the
-            chunks differ from those of the training that is continued, or the training diverged.
+            If tracks have no targets or all are silent, a parameter is out of its range, weights or
+            groups do not fit the tracks, the chunks differ from those of the training that is
+            continued, or the training diverged.
 
         TrainingInterrupted
             If the training is interrupted from the keyboard. The separator then has the best
             weights so far; searches stop.
         """
         self._check_parameters()
-        return self._fit(X, keep=bool(self.warm_start) and hasattr(self, "net_"))
+        tracks = TrainingTracks.of(X, type(self).__name__, sample_weight, groups)
+        return self._fit(tracks, keep=bool(self.warm_start) and hasattr(self, "net_"))
 
-    def partial_fit(self, X: Any, y: Any = None) -> NetSeparator:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NetSeparator:
         """Train the network for one more epoch on all of the given tracks, at a constant rate.
 
         Parameters
@@ -157,6 +175,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             Output of `MaskBuilder.fit_transform`: tracks with targets.
         y : Ignored
             The truth is in the targets.
+        sample_weight : array-like of shape (n_tracks,), default=None
+            Weights of the tracks, as in `fit`.
 
         Returns
         -------
@@ -169,7 +189,15 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             If `fit` raises them.
         """
         self._check_parameters()
-        return self._fit(X, keep=hasattr(self, "net_"), is_partial=True)
+        tracks = TrainingTracks.of(X, type(self).__name__, sample_weight)
+        return self._fit(tracks, keep=hasattr(self, "net_"), is_partial=True)
+
+    @cached_property
+    def net_(self) -> SeparationNet:
+        """The trained skorch net. That of a loaded separator is made when it is first used."""
+        if "_restored" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no net_ before fit.")
+        return _net_of(self, vars(self).pop("_restored"))
 
     @property
     def history_(self) -> Any:
@@ -179,16 +207,22 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     @property
     def loss_curve_(self) -> list[float]:
         """Training loss of each epoch."""
-        return losses_of(self.net_)
+        return self._losses("train_loss")
 
     @property
     def validation_loss_curve_(self) -> list[float]:
         """Loss on the validation tracks after each epoch; empty if there were none."""
-        return losses_of(self.net_, "valid_loss")
+        return self._losses("valid_loss")
 
-    def _fit(self, X: Any, *, keep: bool, is_partial: bool = False) -> NetSeparator:
-        batch = training_batch(X, type(self).__name__)
-        front_end = batch[0].front_end
+    def _losses(self, kind: str) -> list[float]:
+        from sksep.training._fit import losses_of
+
+        return losses_of(self.net_, kind)
+
+    def _fit(self, given: TrainingTracks, *, keep: bool, is_partial: bool = False) -> NetSeparator:
+        from sksep.training._fit import train
+
+        front_end = given.batch[0].front_end
         if keep and not front_end.same_spectra(self.front_end_):
             raise ValueError(
                 "The tracks were chunked with other settings than those this separator was "
@@ -205,11 +239,12 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             return self._rebuild(previous.module_.state_dict())
 
         trained = train(
-            self, batch, build, self._objective(), previous=previous, is_partial=is_partial
+            self, given, build, self._objective(), previous=previous, is_partial=is_partial
         )
         learned = self._learned_after(trained.net, trained.tracks, keep)
         self.__dict__.update(learned)
         self.front_end_ = front_end
+        vars(self).pop("_restored", None)
         self.net_ = trained.net
         self.n_epochs_ = len(self.loss_curve_)
         if trained.was_interrupted:
@@ -230,7 +265,13 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         return True
 
     def _device(self) -> torch.device:
-        return torch.device(self.net_.device)
+        return self._module_and_device()[1]
+
+    def _module_and_device(self) -> tuple[Any, torch.device]:
+        restored: _Restored | None = vars(self).get("_restored")
+        if restored is not None:
+            return restored.module, restored.device
+        return self.net_.module_, torch.device(self.net_.device)
 
     def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
         """Masks of chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
@@ -245,8 +286,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         self, function: Callable[[Any, Tensor], Tensor], batches: Iterable[Tensor]
     ) -> Iterator[Tensor]:
         """Call a function of the module and features on its device, batch by batch."""
-        device = self._device()
-        module = self.net_.module_
+        module, device = self._module_and_device()
         results = in_batches(
             partial(function, module),
             batches,
@@ -292,19 +332,10 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         except ValueError as error:
             device = torch.device("cpu")
             warnings.warn(f"Restored to the CPU: {error}", UserWarning, stacklevel=2)
-        net = make_net(
-            self,
-            module,
-            self._objective(),
-            front_end=self.front_end_,
-            **net_state["settings"],
-            device=device,
-            callbacks=[],
+        vars(self).pop("net_", None)
+        self._restored = _Restored(
+            on_device(module, device).eval(), device, net_state["settings"], net_state["history"]
         )
-        net.initialize()
-        net.history = History({"batches": [], **row} for row in net_state["history"])
-        net.module_.eval()
-        self.net_ = net
 
     def _rebuild(self, weights: dict[str, Tensor]) -> NormalizedNetwork:
         """The module that the parameters describe, with these weights."""
@@ -324,6 +355,36 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             network = self._network(self.front_end_)
         empty = torch.zeros(self.front_end_.n_bands)
         return self._module_class(network, empty, empty.clone())
+
+
+@dataclass
+class _Restored:
+    """What a loaded separator predicts with, and what its skorch net is made of if it is used."""
+
+    module: NormalizedNetwork
+    device: torch.device
+    settings: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+def _net_of(separator: NetSeparator, restored: _Restored) -> SeparationNet:
+    from skorch.history import History
+
+    from sksep.training._fit import make_net
+
+    net = make_net(
+        separator,
+        restored.module,
+        separator._objective(),
+        front_end=separator.front_end_,
+        **restored.settings,
+        device=restored.device,
+        callbacks=[],
+    )
+    net.initialize()
+    net.history = History({"batches": [], **row} for row in restored.history)
+    net.module_.eval()
+    return net
 
 
 def _chunks(levels: FloatArray, front_end: FrontEnd) -> Tensor:

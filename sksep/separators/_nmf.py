@@ -146,9 +146,12 @@ class NMFSeparator(BlockwiseSeparator):
             drawn.append(with_context(np.sqrt(power), self.n_context_frames, chosen))
         frames = np.concatenate(drawn)
         if not len(frames):
+            stem = batch[0].targets.stem if batch[0].targets else "vocals"
+            rest = source if stem == "vocals" else f"mixtures without {stem}"
+            silent = stem if source == "vocals" else rest
             raise ValueError(
-                f"{type(self).__name__} has nothing to learn from: the {source} of all tracks "
-                "are silent. Check the recordings, or fit without vocals."
+                f"{type(self).__name__} has nothing to learn from: the {silent} of all tracks "
+                f"are silent. Check the recordings, or fit without {stem}."
             )
         return self._factorize(frames, int(random_state.randint(np.iinfo(np.int32).max)))[1]
 

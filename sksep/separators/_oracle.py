@@ -100,7 +100,8 @@ class OracleMaskSeparator(SpectralMaskSeparator):
             if record.targets is None:
                 raise ValueError(
                     f"{type(self).__name__} found no truth of {record.name}. Put a MaskBuilder "
-                    "before this step of the pipeline and fit with vocals: fit(mixtures, vocals)."
+                    "before this step of the pipeline and fit with the true stems, such as vocals: "
+                    "fit(mixtures, vocals)."
                 )
             truth[_digest(record.waveform)] = record.targets.vocals
             if record.cache is not None:
@@ -115,9 +116,9 @@ class OracleMaskSeparator(SpectralMaskSeparator):
         vocals = self.truth_.get(_digest(record.waveform))
         if vocals is None:
             raise ValueError(
-                f"{type(self).__name__} was not given the truth of {record.name}. Call "
-                "fit(mixtures, vocals) of the pipeline with the tracks that are to be predicted, "
-                "or use a separator that needs no truth."
+                f"{type(self).__name__} was not given the truth of {record.name}. Call fit of the "
+                "pipeline with the tracks that are to be predicted and their true stems, or use a "
+                "separator that needs no truth."
             )
         front_end = record.front_end
         if self.kind == "phase_sensitive":

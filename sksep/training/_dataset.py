@@ -17,7 +17,7 @@ from sksep.base._batch import TrackRecord
 from sksep.base._targets import chunk_power
 from sksep.nn.front_end import FrontEnd
 from sksep.training._augmentation import Augmentation
-from sksep.utils._arrays import BoolArray, FloatArray, IntArray
+from sksep.utils._arrays import BoolArray, DoubleArray, FloatArray, IntArray
 
 # Mean square below which a chunk of an unpaired pool is left out (-60 dB of full scale).
 _POOL_SILENCE = 1e-6
@@ -102,11 +102,45 @@ class _Excerpt(NamedTuple):
         return np.pad(part, (offset, length - offset - len(part)))
 
 
+@dataclass(frozen=True, eq=False)
+class _Choices:
+    """Chunks to draw from, all alike or by weights.
+
+    Attributes
+    ----------
+    chunks : ndarray of shape (n_chunks,)
+        Indices of the chunks in their grid.
+    weights : ndarray of shape (n_chunks,) or None
+        Positive weights; None if they are equal.
+    """
+
+    chunks: IntArray
+    weights: DoubleArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def at(self, positions: IntArray, generator: np.random.Generator) -> IntArray:
+        """Chunks at positions from 0 to n_chunks - 1.
+
+        With equal weights, position i is chunk i. Otherwise the sum of the weights is cut into
+        n_chunks equal parts, and position i is a random chunk of part i. So every chunk is expected
+        in proportion to its weight, whether all positions are visited or random ones.
+        """
+        if self.weights is None:
+            return self.chunks[positions]
+        sums = np.cumsum(self.weights)
+        points = (positions + generator.random(len(positions))) / len(self) * sums[-1]
+        picks = np.searchsorted(sums, points, side="right")
+        return self.chunks[np.minimum(picks, len(self) - 1)]
+
+
 class ExcerptDataset(Dataset[Any]):
     """Excerpts of vocals and accompaniment, drawn a whole batch at a time.
 
-    Without augmentation, item i is the i-th kept chunk of the tracks. With it, the positions,
-    pairs, remixes and gains of every batch are drawn at random, and indices only set its size.
+    Without augmentation, item i is the i-th kept chunk of the tracks, or with weights a random one
+    of the i-th part of their sum. With it, the positions, pairs, remixes and gains of every batch
+    are drawn at random, and indices only set its size.
 
     Parameters
     ----------
@@ -118,6 +152,9 @@ class ExcerptDataset(Dataset[Any]):
         Length of the data set. None takes as many as the audio of the kept chunks suffices for.
     seed : int
         Seed of all draws.
+    weights : ndarray of shape (n_tracks,) or None
+        Positive weights of the tracks: how often their chunks are drawn, relative to each other.
+        The share of the pools of the augmentation does not depend on them.
     """
 
     def __init__(
@@ -126,6 +163,7 @@ class ExcerptDataset(Dataset[Any]):
         augmentation: Augmentation | None = None,
         n_excerpts: int | None = None,
         seed: int = 0,
+        weights: DoubleArray | None = None,
     ) -> None:
         targets = [record.targets for record in records if record.targets is not None]
         self.front_end = front_end = records[0].front_end
@@ -144,7 +182,10 @@ class ExcerptDataset(Dataset[Any]):
         mixtures = [part.mixture_samples for part in targets]
         self._vocals, self._accompaniment = _Stem(grid, vocals), _Stem(grid, mixtures, vocals)
         sings = np.concatenate([part.chunk_sings[part.chunk_is_kept] for part in targets])
-        self._singing, self._all = np.flatnonzero(sings), np.arange(len(sings))
+        by_chunk = None if weights is None else weights[grid.tracks]
+        self._all = _Choices(np.arange(len(sings)), by_chunk)
+        singing = np.flatnonzero(sings)
+        self._singing = _Choices(singing, None if by_chunk is None else by_chunk[singing])
         self._vocals_pool = self._accompaniment_pool = None
         if augmentation is not None:
             pools = ("vocals_pool", "accompaniment_pool")
@@ -184,9 +225,10 @@ class ExcerptDataset(Dataset[Any]):
                 for stem in stems
                 if stem is not None
             ],
-            self._singing,
+            self._singing.chunks,
             len(self),
             self.random_state,
+            *([] if self._all.weights is None else [self._all.weights]),
         ]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
@@ -196,7 +238,8 @@ class ExcerptDataset(Dataset[Any]):
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Stems (batch, 2, source length), vocals first, and their gains (batch, 2)."""
         if self.augmentation is None:
-            picks = np.asarray(indices)
+            self._seed_worker()
+            picks = self._all.at(np.asarray(indices), self._random)
             stems = self._read(*self._pairs_at(picks, self._pairs.starts[picks]))
             return stems, torch.ones(len(stems), 2)
         return self._draw(len(indices), self.augmentation)
@@ -204,7 +247,7 @@ class ExcerptDataset(Dataset[Any]):
     def _draw(self, count: int, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
         self._seed_worker()
         random = self._random
-        picks = random.integers(len(self._pairs), size=count)
+        picks = self._all.at(random.integers(len(self._pairs), size=count), random)
         starts = self._pairs.draw(picks, self._jitter, random)
         vocals, accompaniment = self._pairs_at(picks, starts)
         remixed = random.random(count) >= augmentation.true_pairs
@@ -245,7 +288,7 @@ class ExcerptDataset(Dataset[Any]):
         excerpts: list[_Excerpt],
         remixed: BoolArray,
         stem: _Stem,
-        own: IntArray,
+        own: _Choices,
         pool: _Stem | None,
     ) -> None:
         """Replace the remixed excerpts by others, of the pairs or of a pool."""
@@ -254,7 +297,7 @@ class ExcerptDataset(Dataset[Any]):
             return
         picks = self._random.integers(n_choices, size=len(excerpts))
         from_pairs = np.flatnonzero(remixed & (picks < len(own)))
-        self._put(excerpts, from_pairs, stem, own[picks[from_pairs]])
+        self._put(excerpts, from_pairs, stem, own.at(picks[from_pairs], self._random))
         if pool is not None:
             from_pool = np.flatnonzero(remixed & (picks >= len(own)))
             self._put(excerpts, from_pool, pool, picks[from_pool] - len(own))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from sksep.training._dataset import ExcerptDataset, keep_batch
 from sksep.training._net import SeparationNet
 from sksep.training._options import (
     device_options,
+    on_device,
     resolve_device,
     resolve_optimizer,
     resolve_precision,
@@ -39,7 +41,7 @@ from sksep.training._run import (
     seeded,
     was_interrupted,
 )
-from sksep.training._split import split_tracks
+from sksep.training._tracks import TrainingTracks
 from sksep.utils._parameters import parameters_without
 
 # Patience without end, for a callback that keeps the best weights but must not stop early.
@@ -70,7 +72,7 @@ class Trained:
 
 def train(
     parameters: TrainingParameters,
-    batch: TrackBatch,
+    given: TrainingTracks,
     build: Callable[[Sequence[TrackRecord]], nn.Module],
     objective: Callable[..., torch.Tensor],
     *,
@@ -83,8 +85,8 @@ def train(
     ----------
     parameters : TrainingParameters
         Checked parameters of the training.
-    batch : TrackBatch
-        Tracks with targets.
+    given : TrainingTracks
+        Tracks with targets, and their weights and groups.
     build : callable
         Returns the module to train, given the training tracks. It is called with torch's random
         state seeded.
@@ -104,7 +106,7 @@ def train(
     ValueError
         If the training diverged, or no track is left for a validation that is required.
     """
-    plan = _plan(parameters, batch, previous, is_partial)
+    plan = _plan(parameters, given, previous, is_partial)
     with seeded(plan.seed, plan.device):
         module = build(plan.tracks)
         checkpoint = _checkpoint(parameters, module, plan, previous)
@@ -161,15 +163,14 @@ class _Plan:
 
 def _plan(
     parameters: TrainingParameters,
-    batch: TrackBatch,
+    given: TrainingTracks,
     previous: SeparationNet | None,
     is_partial: bool,
 ) -> _Plan:
     random_state = check_random_state(parameters.random_state)
     device = resolve_device(parameters.device)
     accelerator = _accelerator(parameters, device)
-    tracks, held_back = split_tracks(
-        TrackBatch(record for record in batch if _is_trainable(record)),
+    tracks, held_back = given.split(
         0.0 if is_partial else parameters.validation_fraction,
         required=bool(parameters.early_stopping) and not is_partial,
         random_state=random_state,
@@ -177,15 +178,16 @@ def _plan(
     # A warm start draws other excerpts, also if random_state is an integer.
     n_before = 0 if previous is None else len(losses_of(previous))
     excerpts_seed, seed = random_state.randint(np.iinfo(np.int32).max, size=2) + n_before
-    targets = batch[0].targets
+    targets = given.batch[0].targets
     assert targets is not None
     train_set = ExcerptDataset(
-        tracks,
+        tracks.batch,
         augmentation_of(parameters),
         parameters.excerpts_per_epoch,
         seed=int(excerpts_seed),
+        weights=tracks.weights,
     )
-    validation_set = ExcerptDataset(held_back) if held_back else None
+    validation_set = ExcerptDataset(held_back.batch) if held_back.batch else None
     _check_batches(parameters, train_set, validation_set)
     return _Plan(
         n_epochs=1 if is_partial else int(parameters.max_epochs),
@@ -194,7 +196,7 @@ def _plan(
         device=device if accelerator is None else accelerator.device,
         accelerator=accelerator,
         targets=targets,
-        tracks=tracks,
+        tracks=tracks.batch,
         train_set=train_set,
         validation_set=validation_set,
     )
@@ -227,8 +229,7 @@ def make_net(
     callbacks: list[Any],
 ) -> SeparationNet:
     """The skorch net of the parameters, on a device, not yet initialized."""
-    module.to(device)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    on_device(module, device)
     optimizer = resolve_optimizer(parameters.optimizer)
     net_params = dict(parameters.net_params or {})
     options: dict[str, Any] = {"optimizer": optimizer}
@@ -264,10 +265,6 @@ def losses_of(net: SeparationNet, kind: str = "train_loss") -> list[float]:
     return [float(row[kind]) for row in net.history if kind in row]
 
 
-def _is_trainable(record: TrackRecord) -> bool:
-    return record.targets is not None and bool(record.targets.chunk_is_kept.any())
-
-
 def _accelerator(parameters: TrainingParameters, device: torch.device) -> Any:
     """The connection to the other processes of a training; None if there are no others."""
     accelerator = join_processes(device) if parameters.accelerate else None
@@ -298,11 +295,16 @@ def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
     scheduler = schedule_callback(schedule, float(parameters.lr), n_batches)
     if scheduler is not None:
         callbacks.append(("schedule", scheduler))
-    if parameters.verbose:
+    if parameters.verbose and _shows_bars():
         # If the device is not the CPU, the losses of batches stay on it until an epoch ends.
         on_cpu = resolve_device(parameters.device).type == "cpu"
         callbacks.append(("progress", ProgressBar(postfix_keys=None if on_cpu else ["event_lr"])))
     return callbacks + copies_of(parameters.callbacks or [])
+
+
+def _shows_bars() -> bool:
+    """Whether a terminal or a notebook shows progress bars; in files and pipes they are noise."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def _checkpoint(

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 import torch
-from skorch.callbacks import LRScheduler
+from torch import nn
 
 from sksep.utils._validation import check_choice
 
@@ -101,10 +101,18 @@ def device_options(
     return options
 
 
+def on_device(module: nn.Module, device: torch.device) -> nn.Module:
+    """A module that was moved to a device, in the order of memory that its convolutions prefer."""
+    module.to(device)
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def schedule_callback(schedule: str | None, lr: float, n_batches: int) -> Any:
     """The skorch callback that changes the learning rate at each batch; None without a schedule."""
     if schedule is None:
         return None
+    from skorch.callbacks import LRScheduler
+
     # One step more than there are batches, since schedulers raise an error after their end. A warm
     # start begins the schedule anew, while skorch would resume it from the history.
     if schedule == "cosine":

@@ -10,7 +10,6 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from skorch.callbacks import Callback
 
 from sksep.training._augmentation import Augmentation
 from sksep.training._options import (
@@ -67,6 +66,8 @@ def _check_augmentation(name: str, value: Any) -> None:
 
 
 def _check_callbacks(name: str, value: Any) -> None:
+    from skorch.callbacks import Callback
+
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"{name} must be a list of skorch callbacks or None, got {value!r:.200}.")
     for index, item in enumerate(value):
@@ -146,8 +147,9 @@ class TrainingParameters(Estimator):
         0.1,
         number(0.0, 1.0, include_high=False),
         "float",
-        "Share of the tracks to hold back for validation, in [0, 1). Their number is rounded and\n"
-        "may be 0. If some are held back, the weights of the best epoch are kept.",
+        "Share of the tracks to hold back for validation, in [0, 1), or of the groups if `fit`\n"
+        "is given groups. Their number is rounded and may be 0. If some are held back, the\n"
+        "weights of the best epoch are kept.",
     )
     n_iter_no_change: int = parameter(
         10, integer(1, 10**6), "int", "Patience of `early_stopping` in epochs."
@@ -223,7 +225,8 @@ class TrainingParameters(Estimator):
         0,
         integer(0),
         "int",
-        "Verbosity: 1 prints a table of epochs and a progress bar, 0 prints nothing.",
+        "Verbosity: 1 prints a table of epochs and, in terminals and notebooks, a progress bar; 0\n"
+        "prints nothing.",
         alters_training=False,
     )
 

@@ -6,13 +6,13 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from skorch.callbacks import EarlyStopping
 
-from sksep.training._net import SeparationNet
+if TYPE_CHECKING:
+    from sksep.training._net import SeparationNet
 
 # Torch has one random state per process. Trainings on several threads, as in a search on joblib's
 # threads or on a Dask worker with more than one, would draw from it in a random order.
@@ -87,6 +87,8 @@ def check_monitors(net: SeparationNet, n_tracks: int, parameters: Any) -> None:
 
 def was_interrupted(net: SeparationNet, n_epochs: int) -> bool:
     """Whether fewer epochs are complete, and early stopping is not the reason."""
+    from skorch.callbacks import EarlyStopping
+
     stopped_early = any(
         isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
         for _, callback in net.callbacks_

@@ -15,7 +15,7 @@ from sksep.base._batch import TrackBatch, TrackRecord, as_batch
 from sksep.base._targets import Targets, chunk_power, keep_share
 from sksep.nn.masks import RATIOS, WEIGHTINGS
 from sksep.utils._parameters import Estimator, parameter
-from sksep.utils._validation import choice, number
+from sksep.utils._validation import choice, number, stem_name
 
 # Mean square below which a chunk is silent at any threshold, such as digital silence and dither.
 _SILENCE_POWER = 1e-12
@@ -31,6 +31,10 @@ class MaskBuilder(TransformerMixin, Estimator):
 
     Parameters
     ----------
+    target : str, default="vocals"
+        Name of the stem that is given as `y`, such as "drums". All estimators treat any stem as
+        they treat vocals. The name is used in messages, and for files that are separated with the
+        fitted pipeline. It consists of letters, digits, ``_``, ``-`` and spaces.
     ratio : {"power", "magnitude"}, default="power"
         Whether the proportion mask is the share of the vocals in the power or in the magnitude
         of a bin. The share in the power is the Wiener filter, which gives the better SDR.
@@ -63,6 +67,7 @@ class MaskBuilder(TransformerMixin, Estimator):
     True
     """
 
+    target: str = parameter("vocals", stem_name)
     ratio: str = parameter("power", choice(*RATIOS))
     weighting: str = parameter("magnitude", choice(*WEIGHTINGS))
     silence_threshold: float = parameter(-60.0, number(high=0.0))
@@ -123,7 +128,8 @@ class MaskBuilder(TransformerMixin, Estimator):
         batch = as_batch(X, user="MaskBuilder")
         if y is None:
             raise ValueError(
-                "MaskBuilder needs the vocals to build target masks: call fit(mixtures, vocals)."
+                f"MaskBuilder needs the {self.target} to build target masks: call "
+                f"fit(mixtures, {self.target})."
             )
         front_end = batch[0].front_end
         vocals = check_tracks(y, front_end.sample_rate, "y")
@@ -151,6 +157,7 @@ class MaskBuilder(TransformerMixin, Estimator):
                     front_end=front_end,
                     ratio=self.ratio,
                     weighting=self.weighting,
+                    stem=self.target,
                 ),
             )
             for record, track, waveform, chunk_sings, chunk_is_kept in zip(

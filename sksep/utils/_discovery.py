@@ -69,6 +69,7 @@ def all_estimators(
 def _kind(estimator_class: type[BaseEstimator]) -> str | None:
     from sksep.base import BaseSeparator
 
-    if issubclass(estimator_class, BaseSeparator):
+    # Separators of waveforms and ensembles open streams of vocals.
+    if issubclass(estimator_class, BaseSeparator) or hasattr(estimator_class, "_open_stream"):
         return "separator"
     return "transformer" if hasattr(estimator_class, "transform") else None

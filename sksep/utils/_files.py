@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the order of files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 if sys.platform != "win32":
     import fcntl
@@ -199,3 +199,8 @@ def _link(temporary: Path, path: Path) -> None:
         path.open("xb").close()
         os.replace(temporary, path)
         temporary.touch()  # for whoever removes it
+
+
+def natural_key(path: Path) -> list[Any]:
+    """Sorting key under which track 10 comes after track 9."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name.lower())]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from os import PathLike
@@ -79,6 +80,17 @@ def check_path(name: str, value: Any) -> Any:
     if not isinstance(value, (str, PathLike)):
         raise TypeError(f"{name} must be a path, got {value!r:.200}.")
     return value
+
+
+def stem_name(name: str, value: Any) -> None:
+    """Constraint: the name of a stem, which is also a part of names of files."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be the name of a stem, such as 'drums'; got {value!r:.200}.")
+    if not re.fullmatch(r"\w([\w -]*\w)?", value):
+        raise ValueError(
+            f"{name} must consist of letters, digits, '_', '-' and spaces inside, got "
+            f"{value!r:.200}."
+        )
 
 
 def check_random_state(name: str, value: Any) -> None:

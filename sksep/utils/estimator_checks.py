@@ -14,7 +14,13 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from sksep.utils._estimator_checks import _masks, _parameters, _steps, _waveforms
+from sksep.utils._estimator_checks import (
+    _masks,
+    _multi_target,
+    _parameters,
+    _steps,
+    _waveforms,
+)
 from sksep.utils._estimator_checks._case import EstimatorCase
 
 __all__ = ["check_estimator", "parametrize_with_checks"]
@@ -24,8 +30,8 @@ def check_estimator(estimator: BaseEstimator) -> None:
     """Check that an estimator keeps the contracts of scikit-learn and sksep.
 
     The checks depend on the kind of estimator: a separator, an inverter, another step of a
-    pipeline, or a class that only holds parameters. They use clones of the estimator and three
-    short synthetic songs: mono and stereo, of different lengths, at 8 kHz.
+    pipeline, a separator of all stems, or a class that only holds parameters. They use clones of
+    the estimator and three short synthetic songs: mono and stereo, of different lengths, at 8 kHz.
 
     Parameters
     ----------
@@ -106,7 +112,9 @@ def parametrize_with_checks(estimators: Iterable[BaseEstimator]) -> Any:
 def checks_of(case: EstimatorCase) -> list[Callable[[EstimatorCase], None]]:
     """The checks that apply to an estimator."""
     modules = [_parameters]
-    if case.sees_tracks:
+    if case.separates_all:
+        modules += [_multi_target]
+    elif case.sees_tracks:
         modules += [_steps]
         modules += [_waveforms] if case.predicts else []
         modules += [_masks] if case.separates else []

@@ -13,12 +13,14 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 # The middle of each part from the left, and its purpose.
 _PLACES: dict[str, tuple[float, str]] = {
-    "cli": (344, "the sksep command"),
+    "cli": (406, "the sksep command"),
+    "ensembles": (90, "several as one"),
     "inference": (292, "songs, files, streams"),
     "export": (420, "ONNX"),
     "presets": (166, "settings that fit"),
     "plotting": (457, "pictures and players"),
     "separators": (205, "the estimators"),
+    "peers": (406, "other packages' models"),
     "training": (199, "excerpts, skorch"),
     "transformers": (326, "chunks, masks, phases"),
     "base": (141, "batches, inversion"),

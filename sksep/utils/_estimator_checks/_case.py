@@ -75,6 +75,11 @@ class EstimatorCase:
         return hasattr(self.estimator, "fit")
 
     @property
+    def separates_all(self) -> bool:
+        """Whether it returns all stems of a mixture and not one, as `MultiTargetSeparator` does."""
+        return self.sees_tracks and bool(get_tags(self.estimator).target_tags.multi_output)
+
+    @property
     def takes_tracks(self) -> bool:
         """Whether it takes raw tracks, as `MelChunker` does, and not their batches."""
         return bool(get_tags(self.estimator).input_tags.string)
@@ -89,14 +94,21 @@ class EstimatorCase:
         return hasattr(self.estimator, "predict")
 
     @property
+    def is_model(self) -> bool:
+        """Whether it maps tracks to waveforms by itself."""
+        return self.takes_tracks and self.predicts
+
+    @property
     def inverts(self) -> bool:
         """Whether it needs estimated masks."""
-        return self.predicts and not self.separates
+        return self.predicts and not self.separates and not self.is_model
 
     @property
     def learns(self) -> bool:
         """Whether it cannot be used before `fit`."""
-        return self.separates or (bool(get_tags(self.estimator).requires_fit) and not self.predicts)
+        if self.separates or self.is_model:
+            return True
+        return bool(get_tags(self.estimator).requires_fit) and not self.predicts
 
     @property
     def remembers_truth(self) -> bool:

@@ -33,11 +33,12 @@ from sksep.utils._estimator_checks._case import (
 def check_tags(case: EstimatorCase) -> None:
     tags = get_tags(case.estimator)
     assert not tags.input_tags.two_d_array, "Tracks are not 2-D arrays: set the tag to False."
-    assert tags.transformer_tags is not None, "Derive the class from TransformerMixin."
+    if not case.is_model:
+        assert tags.transformer_tags is not None, "Derive the class from TransformerMixin."
     assert tags.estimator_type is None, "It is neither a classifier nor a regressor."
     if case.predicts:
         assert not tags.target_tags.required, "y is not required: batches carry the targets."
-    if case.separates:
+    if case.learns:
         assert tags.requires_fit
 
 
@@ -65,8 +66,8 @@ def check_parameters_are_not_changed(case: EstimatorCase) -> None:
 
 def check_predicting_changes_nothing(case: EstimatorCase) -> None:
     before = pickle.dumps(case.fitted)
-    case.apply(case.fitted, case.inputs)
-    case.fitted.transform(case.inputs)
+    for method in case.methods("transform", "predict"):
+        method(case.inputs)
     assert pickle.dumps(case.fitted) == before
 
 
@@ -86,7 +87,7 @@ def check_unfitted(case: EstimatorCase) -> None:
         if hasattr(unfitted, name):
             with raises(NotFittedError, case.name):
                 getattr(unfitted, name)(case.inputs)
-    if case.separates:
+    if hasattr(unfitted, "score"):
         with raises(NotFittedError, case.name):
             unfitted.score(case.inputs, songs()[1])
     with raises(NotFittedError, case.name):
@@ -141,7 +142,8 @@ def check_inputs_are_not_changed(case: EstimatorCase) -> None:
     training = case.with_targets(inputs, vocals)
     before = joblib.hash((mixtures, vocals, inputs, training))
     estimator = clone(case.estimator).fit(training, vocals)
-    estimator.transform(inputs)
+    if not case.is_model:
+        estimator.transform(inputs)
     if case.predicts:
         estimator.predict(inputs)
         estimator.score(inputs, vocals)
@@ -164,7 +166,7 @@ def check_inputs_may_be_read_only(case: EstimatorCase) -> None:
 
 def check_what_travels_is_read_only(case: EstimatorCase) -> None:
     """Batches are immutable, also after the pickling that caches and workers do."""
-    if case.inverts:
+    if case.inverts or case.is_model:
         return
     batch = case.fitted.transform(case.inputs)
     if get_tags(case.estimator).target_tags.required:
