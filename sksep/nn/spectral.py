@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -251,7 +252,7 @@ def _hertz_to_mel(frequency: float) -> float:
     return float(_LOGARITHMIC_FROM_MEL + steps)
 
 
-def mel_triangles(edges: DoubleArray, frequencies: DoubleArray) -> DoubleArray:
+def mel_triangles(edges: npt.NDArray[Any], frequencies: npt.NDArray[Any]) -> DoubleArray:
     """Triangles between the edges of mel bands, with a peak of one, at any frequencies.
 
     Parameters
