@@ -1,13 +1,15 @@
 """Learn the detector of vocal activity, and score it on the labels of MIR-1K.
 
     python benchmarks/activity.py --models trained --output activity.json
+    python benchmarks/activity.py --model unet --models trained/unet --output unet.json
 
-Needs the two fold models of `pretrained.py uhnet --fold K`: each singer's clips are separated by
-the model that was not trained on that singer, and instrumentals by the one that was not trained on
-their project. F-measure, precision and recall are those of the intervals in frames of 20 ms; the
-area under the ROC curve (AUC) is that of the probabilities of the frames. A detector is learned on
-one singer and tested on the other, and learned on all other songs of both singers. The same scores
-for the true vocals in place of the estimate show how far levels and labels agree at all.
+Needs the two fold models of `pretrained.py uhnet --fold K`, or of `unet.py train --fold K`: each
+singer's clips are separated by the model that was not trained on that singer, and instrumentals by
+the one that was not trained on their project. F-measure, precision and recall are those of the
+intervals in frames of 20 ms; the area under the ROC curve (AUC) is that of the probabilities of the
+frames. A detector is learned on one singer and tested on the other, and learned on all other songs
+of both singers. The same scores for the true vocals in place of the estimate show how far levels
+and labels agree at all.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 from _lib.folds import N_FOLDS, held_out_indices, instrumentals, middle
+from _lib.models import load_trained
 from _lib.results import FOLDER, markdown_table, write
 from _lib.scores import SAMPLE_RATE, mono
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline
 
-import sksep
 from sksep.activity._detector import ActivityDetector, VocalActivity
 from sksep.activity._levels import LevelMeter
 from sksep.datasets import load_mir1k
@@ -55,6 +57,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--models", type=Path, required=True, help="folder of pretrained.py")
+    parser.add_argument("--model", default="uhnet")
     parser.add_argument("--data", type=Path, help="folder of recordings (default: SKSEP_DATA_HOME)")
     parser.add_argument("--output", type=Path, help="file of the detector (.json)")
     parser.add_argument("--threads", type=int, default=1)
@@ -63,11 +66,14 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     data = Path(options.data or os.environ["SKSEP_DATA_HOME"])
     models = [
-        sksep.load(options.models / f"uhnet-fold-{fold}.safetensors").set_params(invert__n_iter=0)
+        load_trained(options.models / f"{options.model}-fold-{fold}.safetensors")
         for fold in range(N_FOLDS)
     ]
+    for model in models:
+        if isinstance(model, Pipeline):
+            model.set_params(invert__n_iter=0)
     estimated = clips(data, models)
-    rows = tested("uhnet", estimated) + tested("true vocals", clips(data, None))
+    rows = tested(options.model, estimated) + tested("true vocals", clips(data, None))
     table = markdown_table([rounded(row) for row in rows])
     print(table, flush=True)
     labels = track_labels(
@@ -75,7 +81,7 @@ def main() -> None:
     )
     print(markdown_table([labels]), flush=True)
     write(
-        "activity",
+        "activity" if options.model == "uhnet" else f"activity_{options.model}",
         {"rows": rows, "track labels": labels},
         f"{table}\n\n{markdown_table([labels])}",
         options.results,

@@ -1,6 +1,7 @@
 """Score the models that ship on recordings of artists, singers and projects never trained on.
 
     python benchmarks/held_out.py --models trained            # fold models of pretrained.py
+    python benchmarks/held_out.py --models trained/unet --only unet     # those of unet.py
     python benchmarks/held_out.py --models trained --only uhnet --n-iter 0 10
 
 Each fold of a recipe (`pretrained.py NAME --fold K`) is tested on recordings that it was not
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from _lib.evaluation import leakage
 from _lib.folds import N_FOLDS, held_out_indices, instrumentals, middle
+from _lib.models import load_trained
 from _lib.results import FOLDER, markdown_table, write
 from _lib.scores import PROTOCOL, SAMPLE_RATE, mono, score_track, summary
 from package_models import MODELS
@@ -44,9 +46,7 @@ def main() -> None:
     )
     parser.add_argument("--models", type=Path, required=True, help="folder of pretrained.py")
     parser.add_argument("--data", type=Path, help="folder of recordings (default: SKSEP_DATA_HOME)")
-    parser.add_argument(
-        "--only", nargs="+", default=["uhnet", "small", "uhnet-mir1k", "unet-mir1k"]
-    )
+    parser.add_argument("--only", nargs="+", default=list(MODELS))
     parser.add_argument("--n-iter", nargs="+", type=int, default=[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=FOLDER)
@@ -80,8 +80,9 @@ def scored(name: str, n_iter: int, models: Path, data: Path) -> list[dict[str, A
     tests: dict[str, list[Any]] = {}
     leakages: list[float] = []
     for fold, path in folds.items():
-        pipeline = sksep.load(path)
-        pipeline.set_params(chunk__overlap=MODELS[name].overlap, invert__n_iter=n_iter)
+        pipeline = load_trained(path)
+        if isinstance(pipeline, Pipeline):
+            pipeline.set_params(chunk__overlap=MODELS[name].overlap, invert__n_iter=n_iter)
         for test, tracks in tests_of(data, fold).items():
             tests.setdefault(test, []).extend(
                 score(pipeline, mixture, vocals) for mixture, vocals in tracks

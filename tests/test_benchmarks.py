@@ -243,7 +243,8 @@ def test_folds_of_the_models_that_ship_leave_groups_out(helpers):
 
 def test_every_model_that_ships_has_a_recipe_and_a_card(helpers):
     names = {card.name for card in sksep.pretrained.list_pretrained()}
-    assert names == set(helpers["pretrained"].RECIPES) == set(helpers["package_models"].MODELS)
+    assert names == {"unet", *helpers["pretrained"].RECIPES}  # unet.py makes that one
+    assert names == set(helpers["package_models"].MODELS)
 
 
 @pytest.mark.slow

@@ -131,7 +131,7 @@ def leakage(pipeline: Pipeline, accompaniment: np.ndarray) -> float:
     energy = np.square(accompaniment, dtype=np.float64).sum()
     if not energy:
         return float("nan")
-    estimate, _ = _separate(pipeline, accompaniment)
+    estimate = pipeline.predict([accompaniment])[0]
     share = np.square(estimate, dtype=np.float64).sum() / energy
     return float(10.0 * np.log10(max(share, 10.0 ** (_SILENCE / 10.0))))
 

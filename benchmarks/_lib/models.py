@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from safetensors import safe_open
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 import sksep
+from sksep.peers import SpleeterSeparator
 from sksep.presets import (
     deep_clustering_pipeline,
     hybrid_clustering_pipeline,
@@ -174,3 +177,12 @@ def pipeline(
     result["separate"].set_params(**parameters)
     known = result.get_params()
     return result.set_params(**{name: value for name, value in changes.items() if name in known})
+
+
+def load_trained(path: Path) -> Any:
+    """A model that pretrained.py or unet.py wrote."""
+    with safe_open(path, "pt") as file:
+        is_saved = file.metadata() is not None  # by sksep.save
+    if is_saved:
+        return sksep.load(path)
+    return SpleeterSeparator(weights=path, sample_rate=16000)._prepare()

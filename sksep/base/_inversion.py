@@ -229,7 +229,7 @@ def native_grid(front_end: FrontEnd, sample_rate: int) -> _StftGrid:
     scale = sample_rate / front_end.sample_rate
     overlap_factor = max(2, round(front_end.n_fft / front_end.hop_length))
     overlap_factor += overlap_factor % 2  # the margins are whole hops plus half a window
-    hop_length = _nearest_smooth(front_end.hop_length * scale)
+    hop_length = nearest_smooth(front_end.hop_length * scale)
     return _StftGrid(overlap_factor * hop_length, hop_length)
 
 
@@ -274,7 +274,7 @@ def _invert_block(
         )
 
 
-def _nearest_smooth(target: float) -> int:
+def nearest_smooth(target: float) -> int:
     """The integer nearest to `target` whose prime factors are 2, 3 and 5 (fast transforms)."""
     candidates = [
         2**two * 3**three * 5**five

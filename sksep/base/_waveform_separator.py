@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from sklearn.utils.validation import check_is_fitted
 
-from sksep.audio._decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from sksep.audio._track import Track
-from sksep.audio._validation import check_tracks
 from sksep.base._blocks import BlockStream, ModelStream
-from sksep.base._separator import score_tracks
+from sksep.base._loaded_separator import LoadedSeparator
 from sksep.base._streams import VocalsStream
-from sksep.utils._arrays import FloatArray, object_array
-from sksep.utils._parameters import Estimator, document_shared, parameter
-from sksep.utils._validation import integer, number
-
-# Audio read at a time in seconds.
-_READ_SECONDS = 10.0
+from sksep.utils._arrays import FloatArray
+from sksep.utils._parameters import document_shared, parameter
+from sksep.utils._validation import number
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class WaveformSeparator(Estimator, metaclass=ABCMeta):
+class WaveformSeparator(LoadedSeparator):
     """Base of separators that map waveforms to waveforms: whole models by themselves.
 
     They take tracks and return vocals, as a pipeline does. `fit` learns nothing: it checks the
@@ -77,12 +69,6 @@ class WaveformSeparator(Estimator, metaclass=ABCMeta):
     (16000,)
     """
 
-    sample_rate: int = parameter(
-        44100,
-        integer(MIN_SAMPLE_RATE, MAX_SAMPLE_RATE),
-        "int",
-        "Sample rate of tracks given as arrays, in Hz. Files have their own.",
-    )
     block_duration: float = parameter(
         60.0,
         number(1.0, 36000.0),
@@ -95,92 +81,6 @@ class WaveformSeparator(Estimator, metaclass=ABCMeta):
         "float",
         "Length of the cross-fades in seconds, from 0 to half of `block_duration`.",
     )
-
-    # Those of sksep are part of its peers.
-    _doc_link_template = (
-        "https://sksep.github.io/sksep/api/generated/sksep.peers.{estimator_name}.html"
-    )
-
-    def fit(self, X: Any, y: Any = None) -> WaveformSeparator:
-        """Check the parameters and the tracks, and make the model; nothing is learned.
-
-        Parameters
-        ----------
-        X : sequence of arrays, paths or AudioSource
-            Mixtures: arrays of shape (n_samples,) or (n_channels, n_samples), or files.
-        y : Ignored
-
-        Returns
-        -------
-        WaveformSeparator
-            The separator itself.
-
-        Raises
-        ------
-        ImportError
-            If the package of the model is not installed. The message says how to install it.
-        TypeError, ValueError
-            If a parameter or a track is not valid. The error names it, and the remedy.
-        """
-        self._check_parameters()
-        check_tracks(X, self.sample_rate)
-        return self._prepare()
-
-    def predict(self, X: Any) -> npt.NDArray[np.object_]:
-        """Extract the vocals.
-
-        Parameters
-        ----------
-        X : sequence of arrays, paths or AudioSource
-            Mixtures: arrays of shape (n_samples,) or (n_channels, n_samples), or files.
-
-        Returns
-        -------
-        ndarray of object, shape (n_tracks,)
-            Vocal waveforms (float32), each in the shape and at the sample rate of its mixture.
-
-        Raises
-        ------
-        NotFittedError
-            If the separator is not fitted.
-        TypeError, ValueError
-            If a track is not valid, or if the model returns NaN or another shape. The error names
-            the track.
-        """
-        return object_array([self._separate_track(track) for track in self._check_tracks(X)])
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Mean SDR (BSSEval v3) of the vocals in dB.
-
-        Parameters
-        ----------
-        X : sequence of arrays, paths or AudioSource
-            Mixtures.
-        y : sequence of arrays, paths or AudioSource
-            True vocals of each track.
-        sample_weight : array-like of shape (n_tracks,), default=None
-            Weights of the mean.
-
-        Returns
-        -------
-        float
-            Mean SDR in dB.
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError
-            If `predict` raises them.
-        ValueError
-            If `X` and `y` differ in their number of tracks, or in the rate, length or channels of
-            one, which the error names, or if all references are silent.
-        """
-        tracks = self._check_tracks(X)
-        estimates = object_array([self._separate_track(track) for track in tracks])
-        return score_tracks(tracks, self.sample_rate, estimates, y, sample_weight)
-
-    @abstractmethod
-    def _load(self) -> Any:
-        """Make the model that is kept as `model_`. It must be an object that pickle takes."""
 
     @abstractmethod
     def _separate_block(self, samples: FloatArray) -> Any:
@@ -197,13 +97,6 @@ class WaveformSeparator(Estimator, metaclass=ABCMeta):
         """Number of channels of the model: 1, 2, or None for any number."""
         return 2
 
-    def _prepare(self) -> WaveformSeparator:
-        """Fit without tracks."""
-        self._check_parameters()
-        with torch.random.fork_rng(devices=[]):  # networks draw weights that are then replaced
-            self.model_ = self._load()
-        return self
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if self.fade_duration > self.block_duration / 2:
@@ -211,17 +104,6 @@ class WaveformSeparator(Estimator, metaclass=ABCMeta):
                 f"fade_duration must be at most half of block_duration ({self.block_duration:g} "
                 f"s), got {self.fade_duration:g} s."
             )
-
-    def _check_tracks(self, X: Any) -> tuple[Track, ...]:
-        check_is_fitted(self)
-        self._check_parameters()
-        return check_tracks(X, self.sample_rate)
-
-    def _separate_track(self, track: Track) -> FloatArray:
-        stream = self._open_stream(track.sample_rate, track.n_channels, track.name)
-        length = max(1, round(_READ_SECONDS * track.sample_rate))
-        blocks = [stream.push(block) for block in track.read_blocks(length)]
-        return np.concatenate([*blocks, stream.finish()], axis=1).reshape(track.shape)
 
     def _open_stream(
         self, sample_rate: int, n_channels: int, name: str = "the song"
@@ -265,13 +147,6 @@ class WaveformSeparator(Estimator, metaclass=ABCMeta):
                 "must return vocals in the shape of the block."
             )
         return array.astype(np.float32, copy=False)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.target_tags.required = False
-        return tags
 
 
 document_waveforms = document_shared(WaveformSeparator, "WAVEFORM_PARAMETERS")

@@ -20,7 +20,7 @@ import click
 
 from sksep.utils._choices import AUDIO_SUFFIXES
 
-DEFAULT_MODEL = "uhnet"
+DEFAULT_MODEL = "unet"
 
 # What ends a command: Ctrl-C, `kill`, and the end of its terminal. Windows has no SIGHUP.
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")

@@ -33,6 +33,7 @@ from sksep.cli._files import (
 from sksep.cli._songs import Model, Settings, about, separate_songs
 from sksep.utils._choices import FORMATS, STEMS
 
+_NO_TAGS = "No tags were copied; pip install 'sksep[tags]' for that, or add --no-tags."
 _EXAMPLES = """\
 sksep separate song.mp3                               # separated/song/vocals.wav, ...
 sksep separate song.mp3 -s vocals -f mp3              # separated/song/vocals.mp3
@@ -192,67 +193,88 @@ def separate(
     if subtype is not None:
         _check_subtype(format_name, subtype)
     written = [stem for stem in STEMS if stem in stems or not stems]
-    if vocals_gain is not None or accompaniment_gain is not None:
-        written.append("remix")
+    written += ["remix"] if (vocals_gain, accompaniment_gain) != (None, None) else []
     songs = find_songs(paths, recursive=recursive, output=output)
-    targets = sorted({target_of(model) for model in models})
-    if len(targets) > 1:
-        raise click.UsageError(
-            f"The models extract different stems ({', '.join(targets)}), which cannot be averaged."
-        )
-    plan, problems = plan_outputs(songs, written, output, filename, format_name, paths, targets[0])
+    target = _common_target(models)
+    plan, problems = plan_outputs(songs, written, output, filename, format_name, paths, target)
     if not plan:
         raise click.UsageError(next(iter(problems.values())))
-    if not quiet:  # first, since the rest takes seconds
-        what = f"{len(songs)} songs" if len(songs) > 1 else str(songs[0])
-        click.echo(
-            f"Separating {what} by {' and '.join(models)}, to the folder {output}.", err=True
-        )
+    if not quiet:
+        _announce(songs, models, output)
     table = None
     if activity is not None:
-        table = _ActivityTable(activity, songs, overwrite=overwrite)
-        stem_files = (path for outputs in plan.values() for path in outputs.values())
-        known = [*songs, *map(Path, models), *stem_files]
-        check_target(activity, overwrite=overwrite or table.is_continued, inputs=known)
-    done = set() if overwrite else {song for song in plan if _is_done(song, plan[song])}
-    for song in [] if overwrite else plan:
-        if problem := _existing(song, song in done, plan[song], table):
-            problems[song] = problem
-    todo = [song for song in plan if song not in done | problems.keys()]
-    done -= problems.keys()
+        inputs = [*songs, *map(Path, models)]
+        table = _checked_table(activity, songs, plan, inputs, overwrite=overwrite)
+    done = set() if overwrite else _done_before(plan, problems, table)
     for song, problem in problems.items():
         click.echo(about(song, problem), err=True)
-
+    model = Model(models, n_iter, device, has_detector=table is not None)
+    options = {
+        "format": format_name,
+        "subtype": subtype,
+        "overwrite": overwrite,
+        "vocals_gain": vocals_gain,
+        "accompaniment_gain": accompaniment_gain,
+        "keep_tags": tags and _can_keep_tags(),
+    }
+    todo = {song: plan[song] for song in plan if song not in done | problems.keys()}
     reports, seconds_taken = _separate_all(
-        {song: plan[song] for song in todo},
-        Settings(
-            Model(models, n_iter, device, has_detector=table is not None),
-            {
-                "format": format_name,
-                "subtype": subtype,
-                "overwrite": overwrite,
-                "vocals_gain": vocals_gain,
-                "accompaniment_gain": accompaniment_gain,
-                "keep_tags": tags and _can_keep_tags(),
-            },
-        ),
-        table,
-        jobs=jobs,
-        quiet=quiet,
+        todo, Settings(model, options), table, jobs=jobs, quiet=quiet
     )
     if done and not quiet:
         click.echo(f"Done before: {len(done)} of {len(songs)} songs. --overwrite repeats them.")
     if reports and not quiet:
         click.echo(_summary(list(reports.values()), seconds_taken, output, activity))
         if tags and not _can_keep_tags():
-            click.echo(
-                "No tags were copied; pip install 'sksep[tags]' for that, or add --no-tags.",
-                err=True,
-            )
+            click.echo(_NO_TAGS, err=True)
     n_failed = len(songs) - len(reports) - len(done)
     if n_failed:
         click.echo(f"Failed: {n_failed} of {len(songs)} songs.", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _announce(songs: Sequence[Path], models: Sequence[str], output: Path) -> None:
+    """Say what is going to happen, before all that takes seconds."""
+    what = f"{len(songs)} songs" if len(songs) > 1 else str(songs[0])
+    by = " and ".join(models)
+    click.echo(f"Separating {what} by {by}, to the folder {output}.", err=True)
+
+
+def _checked_table(
+    activity: Path,
+    songs: Sequence[Path],
+    plan: dict[Path, dict[str, Path]],
+    inputs: Sequence[Path],
+    *,
+    overwrite: bool,
+) -> _ActivityTable:
+    """The table of singing, after a check that it replaces neither an input nor a stem."""
+    table = _ActivityTable(activity, songs, overwrite=overwrite)
+    stem_files = (path for outputs in plan.values() for path in outputs.values())
+    is_own = overwrite or table.is_continued
+    check_target(activity, overwrite=is_own, inputs=[*inputs, *stem_files])
+    return table
+
+
+def _done_before(
+    plan: dict[Path, dict[str, Path]], problems: dict[Path, str], table: _ActivityTable | None
+) -> set[Path]:
+    """Songs whose stems are there. Songs whose files are in the way are added to the problems."""
+    done = {song for song in plan if _is_done(song, plan[song])}
+    for song in plan:
+        if problem := _existing(song, song in done, plan[song], table):
+            problems[song] = problem
+    return done - problems.keys()
+
+
+def _common_target(models: Sequence[str]) -> str:
+    """The stem that all models extract, or an error."""
+    targets = sorted({target_of(model) for model in models})
+    if len(targets) > 1:
+        raise click.UsageError(
+            f"The models extract different stems ({', '.join(targets)}), which cannot be averaged."
+        )
+    return targets[0]
 
 
 def _separate_all(

@@ -125,7 +125,9 @@ class TestTimeAugmentation(Ensemble):
     def _array_rate(self) -> int:
         return array_rate(getattr(self, "estimator_", self.estimator))
 
-    def _open_stream(self, sample_rate: int, n_channels: int) -> VocalsStream:
+    def _open_stream(
+        self, sample_rate: int, n_channels: int, name: str = "the song"
+    ) -> VocalsStream:
         self._check_parameters()
         ways = ["together"]
         if n_channels > 1 and self.channels != "together":

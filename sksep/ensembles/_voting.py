@@ -260,7 +260,9 @@ class VotingSeparator(_BaseComposition, Ensemble):
         mean = np.average(masks, axis=0, weights=[share for *_, share in voters])
         return invert(record.with_mask(mean), voters[0][2]).reshape(track.shape)
 
-    def _open_stream(self, sample_rate: int, n_channels: int) -> VocalsStream:
+    def _open_stream(
+        self, sample_rate: int, n_channels: int, name: str = "the song"
+    ) -> VocalsStream:
         check_is_fitted(self)
         self._check_parameters()
         voters = self._voters()

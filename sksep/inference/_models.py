@@ -79,7 +79,7 @@ def _loaded(model: str | os.PathLike[str], device: str) -> Any:
 def detector_of(model: Any) -> ActivityDetector:
     """The detector of vocal activity that belongs to a model."""
     names = [card.name for card in list_pretrained()]
-    return load_detector(model if isinstance(model, str) and model in names else "uhnet")
+    return load_detector(model if isinstance(model, str) and model in names else "unet")
 
 
 def target_of(pipeline: Any) -> str:

@@ -55,7 +55,7 @@ class Separation(NamedTuple):
 
 def separate(
     source: Any,
-    model: Any = "uhnet",
+    model: Any = "unet",
     *,
     sample_rate: int | None = None,
     n_iter: int | None = None,
@@ -68,7 +68,7 @@ def separate(
     source : path, array or AudioSource
         Audio file at 500 to 768,000 Hz, "-" for standard input, or samples of shape (n_samples,) or
         (n_channels, n_samples).
-    model : str, path or estimator, default="uhnet"
+    model : str, path or estimator, default="unet"
         Name of a model (see `load_model`), file that `sksep.save` wrote, or any fitted estimator
         that maps tracks to waveforms: a pipeline, a search, a separator of `sksep.peers`.
     sample_rate : int, default=None
@@ -113,7 +113,7 @@ def separate(
 
 def vocal_activity(
     source: Any,
-    model: Any = "uhnet",
+    model: Any = "unet",
     *,
     sample_rate: int | None = None,
     device: str = "auto",
@@ -127,8 +127,8 @@ def vocal_activity(
     ----------
     source : path, array or AudioSource
         As in `separate`.
-    model : str, path or estimator, default="uhnet"
-        As in `separate`. Models of your own use the detector of "uhnet".
+    model : str, path or estimator, default="unet"
+        As in `separate`. Models of your own use the detector of "unet".
     sample_rate : int, default=None
         As in `separate`.
     device : str, default="auto"

@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sklearn.pipeline import Pipeline
-
 from sksep.activity._detector import ActivityDetector
 from sksep.persistence import load
 
@@ -47,7 +45,7 @@ class ModelCard:
     --------
     >>> from sksep.pretrained import list_pretrained
     >>> [card.name for card in list_pretrained()]
-    ['uhnet', 'small', 'uhnet-mir1k', 'unet-mir1k']
+    ['unet', 'uhnet', 'small', 'uhnet-mir1k', 'unet-mir1k']
     """
 
     name: str
@@ -76,25 +74,28 @@ def list_pretrained() -> tuple[ModelCard, ...]:
     True
     """
     cards = [_card(path) for path in sorted(_FOLDER.glob("*.json"))]
-    order = ["uhnet", "small"]
-    return tuple(sorted(cards, key=lambda card: (card.name not in order, card.name != "uhnet")))
+    order = ["unet", "uhnet", "small"]
+    return tuple(
+        sorted(cards, key=lambda card: order.index(card.name) if card.name in order else 3)
+    )
 
 
-def load_pretrained(name: str = "uhnet", *, device: str = "auto") -> Pipeline:
-    """A trained pipeline that ships with sksep, like any other pipeline.
+def load_pretrained(name: str = "unet", *, device: str = "auto") -> Any:
+    """A trained model that ships with sksep, like any other fitted estimator.
 
     Parameters
     ----------
-    name : str, default="uhnet"
+    name : str, default="unet"
         Name of the model, see `list_pretrained`.
     device : str, default="auto"
         Device to compute on: "cpu", "cuda" or "mps"; "auto" takes the fastest one.
 
     Returns
     -------
-    Pipeline
-        Fitted pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``. Its weights
-        come from recordings for research and non-commercial use, see the `ModelCard`.
+    Pipeline or SpleeterSeparator
+        Fitted pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``; "unet" is a
+        `sksep.peers.SpleeterSeparator`. The weights come from recordings for research and
+        non-commercial use, see the `ModelCard`.
 
     Raises
     ------
@@ -110,15 +111,20 @@ def load_pretrained(name: str = "uhnet", *, device: str = "auto") -> Pipeline:
     >>> vocals[0].shape
     (48000,)
     """
-    return load(_path(name, ".safetensors"), device=device)
+    path = _path(name, ".safetensors")
+    if "estimator" in _description(path.with_suffix(".json")):
+        from sksep.peers import SpleeterSeparator
+
+        return SpleeterSeparator(weights=name, sample_rate=16000, device=device)._prepare()
+    return load(path, device=device)
 
 
-def load_detector(name: str = "uhnet") -> ActivityDetector:
+def load_detector(name: str = "unet") -> ActivityDetector:
     """The detector of vocal activity that goes with a model that ships.
 
     Parameters
     ----------
-    name : str, default="uhnet"
+    name : str, default="unet"
         Name of the model, see `list_pretrained`.
 
     Returns

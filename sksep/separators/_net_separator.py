@@ -359,7 +359,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
 @dataclass
 class _Restored:
-    """What a loaded separator predicts with, and what its skorch net is made of if it is used."""
+    """State of a loaded separator: what it predicts with, and what a skorch net is made of."""
 
     module: nn.Module
     device: torch.device

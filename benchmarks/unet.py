@@ -1,0 +1,401 @@
+"""Make the model "unet": reduce Spleeter's network of the vocals, and train it further.
+
+    python benchmarks/unet.py prepare --work trained/unet          # recordings at 16 kHz, labels
+    python benchmarks/unet.py reduce --work trained/unet           # 512 filters become 256
+    python benchmarks/unet.py train --work trained/unet --fold 0   # half of the artists
+    python benchmarks/unet.py train --work trained/unet            # everything
+
+held_out.py scores the folds and package_models.py puts the model into the package. Every step
+leaves what is already there, and a training goes on after its last checkpoint.
+
+1. Spleeter is the teacher of songs without stems: its estimates are taken for their stems.
+2. The deepest layer of its network of the vocals has 512 filters. It is linear, so that the
+   directions of its output that are strongest on recordings can be kept, half of them (principal
+   components), at 16 kHz.
+3. The result is trained on pairs, remixes and the songs of the teacher.
+
+Recordings are those of SKSEP_DATA_HOME (or --data): musdb18-7s, full-songs, songs, mir1k, mixes,
+and the unpaired singing and instrumental ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _lib.folds import N_FOLDS, kept_indices
+from pretrained import POOLS
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+import sksep
+from sksep.audio._resampling import resample
+from sksep.datasets import load_files, load_folder, load_mir1k, load_musdb18
+from sksep.nn import effects
+from sksep.nn.spectrogram_unet import SpectrogramUNet
+from sksep.peers import SpleeterSeparator
+from sksep.peers._spleeter import REDUCED_LEVEL
+from sksep.peers._spleeter_weights import load_spleeter_networks
+
+_SAMPLE_RATE = 16000
+_TEACHER_RATE = 44100
+# Windows as long as Spleeter's 4096 samples at 44.1 kHz, and bins as wide.
+_N_FFT, _HOP_LENGTH, _N_BINS = 1488, 372, 768
+_SCALE = 4096 / _N_FFT
+_FILTERS = (16, 32, 64, 128, 256, 256)
+_N_COMPONENTS = _FILTERS[-1]
+# Copies of the tracks of each set in a draw: MUSDB18's are excerpts of 7 s.
+_PAIRS = {"musdb18-7s": 3.0, "full-songs": 8.0, "songs": 4.0, "mir1k": 0.5}
+# Electronic music by one, mostly processed, voice.
+_RARE_ARTIST, _RARE_SHARE = "Software-Entwicklungskit", 0.3
+_SHARES = {
+    "taught": 0.3,
+    "true pairs": 0.35,
+    "singing": 0.2,
+    "instrumental": 0.35,
+    "no vocals": 0.08,
+}
+_N_FRAMES, _BATCH_SIZE, _STEPS, _LEARNING_RATE, _EMA = 256, 6, 1000, 3e-4, 0.995
+_CHECKPOINT_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Waveforms at 16 kHz, float16.
+
+    Attributes
+    ----------
+    pairs, taught : list of (vocals, accompaniment)
+        Arrays of shape (n_channels, n_samples), of one or two channels.
+    weights : ndarray
+        Probability of each pair.
+    singing, instrumental : list of ndarray
+        Unpaired ones, mono.
+    """
+
+    pairs: list[tuple[np.ndarray, np.ndarray]]
+    weights: np.ndarray
+    taught: list[tuple[np.ndarray, np.ndarray]]
+    singing: list[np.ndarray]
+    instrumental: list[np.ndarray]
+
+
+def main() -> None:
+    """Run one step."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("step", choices=("prepare", "reduce", "train"))
+    parser.add_argument("--work", type=Path, required=True, help="folder to work in")
+    parser.add_argument("--data", type=Path, help="folder of recordings (default: SKSEP_DATA_HOME)")
+    parser.add_argument("--fold", type=int, choices=range(N_FOLDS), help="artists to leave out")
+    parser.add_argument("--steps", type=int, default=_STEPS)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    data = Path(options.data or os.environ["SKSEP_DATA_HOME"])
+    if options.step == "prepare":
+        prepare(data, options.work)
+    elif options.step == "reduce":
+        reduce(options.work)
+    else:
+        train(data, options.work, options.fold, options.steps)
+
+
+# Recordings.
+
+
+def groups(data: Path) -> dict[str, tuple[list[Any], Any]]:
+    """Tracks (pairs of files, or files) and groups of each set."""
+    found = {}
+    for name in _PAIRS:
+        load = {"musdb18-7s": load_musdb18, "mir1k": load_mir1k}.get(name)
+        songs = load_folder(data / name) if load is None else load(data / name, subset="train")
+        tracks = list(zip(songs.vocals, songs.accompaniments, strict=True))
+        found[name] = (tracks, songs.groups)
+    for name, pattern in POOLS.items():
+        files = load_files(data / name, group_pattern=pattern)
+        found[name] = (list(files.paths), files.groups)
+    return found
+
+
+def prepare(data: Path, work: Path) -> None:
+    """Write all recordings at 16 kHz, and the teacher's estimates for those without stems."""
+    for name, (tracks, _) in groups(data).items():
+        for index, track in enumerate(tracks):
+            path = work / name / f"{index:04d}.npz"
+            if not path.exists():
+                parts = track if isinstance(track, tuple) else (track,)
+                write(path, [waveform(part, _SAMPLE_RATE) for part in parts])
+    teacher = SpleeterSeparator(device="cpu")._prepare()
+    for index, file in enumerate(load_files(data / "mixes").paths):
+        path = work / "mixes" / f"{index:04d}.npz"
+        if not path.exists():
+            song = waveform(file, _TEACHER_RATE)
+            vocals = teacher.predict([song])[0]
+            stems = [vocals, song - vocals]
+            write(path, [resample(stem, _TEACHER_RATE, _SAMPLE_RATE) for stem in stems])
+            print(f"taught {path.stem}", flush=True)
+
+
+def waveform(source: Any, rate: int) -> np.ndarray:
+    """A recording of one or two channels at a rate."""
+    samples, source_rate = sksep.load_audio(source)
+    return resample(np.ascontiguousarray(np.atleast_2d(samples)[:2]), source_rate, rate)
+
+
+def write(path: Path, parts: list[np.ndarray]) -> None:
+    """Write arrays as float16; a file has its name only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished.npz")
+    np.savez(unfinished, *[part.astype(np.float16) for part in parts])
+    unfinished.rename(path)
+
+
+def read(path: Path) -> tuple[np.ndarray, ...]:
+    """The arrays of a file."""
+    with np.load(path) as arrays:
+        return tuple(arrays[name] for name in arrays.files)
+
+
+def recordings(data: Path, work: Path, fold: int | None) -> Recordings:
+    """All recordings but those of the artists of a fold."""
+    kept: dict[str, list[Any]] = {}
+    weights: list[float] = []
+    sets = groups(data)
+    for name, (_, names) in sets.items():
+        indices = kept_indices(names, fold)
+        kept[name] = [read(work / name / f"{index:04d}.npz") for index in indices]
+        for index in indices if name in _PAIRS else ():
+            is_rare = str(names[index]).startswith(_RARE_ARTIST)
+            weights.append(_PAIRS[name] * (_RARE_SHARE if is_rare else 1.0))
+    return Recordings(
+        [pair for name in _PAIRS for pair in kept[name]],
+        np.array(weights) / sum(weights),
+        [read(path) for path in sorted((work / "mixes").glob("*.npz"))],
+        *([part for (part,) in kept[name]] for name in POOLS),
+    )
+
+
+# Spectra.
+
+
+def spectra(samples: Tensor) -> Tensor:
+    """Complex spectra (..., n_frames, 745) of waveforms (..., n_samples)."""
+    window = torch.hann_window(_N_FFT)
+    flat = torch.stft(
+        samples.reshape(-1, samples.shape[-1]),
+        _N_FFT,
+        _HOP_LENGTH,
+        window=window,
+        pad_mode="constant",
+        return_complex=True,
+    ).transpose(1, 2)
+    return flat.reshape(*samples.shape[:-1], *flat.shape[1:])
+
+
+def inputs(mixture: Tensor) -> Tensor:
+    """Magnitudes (..., n_frames, 768) that the network takes; frames are a multiple of 64."""
+    n_frames, n_bins = mixture.shape[-2:]
+    return functional.pad(mixture.abs() * _SCALE, (0, _N_BINS - n_bins, 0, -n_frames % 64))
+
+
+def levelled(samples: Tensor, mixture: Tensor) -> Tensor:
+    """Samples times the gain that brings each mixture (..., 2, n) to the level of the network."""
+    level = mixture.square().mean(dim=(-1, -2), keepdim=True).sqrt()
+    return samples * (REDUCED_LEVEL / (level + 1e-7))
+
+
+# Reduction.
+
+
+def reduce(work: Path) -> None:
+    """Keep the strongest directions of the deepest layer, over 12 s of each taught song."""
+    network, _ = load_spleeter_networks()
+    moments = torch.zeros(512, 512, dtype=torch.float64)
+
+    def add(_module: Any, _inputs: Any, output: Tensor) -> None:
+        rows = output.permute(0, 2, 3, 1).reshape(-1, 512).double()
+        moments.add_(rows.T @ rows)
+
+    handle = network.down[-1].register_forward_hook(add)
+    paths = (
+        sorted((work / "mixes").glob("*.npz")) + sorted((work / "instrumental").glob("*.npz"))[::8]
+    )
+    for path in paths:
+        samples = torch.from_numpy(sum(part.astype(np.float32) for part in read(path)))
+        samples = samples[:, : 511 * _HOP_LENGTH].expand(2, -1)
+        with torch.inference_mode():
+            network(inputs(spectra(levelled(samples, samples)))[None])
+    handle.remove()
+    values, vectors = torch.linalg.eigh(moments)
+    kept = vectors[:, -_N_COMPONENTS:].float()
+    state = network.state_dict()
+    state["down.5.weight"] = torch.einsum("ok,oihw->kihw", kept, state["down.5.weight"])
+    state["down.5.bias"] = kept.T @ state["down.5.bias"]
+    state["up.0.weight"] = torch.einsum("ok,oihw->kihw", kept, state["up.0.weight"])
+    torch.save(state, work / "reduced.pt")
+    print(f"kept {float(values[-_N_COMPONENTS:].sum() / values.sum()):.3f} of the energy")
+
+
+# Training.
+
+
+def train(data: Path, work: Path, fold: int | None, steps: int) -> None:
+    """Train the reduced network, and write the running average of its weights."""
+    name = "unet" if fold is None else f"unet-fold-{fold}"
+    songs = recordings(data, work, fold)
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    network = SpectrogramUNet(n_filters=_FILTERS, dropout=0.2)
+    network.load_state_dict(torch.load(work / "reduced.pt", weights_only=True))
+    network.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, _LEARNING_RATE, total_steps=steps, pct_start=0.15
+    )
+    average = {key: value.clone() for key, value in network.state_dict().items()}
+    checkpoint = work / f"{name}.checkpoint"
+    first = 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=False)
+        network.load_state_dict(saved["network"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        average, first, rng = saved["average"], saved["step"], saved["rng"]
+    # The statistics of batch normalization stay those of Spleeter's training.
+    network.eval()
+    network.dropout.train()
+    started = time.perf_counter()
+    for step in range(first + 1, steps + 1):
+        loss = objective(network, batch(songs, rng))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        schedule.step()
+        decay = min(_EMA, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for key, value in network.state_dict().items():
+                if value.is_floating_point():
+                    average[key].lerp_(value, 1.0 - decay)
+        if step % _CHECKPOINT_STEPS == 0 or step == steps:
+            print(f"{name}: {step} steps, loss {float(loss.detach()):.2f} dB", flush=True)
+            saved = {
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "average": average,
+                "step": step,
+                "rng": rng,
+            }
+            torch.save(saved, checkpoint.with_suffix(".unfinished"))
+            checkpoint.with_suffix(".unfinished").rename(checkpoint)
+    tensors = {
+        key: value.half().contiguous()
+        for key, value in average.items()
+        if value.is_floating_point()
+    }
+    save_file(tensors, work / f"{name}.safetensors")
+    record = {
+        "model": "unet",
+        "fold": fold,
+        "n_folds": None if fold is None else N_FOLDS,
+        "resumed": None,
+        "steps": steps,
+        "excerpts_per_step": _BATCH_SIZE,
+        "seed": 0,
+        "minutes": round((time.perf_counter() - started) / 60.0, 1),
+        "versions": {"sksep": sksep.__version__, "torch": torch.__version__},
+    }
+    (work / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def objective(network: SpectrogramUNet, stems: Tensor) -> Tensor:
+    """Negative signal-to-noise ratio in dB of the vocals (batch, 2 stems, 2 channels, n)."""
+    vocals, mixture = spectra(stems[:, 0]), spectra(stems.sum(dim=1))
+    features = inputs(mixture).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        masks = network(features)
+    masks = masks.float()[..., : mixture.shape[-2], : mixture.shape[-1]]
+    # At most 30 dB count, relative to the mixture.
+    floor = 1e-3 * energy(mixture) + 1e-8
+    ratio = (energy(vocals) + floor) / (energy(masks * mixture - vocals) + floor)
+    return -10.0 * torch.log10(ratio).mean()
+
+
+def energy(values: Tensor) -> Tensor:
+    """Energy of each item of a batch."""
+    return values.abs().square().sum(dim=(1, 2, 3))
+
+
+def batch(songs: Recordings, rng: np.random.Generator) -> Tensor:
+    """Excerpts (batch, 2 stems, 2 channels, n) at the level of the network, at a random speed."""
+    length = (_N_FRAMES - 1) * _HOP_LENGTH
+    speed = round(float(rng.uniform(0.85, 1.18)), 3)
+    n_samples = int(np.ceil(length * speed)) + 2
+    stems = np.stack([np.stack(excerpt(songs, n_samples, rng)) for _ in range(_BATCH_SIZE)])
+    samples = torch.from_numpy(stems)
+    if speed != 1.0:
+        samples = effects.resample(samples.flatten(0, 2), 1.0 / speed).reshape(*stems.shape[:3], -1)
+    samples = samples[..., :length]
+    return levelled(samples, samples.sum(dim=1)[:, None])
+
+
+def excerpt(songs: Recordings, n_samples: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Vocals and accompaniment: of the teacher, of one song, or of two."""
+    if rng.random() < _SHARES["taught"]:
+        pair = songs.taught[rng.integers(len(songs.taught))]
+        return both(*cut(pair, n_samples, rng), rng=rng)
+    pair = songs.pairs[rng.choice(len(songs.pairs), p=songs.weights)]
+    if rng.random() < _SHARES["true pairs"]:
+        vocals, accompaniment = both(*cut(pair, n_samples, rng), rng=rng)
+    else:
+        other = songs.pairs[rng.choice(len(songs.pairs), p=songs.weights)][1]
+        if rng.random() < _SHARES["instrumental"]:
+            other = songs.instrumental[rng.integers(len(songs.instrumental))]
+        singer = pair[0]
+        if rng.random() < _SHARES["singing"]:
+            singer = songs.singing[rng.integers(len(songs.singing))]
+        vocals, accompaniment = (
+            both(*cut((source,), n_samples, rng), rng=rng)[0] for source in (singer, other)
+        )
+        powers = np.square(vocals).mean(), np.square(accompaniment).mean()
+        if min(powers) > 1e-8:
+            level = np.sqrt(powers[1] / powers[0]) * 10.0 ** (rng.normal(-3.5, 4.0) / 20.0)
+            vocals = vocals * np.float32(level)
+    if rng.random() < _SHARES["no vocals"]:
+        vocals = np.zeros_like(vocals)
+    return [vocals, accompaniment]
+
+
+def cut(
+    parts: tuple[np.ndarray, ...], n_samples: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """The same random excerpt of all parts, which are filled up with zeros."""
+    missing = max(0, n_samples - parts[0].shape[1])
+    start = int(rng.integers(0, parts[0].shape[1] + missing - n_samples + 1))
+    for part in parts:
+        padded = np.pad(part, ((0, 0), (0, missing)))
+        yield padded[:, start : start + n_samples].astype(np.float32)
+
+
+def both(*parts: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """The parts with two channels: swapped at random, or panned if there is only one."""
+    swaps = rng.random() < 0.5
+    position = np.float32(rng.uniform(-0.3, 0.3) if swaps else 0.0)
+    gains = np.stack([1.0 - position, 1.0 + position])[:, None]
+    return [(part[::-1] if swaps else part) if len(part) == 2 else part * gains for part in parts]
+
+
+if __name__ == "__main__":
+    main()

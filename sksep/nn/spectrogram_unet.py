@@ -1,0 +1,106 @@
+"""U-Net on magnitude spectrograms: the network of Spleeter, of any width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Filters of the six encoder blocks of Spleeter.
+SPLEETER_FILTERS = (16, 32, 64, 128, 256, 512)
+
+_N_DROPOUTS = 3
+
+
+class SpectrogramUNet(nn.Module):
+    """Estimate a mask for each channel of a magnitude spectrogram.
+
+    Six convolutions of stride 2 lead down, six transposed ones up. Decoder blocks see the outputs
+    of the convolutions, before batch normalization and activation, as skip connections. There is
+    neither between the deepest convolution and the first transposed one.
+
+    Parameters
+    ----------
+    n_channels : int, default=2
+        Number of channels of the spectrogram.
+    n_filters : sequence of 6 int, default=(16, 32, 64, 128, 256, 512)
+        Filters of the encoder blocks. The decoder blocks have those of the encoder but the last, in
+        reverse order, and 1.
+    dropout : float, default=0.5
+        Dropout probability after each of the first three decoder blocks.
+
+    References
+    ----------
+    .. [1] R. Hennequin, A. Khlif, F. Voituret, M. Moussallam, "Spleeter: a fast and efficient music
+       source separation tool with pre-trained models", Journal of Open Source Software 5(50), 2020.
+    .. [2] A. Jansson et al., "Singing voice separation with deep U-Net convolutional networks",
+       ISMIR 2017.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.spectrogram_unet import SpectrogramUNet
+    >>> network = SpectrogramUNet(n_filters=(2, 2, 4, 4, 4, 8)).eval()
+    >>> network(torch.rand(1, 2, 64, 128)).shape
+    torch.Size([1, 2, 64, 128])
+    """
+
+    def __init__(
+        self,
+        n_channels: int = 2,
+        n_filters: Sequence[int] = SPLEETER_FILTERS,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if len(n_filters) != len(SPLEETER_FILTERS):
+            raise ValueError(f"n_filters must have {len(SPLEETER_FILTERS)} numbers: {n_filters!r}.")
+        self.down = nn.ModuleList(
+            nn.Conv2d(n_in, n_out, kernel_size=5, stride=2)
+            for n_in, n_out in pairwise((n_channels, *n_filters))
+        )
+        self.down_norm = nn.ModuleList(_batch_norm(n) for n in n_filters[:-1])
+        n_outs = (*n_filters[-2::-1], 1)
+        n_ins = (n_filters[-1], *(2 * n for n in n_outs[:-1]))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(n_in, n_out, kernel_size=5, stride=2, padding=1)
+            for n_in, n_out in zip(n_ins, n_outs, strict=True)
+        )
+        self.up_norm = nn.ModuleList(_batch_norm(n) for n in n_outs)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Conv2d(1, n_channels, kernel_size=4, dilation=2, padding=3)
+
+    def forward(self, magnitudes: Tensor) -> Tensor:
+        """Estimate masks.
+
+        Parameters
+        ----------
+        magnitudes : Tensor of shape (batch, n_channels, n_frames, n_bins)
+            Magnitudes. The numbers of frames and bins are multiples of 64.
+
+        Returns
+        -------
+        Tensor
+            Masks in [0, 1], in the shape of the magnitudes.
+        """
+        skips = []
+        x = magnitudes
+        for level, convolution in enumerate(self.down):
+            x = convolution(F.pad(x, (1, 2, 1, 2)))
+            skips.append(x)
+            if level < len(self.down_norm):
+                x = F.leaky_relu(self.down_norm[level](x), 0.2)
+        skips.pop()
+        for level, (convolution, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
+            if level:
+                x = torch.cat([skips.pop(), x], dim=1)
+            x = norm(F.relu(convolution(x)[..., :-1, :-1]))
+            if level < _N_DROPOUTS:
+                x = self.dropout(x)
+        return torch.sigmoid(self.head(x))
+
+
+def _batch_norm(n_channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(n_channels, eps=1e-3, momentum=0.01)
