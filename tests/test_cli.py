@@ -86,7 +86,8 @@ def _separate(model: Path, *arguments: object) -> Result:
 def _write_song(path: str, *, seconds: float = 0.5, channels: int = 1) -> Path:
     song = np.stack([_SONGS.mixtures[0][: round(seconds * _RATE)]] * channels, axis=1)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, song, _RATE, subtype="PCM_16")
+    subtype = None if Path(path).suffix in (".mp3", ".ogg") else "PCM_16"
+    soundfile.write(path, song, _RATE, subtype=subtype)
     return Path(path)
 
 

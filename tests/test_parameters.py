@@ -27,6 +27,7 @@ _TRAINING = [field.name for field in fields(TrainingParameters)]
 # Constructors in which the first parameter may be given by position.
 _POSITIONAL = {
     "ModuleSeparator": "module",
+    "MultiTargetSeparator": "estimator",
     "OracleMaskSeparator": "kind",
     "TestTimeAugmentation": "estimator",
     "VotingSeparator": "estimators",

@@ -428,3 +428,23 @@ def test_the_stand_in_for_torchaudio_does_not_stay():
     import_module("sksep.peers._open_unmix").import_open_unmix()
     module = sys.modules.get("torchaudio")
     assert module is None or getattr(module, "__version__", None)
+
+
+def test_the_command_lists_models_of_other_packages(monkeypatch):
+    from click.testing import CliRunner
+
+    from sksep.cli import main
+
+    row = table.PeerModel(
+        "far", "A model.", "FarSeparator", "no_such_package", "far", "MIT license"
+    )
+    monkeypatch.setattr(table, "_PEERS", (row, *list_peers()))
+    for arguments in (["models"], ["models", "far"]):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        text = " ".join(result.output.split())
+        assert 'far: A model. terms: MIT license installed: no; pip install "sksep[far]"' in text
+    assert "htdemucs" in CliRunner().invoke(main, ["models"]).output
+    result = CliRunner().invoke(main, ["models", "absent"])
+    assert result.exit_code == 2
+    assert "htdemucs" in result.output

@@ -15,32 +15,36 @@ class Resampler:
         self._n_channels = n_channels
         self._rates = (from_rate, to_rate)
         self._n_taken = self._n_given = 0
-        self._stream = None
-        if from_rate != to_rate:
-            self._stream = soxr.ResampleStream(from_rate, to_rate, n_channels, dtype="float32")
+        # One stream per channel, since soxr takes several channels as columns, which would have to
+        # be transposed.
+        self._streams = [
+            soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
+            for _ in range(n_channels if from_rate != to_rate else 0)
+        ]
 
     def push(self, samples: FloatArray) -> FloatArray:
         """Take the next samples (n_channels, n), and return the resampled ones so far complete."""
         self._n_taken += samples.shape[1]
-        if self._stream is not None:
+        if self._streams:
             samples = self._resampled(samples)
         self._n_given += samples.shape[1]
         return samples
 
     def finish(self) -> FloatArray:
         """Return the remaining samples."""
-        if self._stream is None:
+        if not self._streams:
             return np.zeros((self._n_channels, 0), np.float32)
         rest = self._resampled(np.zeros((self._n_channels, 0), np.float32), last=True)
         missing = resampled_length(self._n_taken, *self._rates) - self._n_given
         return fix_length(rest, max(0, missing))
 
     def _resampled(self, samples: FloatArray, last: bool = False) -> FloatArray:
-        assert self._stream is not None
-        # soxr takes one channel as a vector, and several as columns.
-        taken = samples[0] if self._n_channels == 1 else np.ascontiguousarray(samples.T)
-        given = self._stream.resample_chunk(taken, last=last)
-        return given[None] if self._n_channels == 1 else np.ascontiguousarray(given.T)
+        return np.stack(
+            [
+                stream.resample_chunk(np.ascontiguousarray(channel), last=last)
+                for stream, channel in zip(self._streams, samples, strict=True)
+            ]
+        )
 
 
 def to_mono(samples: FloatArray) -> FloatArray:

@@ -77,13 +77,14 @@ def read_tags(path: str | os.PathLike[str]) -> Tags:
         file = mutagen.File(os.fspath(path))
     except mutagen.MutagenError:  # damaged, but perhaps not the audio
         return Tags({}, [])
-    tags = getattr(file, "tags", None)
+    tags: Any = getattr(file, "tags", None)
     texts: dict[str, list[str]] = {}
     pictures: list[Any] = []
     if isinstance(tags, ID3):
         texts, pictures = _of_id3(tags)
     elif isinstance(tags, VComment):
-        texts = {key.lower(): tags[key] for key in tags.keys()}  # noqa: SIM118, pairs otherwise
+        vorbis: Any = tags  # a list of pairs with the methods of a dict
+        texts = {key.lower(): vorbis[key] for key in vorbis.keys()}  # noqa: SIM118
         pictures = [*getattr(file, "pictures", ()), *_decoded(texts.pop(_PICTURE, []))]
     elif isinstance(tags, MP4Tags):
         texts = _of_mp4(path)
@@ -175,7 +176,7 @@ def _as_id3(tags: Tags) -> Iterator[Any]:
 def _of_mp4(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     from mutagen.easymp4 import EasyMP4
 
-    tags = EasyMP4(os.fspath(path)).tags or {}
+    tags: Any = EasyMP4(os.fspath(path)).tags or {}
     return {key: list(tags[key]) for key in tags.keys()}  # noqa: SIM118
 
 

@@ -154,7 +154,7 @@ class BlockInverter:
 
     def _inverted(self, block: FloatArray, start: int, bands: Tensor) -> FloatArray:
         """The block under a mask of the bands at each of its frames."""
-        samples = torch.tensor(block, device=self._device)
+        samples = as_tensor(block).to(self._device)
         mask = bands.to(self._device) @ self._lift
         mask = functional.pad(mask, (0, self._n_equal - 1), mode="replicate")
         generator = torch.Generator(self._device).manual_seed(self._inversion.seed + start)
@@ -254,9 +254,9 @@ def _invert_block(
         spectra = stft(samples, grid.n_fft, grid.hop_length, center=False)
         n_samples = samples.shape[-1]
         if inversion.init == "mixture" and inversion.n_iter == 0:
-            return istft(
-                spectra * mask, grid.n_fft, grid.hop_length, n_samples=n_samples, center=False
-            )
+            # As real numbers: a product with complex ones would make the mask complex first.
+            torch.view_as_real(spectra).mul_(mask.unsqueeze(-1))
+            return istft(spectra, grid.n_fft, grid.hop_length, n_samples=n_samples, center=False)
         if inversion.init == "mixture":
             phase = spectra
         else:  # one phase for all channels, so that the vocals keep their stereo position

@@ -113,7 +113,7 @@ def evaluate(
         name: load_model(model, n_iter=n_iter, device=device)
         for name, model in zip(_names(models), models, strict=True)
     }
-    description = _description(protocol, sample_rate, channels, pipelines)
+    description = _described(protocol, sample_rate, channels, pipelines)
     tracks: dict[str, _Scores] = {}
     systems = [MIXTURE, *pipelines]
     n_songs = len(songs.mixtures)
@@ -141,21 +141,21 @@ def evaluate(
         raise click.exceptions.Exit(1)
 
 
-def _description(protocol: str, sample_rate: int, channels: str, pipelines: dict[str, Any]) -> str:
-    """A sentence on how the scores are measured."""
-    iterations = {
-        name: getattr(each.steps[-1][1], "n_iter", 0)
-        for name, each in pipelines.items()
-        if hasattr(each, "steps")  # separators of waveforms have none
-    }
+def _described(protocol: str, sample_rate: int, channels: str, models: dict[str, Any]) -> str:
+    """The conditions of the scores, in words."""
     scored = "their mean scored" if protocol == "bss_eval_v3" else "all of them scored"
     description = (
         f"{_PROTOCOLS[protocol]} at {sample_rate} Hz, "
         + ("mono" if channels == "mono" else f"all channels separated, {scored}")
         + "; the accompaniment is the mixture minus the vocals."
     )
-    if iterations:
-        listed = ", ".join(f"{n} ({name})" for name, n in iterations.items())
+    # Separators of waveforms have no iterations.
+    pipelines = {name: model for name, model in models.items() if hasattr(model, "steps")}
+    if pipelines:
+        listed = ", ".join(
+            f"{getattr(each.steps[-1][1], 'n_iter', 0)} ({name})"
+            for name, each in pipelines.items()
+        )
         description += f" Griffin-Lim iterations: {listed}."
     return description
 

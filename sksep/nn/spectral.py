@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -251,7 +252,7 @@ def _hertz_to_mel(frequency: float) -> float:
     return float(_LOGARITHMIC_FROM_MEL + steps)
 
 
-def mel_triangles(edges: DoubleArray, frequencies: DoubleArray) -> DoubleArray:
+def mel_triangles(edges: npt.NDArray[Any], frequencies: npt.NDArray[Any]) -> DoubleArray:
     """Triangles between the edges of mel bands, with a peak of one, at any frequencies.
 
     Parameters
@@ -404,9 +405,13 @@ def log_mel(
     batch_shape = waveforms.shape[:-1]
     signals = waveforms.detach().reshape(batch_shape.numel(), waveforms.shape[-1])
     taper = window(n_fft, waveforms.dtype, waveforms.device)
-    bands = None if filter_bank is None else _compact_bands(filter_bank.to(waveforms))
-    n_bands = n_fft // 2 + 1 if filter_bank is None else filter_bank.shape[0]
     n_results = 1 if together else signals.shape[0]
+    if together:
+        signals = _mean_and_differences(signals)
+    is_joint = together and len(signals) > 1
+    n_parts = 1 if is_joint else 2
+    bands = None if filter_bank is None else _compact_bands(filter_bank.to(waveforms), n_parts)
+    n_bands = n_fft // 2 + 1 if filter_bank is None else filter_bank.shape[0]
     result = waveforms.new_empty(n_results, n_frames, n_bands)
     if block_frames is None:
         block_frames = frames_per_block(n_fft, waveforms.device)
@@ -418,14 +423,14 @@ def log_mel(
 
     def work(block: tuple[int, slice]) -> None:
         block_result = result[block]
-        if together and len(frames) > 1:
-            spectra = _joint_spectra(torch.fft.rfft(frames[:, block[1]] * taper))
-        else:
-            spectra = torch.fft.rfft(frames[block] * taper)
+        spectra = torch.fft.rfft((frames[:, block[1]] if is_joint else frames[block]) * taper)
         if bands is None:
-            block_result.copy_(power(spectra))
+            block_result.copy_(_joint_power(spectra) if is_joint else power(spectra))
         else:
-            squares = torch.view_as_real(spectra).flatten(-2).square_()
+            if is_joint:
+                squares = _joint_power(spectra)
+            else:
+                squares = torch.view_as_real(spectra).flatten(-2).square_()
             # Products into a given result are taken in full precision also under autocast.
             for band, parts, weights in bands:
                 torch.matmul(squares[:, parts], weights, out=block_result[:, band])
@@ -439,12 +444,33 @@ def log_mel(
     return result[0] if together else result.reshape(*batch_shape, n_frames, n_bands)
 
 
-def _joint_spectra(spectra: Tensor) -> Tensor:
-    """Spectra with the joint power of channels (n_channels, n_frames, n_bins), in one of them."""
-    mean = spectra.mean(dim=0)
-    half = 0.5 * power(spectra).mean(dim=0)
-    cancels = power(mean) < half
-    return torch.where(cancels, half.sqrt().to(mean.dtype), mean)
+def _mean_and_differences(channels: Tensor) -> Tensor:
+    """The mean of channels (n_channels, n_samples), and behind it the differences among them.
+
+    The power of all together is the mean power of the channels. Two channels have one difference,
+    half of the left minus the right one. Without any differences the mean is alone.
+    """
+    n_channels = len(channels)
+    if n_channels == 1:
+        return channels
+    index = torch.arange(n_channels, dtype=torch.float64, device="cpu")
+    # The orthogonal cosine transform of the channels.
+    matrix = torch.cos(torch.pi / n_channels * (index + 0.5) * index[:, None])
+    matrix[1:] *= 2.0**0.5
+    rotated = (matrix / n_channels).to(channels) @ channels
+    return rotated if rotated[1:].any() else rotated[:1]
+
+
+def _joint_power(spectra: Tensor) -> Tensor:
+    """Joint power (n_frames, n_bins) of the spectra of a mean and differences.
+
+    Half of the mean power of the channels, half of the sum of all powers here, is larger than the
+    power of the mean where the differences have more power than this.
+    """
+    squares = torch.view_as_real(spectra).square_()
+    powers = squares[..., 0] + squares[..., 1]
+    mean, differences = powers[0], powers[1:].sum(dim=0)
+    return mean.add_(differences.sub_(mean).clamp_(min=0.0), alpha=0.5)
 
 
 def window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -566,12 +592,12 @@ def _padded(waveforms: Tensor, n_fft: int, center: bool) -> Tensor:
     return functional.pad(waveforms, (n_fft // 2, n_fft - n_fft // 2))
 
 
-def _compact_bands(filter_bank: Tensor) -> list[tuple[slice, slice, Tensor]]:
+def _compact_bands(filter_bank: Tensor, n_parts: int) -> list[tuple[slice, slice, Tensor]]:
     """Groups of neighboring bands, with the parts of the spectra that they cover, and weights.
 
-    Each mel band covers few bins: products over these alone take a third of the time. The products
-    also add the squares of real and imaginary parts, which are neighbors in memory: bin k has the
-    parts 2 k and 2 k + 1 of equal weight. Adding them first takes longer.
+    Each mel band covers few bins: products over these alone take a third of the time. With two
+    parts, the products also add the squares of real and imaginary parts, which are neighbors in
+    memory: bin k has the parts 2 k and 2 k + 1 of equal weight. Adding them first takes longer.
     """
     groups = []
     for start in range(0, filter_bank.shape[0], _BANDS_PER_PRODUCT):
@@ -581,8 +607,8 @@ def _compact_bands(filter_bank: Tensor) -> list[tuple[slice, slice, Tensor]]:
         groups.append(
             (
                 slice(start, start + len(weights)),
-                slice(2 * low, 2 * high),
-                weights[:, low:high].T.repeat_interleave(2, dim=0),
+                slice(n_parts * low, n_parts * high),
+                weights[:, low:high].T.repeat_interleave(n_parts, dim=0),
             )
         )
     return groups

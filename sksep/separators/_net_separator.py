@@ -197,7 +197,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         """The trained skorch net. That of a loaded separator is made when it is first used."""
         if "_restored" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no net_ before fit.")
-        return _net_of(self, vars(self).pop("_restored"))
+        return _net_of(self, self.__dict__.pop("_restored"))
 
     @property
     def history_(self) -> Any:
@@ -244,7 +244,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         learned = self._learned_after(trained.net, trained.tracks, keep)
         self.__dict__.update(learned)
         self.front_end_ = front_end
-        vars(self).pop("_restored", None)
+        self.__dict__.pop("_restored", None)
         self.net_ = trained.net
         self.n_epochs_ = len(self.loss_curve_)
         if trained.was_interrupted:
@@ -332,7 +332,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         except ValueError as error:
             device = torch.device("cpu")
             warnings.warn(f"Restored to the CPU: {error}", UserWarning, stacklevel=2)
-        vars(self).pop("net_", None)
+        self.__dict__.pop("net_", None)
         self._restored = _Restored(
             on_device(module, device).eval(), device, net_state["settings"], net_state["history"]
         )
@@ -361,7 +361,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 class _Restored:
     """What a loaded separator predicts with, and what its skorch net is made of if it is used."""
 
-    module: NormalizedNetwork
+    module: nn.Module
     device: torch.device
     settings: dict[str, Any]
     history: list[dict[str, Any]]

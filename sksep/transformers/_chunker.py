@@ -241,7 +241,7 @@ class MelChunker(TransformerMixin, Estimator):
 
 def _record(track: Track, front_end: FrontEnd) -> TrackRecord:
     channels = track.channels(front_end.sample_rate)
-    levels = front_end.channel_power(torch.tensor(channels)).numpy()
+    levels = front_end.channel_power(torch.from_numpy(channels)).numpy()
     return TrackRecord(track, front_end, to_mono(channels), levels)
 
 
