@@ -272,6 +272,16 @@ BAD = {
         ValueError,
         "not dropped are zero",
     ),
+    "stems": (
+        {
+            "estimators": [
+                ("a", make_pipeline(chunker(), MaskBuilder(target="drums"), MixtureSeparator())),
+                ("b", make_pipeline(chunker(), MixtureSeparator())),
+            ]
+        },
+        ValueError,
+        r"different stems \(drums, vocals\)",
+    ),
     "masks of waveforms": (
         {"estimators": [("a", Gain())], "average": "mask"},
         TypeError,
@@ -296,7 +306,7 @@ def test_bad_parameters(case):
     parameters, error, message = BAD[case]
     members = [("a", Constant()), ("b", Constant())]
     with pytest.raises(error, match=message):
-        VotingSeparator(**{"estimators": members, **parameters}).fit(SONGS.mixtures)
+        VotingSeparator(**{"estimators": members, **parameters}).fit(SONGS.mixtures, SONGS.vocals)
 
 
 def test_members_of_different_rates_take_arrays_at_the_given_one():

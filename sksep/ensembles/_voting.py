@@ -20,6 +20,7 @@ from sksep.base._separator import BaseSeparator
 from sksep.base._streams import VocalsStream, WholeTrackError, array_rate, resolve_model
 from sksep.ensembles._base import Ensemble, fit_clone, is_model
 from sksep.ensembles._streams import AveragingStream, MeanMaskStream
+from sksep.inference._models import target_of
 from sksep.inference._pipeline_stream import MaskStream, PipelineStream
 from sksep.inference._separate import separated_blocks
 from sksep.inference._streaming import open_stream
@@ -194,6 +195,12 @@ class VotingSeparator(_BaseComposition, Ensemble):
         return getattr(self, "estimators_", None)
 
     def _keep(self, members: list[Any]) -> None:
+        targets = sorted({target_of(member) for member in members})
+        if len(targets) > 1:
+            raise ValueError(
+                f"The members extract different stems ({', '.join(targets)}), which cannot be "
+                "averaged. MultiTargetSeparator separates several stems."
+            )
         self.estimators_ = members
         self._array_rate()
         self._voters()

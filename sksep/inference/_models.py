@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from sksep.activity._detector import ActivityDetector
-from sksep.base._streams import array_rate
+from sksep.base._streams import array_rate, resolve_model
 from sksep.peers._table import list_peers, load_peer
 from sksep.persistence import load
 from sksep.pretrained import list_pretrained, load_detector, load_pretrained
@@ -84,6 +84,9 @@ def detector_of(model: Any) -> ActivityDetector:
 
 def target_of(pipeline: Any) -> str:
     """Name of the stem that a fitted model extracts: that of its `MaskBuilder`, or else vocals."""
-    steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else []
+    model = resolve_model(pipeline)
+    if hasattr(model, "_given_members"):  # an ensemble, whose members extract one stem
+        return target_of(model._given_members()[0])
+    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else []
     names = [step.target for step in steps if isinstance(step, MaskBuilder)]
     return str(names[0]) if names else "vocals"
