@@ -51,6 +51,7 @@ curl -s ADDRESS | sksep separate - -o out             # out/stdin/vocals.wav
 _COMPARED = 1 << 19
 _TOLERANCE = 0.25
 _SILENCE = 1e-6
+_TAGS_HINT = "No tags were copied; pip install 'sksep[tags]' for that, or add --no-tags."
 
 
 def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> str:
@@ -183,35 +184,24 @@ def separate(
     If a song fails, this is reported, and the other songs are still separated. The exit code is
     then 1. If the command is repeated, it skips the songs that it has separated before.
     """
-    if subtype is not None:
-        _check_subtype(format_name, subtype)
-    written = [stem for stem in STEMS if stem in stems or not stems]
-    if vocals_gain is not None or accompaniment_gain is not None:
-        written.append("remix")
+    _check_subtype(format_name, subtype)
+    has_remix = vocals_gain is not None or accompaniment_gain is not None
+    written = [*(stem for stem in STEMS if stem in stems or not stems), *["remix"] * has_remix]
     songs = find_songs(paths, recursive=recursive, output=output)
     plan, problems = plan_outputs(songs, written, output, filename, format_name, paths)
     if not plan:
         raise click.UsageError(next(iter(problems.values())))
-    if not quiet:  # first, since the rest takes seconds
-        what = f"{len(songs)} songs" if len(songs) > 1 else str(songs[0])
-        click.echo(f"Separating {what} by {model}, to the folder {output}.", err=True)
+    if not quiet:
+        _announce(songs, model, output)
     table = None
     if activity is not None:
         table = _ActivityTable(activity, songs, overwrite=overwrite)
-        targets = (path for outputs in plan.values() for path in outputs.values())
-        known = [*songs, Path(model), *targets]
-        check_target(activity, overwrite=overwrite or table.is_continued, inputs=known)
-    done = set() if overwrite else {song for song in plan if _is_done(song, plan[song])}
-    for song in [] if overwrite else plan:
-        if problem := _existing(song, song in done, plan[song], table):
-            problems[song] = problem
-    todo = [song for song in plan if song not in done | problems.keys()]
-    done -= problems.keys()
+        table.check([*songs, Path(model)], plan)
+    done = set() if overwrite else _done_before(plan, table, problems)
     for song, problem in problems.items():
         click.echo(about(song, problem), err=True)
-
     reports, seconds_taken = _separate_all(
-        {song: plan[song] for song in todo},
+        {song: plan[song] for song in plan if song not in done | problems.keys()},
         Settings(
             Model(model, n_iter, device, has_detector=table is not None),
             {
@@ -227,19 +217,37 @@ def separate(
         jobs=jobs,
         quiet=quiet,
     )
-    if done and not quiet:
-        click.echo(f"Done before: {len(done)} of {len(songs)} songs. --overwrite repeats them.")
-    if reports and not quiet:
-        click.echo(_summary(list(reports.values()), seconds_taken, output, activity))
-        if tags and not _can_keep_tags():
-            click.echo(
-                "No tags were copied; pip install 'sksep[tags]' for that, or add --no-tags.",
-                err=True,
-            )
-    n_failed = len(songs) - len(reports) - len(done)
+    if not quiet:
+        if done:
+            click.echo(f"Done before: {len(done)} of {len(songs)} songs. --overwrite repeats them.")
+        if reports:
+            click.echo(_summary(list(reports.values()), seconds_taken, output, activity))
+        if reports and tags and not _can_keep_tags():
+            click.echo(_TAGS_HINT, err=True)
+    _exit_if_failed(len(songs) - len(reports) - len(done), len(songs))
+
+
+def _exit_if_failed(n_failed: int, n_songs: int) -> None:
     if n_failed:
-        click.echo(f"Failed: {n_failed} of {len(songs)} songs.", err=True)
+        click.echo(f"Failed: {n_failed} of {n_songs} songs.", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _announce(songs: Sequence[Path], model: str, output: Path) -> None:
+    """Say what happens, before the libraries are imported, which takes seconds."""
+    what = f"{len(songs)} songs" if len(songs) > 1 else str(songs[0])
+    click.echo(f"Separating {what} by {model}, to the folder {output}.", err=True)
+
+
+def _done_before(
+    plan: dict[Path, dict[str, Path]], table: _ActivityTable | None, problems: dict[Path, str]
+) -> set[Path]:
+    """Songs that need no separation. Problems with files that exist are added to `problems`."""
+    done = {song for song in plan if _is_done(song, plan[song])}
+    for song in plan:
+        if problem := _existing(song, song in done, plan[song], table):
+            problems[song] = problem
+    return done - problems.keys()
 
 
 def _separate_all(
@@ -264,8 +272,10 @@ def _separate_all(
     return reports, time.perf_counter() - started
 
 
-def _check_subtype(format_name: str, subtype: str) -> None:
+def _check_subtype(format_name: str, subtype: str | None) -> None:
     """Raise an error if the format does not have the subtype, before any song is read."""
+    if subtype is None:
+        return
     from types import SimpleNamespace
 
     from sksep.audio._stems import resolve_format
@@ -359,6 +369,12 @@ class _ActivityTable:
             return []
         is_table = rows[:1] == [self._HEADER] and all(len(row) == len(rows[0]) for row in rows)
         return rows if is_table else []
+
+    def check(self, inputs: Sequence[Path], plan: dict[Path, dict[str, Path]]) -> None:
+        """Raise an error if the table would replace an input or a stem."""
+        stems = (path for outputs in plan.values() for path in outputs.values())
+        overwrite = self._overwrite or self.is_continued
+        check_target(self.path, overwrite=overwrite, inputs=[*inputs, *stems])
 
     def has(self, song: Path) -> bool:
         """Whether the table has a row of the song."""

@@ -340,7 +340,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
 @dataclass
 class _Restored:
-    """What a loaded separator predicts with, and what its skorch net is made of if it is used."""
+    """The network by which a loaded separator predicts, and the rest of its skorch net."""
 
     module: nn.Module
     device: torch.device
