@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -748,6 +749,22 @@ def test_jobs_that_are_interrupted_leave_no_file(model: Path) -> None:
     assert "Traceback" not in errors
     assert _files(".") == ["a.flac", "b.flac"]
     assert not Path("separated").exists()
+
+
+@pytest.mark.slow
+def test_the_script_of_the_guide_for_a_cluster() -> None:
+    pytest.importorskip("distributed")
+    page = Path(__file__).parents[1].joinpath("docs/guide/large.rst").read_text(encoding="utf-8")
+    script = "    import subprocess" + page.split("    import subprocess", 1)[1]
+    script = textwrap.dedent(script.split("\nIn Python, a loop", 1)[0])
+    Path("script.py").write_text(script, encoding="utf-8")
+    for name in "ab":
+        _write_song(f"music/{name}.mp3")
+    command = [sys.executable, "script.py"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.stdout == "Parts with songs that failed: 0 of 1.\n", run.stderr
+    stems = [f"music/{name}/{stem}.flac" for name in "ab" for stem in sorted(STEMS)]
+    assert _files("separated") == stems
 
 
 # Tags
