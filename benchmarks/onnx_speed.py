@@ -58,7 +58,9 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     shape = (options.batch, front_end.n_frames, front_end.n_bands)
     chunks = generator.uniform(-100.0, 0.0, shape).astype(np.float32)
     jobs: dict[str, Callable[[], Any]] = {
-        "torch": lambda: [*separator._estimate_chunks(torch.from_numpy(chunks))],
+        "torch": lambda: [
+            *separator._in_batches(separator._chunk_masks, [torch.from_numpy(chunks)])
+        ],
         "onnxruntime": lambda: session.run(["masks"], {"chunks": chunks}),
     }
     seconds: dict[str, list[float]] = {job: [] for job in jobs}

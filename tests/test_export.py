@@ -59,7 +59,8 @@ def _session(pipeline: Pipeline, path: Path) -> tuple[Any, dict[str, Any]]:
 
 def _torch_masks(pipeline: Pipeline, chunks: np.ndarray) -> np.ndarray:
     separator = pipeline.named_steps["separate"]
-    return torch.cat([*separator._estimate_chunks(torch.tensor(chunks))]).numpy()
+    batches = [torch.tensor(chunks).clamp_min(-100.0)]
+    return torch.cat([*separator._in_batches(separator._chunk_masks, batches)]).numpy()
 
 
 _NETWORKS = {

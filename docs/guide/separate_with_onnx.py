@@ -36,15 +36,22 @@ def separate(samples, session, settings):
     to_bands = matrix(settings["bands"]["weights"], n_fft // 2 + 1)
     levels = 10.0 * np.log10(np.maximum(power @ to_bands.T, settings["level"]["floor"]))
 
-    # Masks of overlapping chunks, cross-faded.
+    # Masks of overlapping chunks, cross-faded. The loudest chunk so far has the level of training.
     length, step = settings["chunks"]["n_frames"], settings["chunks"]["hop_frames"]
     starts = range(0, max(1, n_frames - length + step), step)
     missing = starts[-1] + length - n_frames
     levels = np.pad(levels, ((0, missing), (0, 0)), constant_values=settings["chunks"]["padding"])
     fade = np.array(settings["chunks"]["fade"])[:, None]
     masks, total = np.zeros_like(levels), np.zeros((len(levels), 1))
+    level, loudest = settings["level"]["of_loudest_chunk"], settings["level"]["of_silence"]
     for start in starts:
-        chunk = levels[None, start : start + length].astype(np.float32)
+        chunk = levels[start : start + length]
+        if level is not None:
+            sounding = chunk[chunk.max(axis=1) > settings["level"]["floor_decibels"]]
+            if len(sounding):
+                loudest = max(loudest, 10.0 * np.log10(np.mean(10.0 ** (sounding / 10.0))))
+            chunk = chunk + (level - loudest)
+        chunk = chunk[None].astype(np.float32)
         masks[start : start + length] += fade * session.run(["masks"], {"chunks": chunk})[0][0]
         total[start : start + length] += fade
     masks = (masks / total)[:n_frames] @ matrix(settings["mask_to_bins"], n_fft // 2 + 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sksep.nn.chunks import cross_fade
-from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
+from sksep.nn.front_end import FLOOR_DECIBELS, LOWEST, LOWEST_DECIBELS, FrontEnd
 from sksep.separators import NetSeparator
 from sksep.transformers import GriffinLimInverter
 
@@ -45,17 +45,20 @@ def settings_of(
         },
         "level": {
             "formula": "10 * log10(max(power, floor))",
-            "floor": 10.0 ** (FLOOR_DECIBELS / 10.0),
-            "floor_decibels": FLOOR_DECIBELS,
+            "floor": LOWEST,
+            "floor_decibels": LOWEST_DECIBELS,
+            # Models that were trained at one level bring the loudest chunk so far to it.
+            "of_loudest_chunk": getattr(separator, "level_", None),
+            "of_silence": FLOOR_DECIBELS,
         },
         "chunks": {
             "n_frames": front_end.n_frames,
             "hop_frames": front_end.chunk_step,
-            "padding": FLOOR_DECIBELS,
+            "padding": LOWEST_DECIBELS,
             "fade": _floats(cross_fade(front_end.n_frames, front_end.chunk_step)),
         },
         "standardization": {
-            "formula": "(level - mean) / scale, which is a part of the network",
+            "formula": "(max(level, of_silence) - mean) / scale, a part of the network",
             "mean": _floats(module.mean),
             "scale": _floats(module.scale),
         },
