@@ -676,7 +676,7 @@ def test_first_words_come_before_the_slow_imports() -> None:
         "sys.meta_path.insert(0, Stop())\nmain(['separate', 'song.wav'])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    lines = ["Separating song.wav by uhnet, to the folder separated.", "the first slow import"]
+    lines = ["Separating song.wav by unet, to the folder separated.", "the first slow import"]
     assert run.stderr.splitlines() == lines
 
 

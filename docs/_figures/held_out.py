@@ -58,13 +58,15 @@ def _held_out(result: dict[str, Any]) -> Named:
             yield from named(slug(row["model"]) + griffin_lim + on_place, row, _SCORES)
         yield f"held_out_on_{place}", table(tested, _HELD_OUT)
 
-    uhnet, uhnet_griffin_lim, small = (
+    unet, uhnet, uhnet_griffin_lim, small = (
         {place: _tested(rows, test, model, n_iter) for place, test in _TESTS.items()}
-        for model, n_iter in (("uhnet", 0), ("uhnet", 10), ("small", 0))
+        for model, n_iter in (("unet", 0), ("uhnet", 0), ("uhnet", 10), ("small", 0))
     )
     yield "uhnet_below_aim", f"{_AIM - uhnet['musdb18']['median SDR']:.1f}"
-    yield "models", _models(uhnet["musdb18"], small["musdb18"])
+    yield "unet_above_uhnet", f"{unet['musdb18']['SDR'] - uhnet['musdb18']['SDR']:.1f}"
+    yield "models", _models(unet["musdb18"], uhnet["musdb18"], small["musdb18"])
     lines = (
+        {"label": "unet", **unet},
         {"label": "uhnet", **uhnet},
         {"label": "uhnet with 10 Griffin-Lim iterations", **uhnet_griffin_lim},
         {"label": "small", **small},
@@ -77,13 +79,14 @@ def _tested(rows: list[Row], test: str, model: str, n_iter: int) -> Row:
     return find(rows, model=model, test=test)
 
 
-def _models(uhnet: Row, small: Row) -> Table:
+def _models(unet: Row, uhnet: Row, small: Row) -> Table:
     """What ships, what it is for, and how large it is."""
     size = {
         path.stem: f"{path.stat().st_size / 1e6:.1f}" for path in _WEIGHTS.glob("*.safetensors")
     }
     lines = (
-        {**uhnet, "purpose": "songs in general", "size": size["uhnet"]},
+        {**unet, "purpose": "songs in general", "size": size["unet"]},
+        {**uhnet, "purpose": "songs in general, public recordings alone", "size": size["uhnet"]},
         {**small, "purpose": "old machines, long recordings", "size": size["small"]},
     )
     on_mir1k = (

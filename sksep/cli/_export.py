@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sksep.cli._command import DEFAULT_MODEL, Command, overwrite_option
+from sksep.cli._command import Command, overwrite_option
 from sksep.cli._files import check_target
 
 _EXAMPLES = """\
@@ -16,7 +16,7 @@ sksep export mine.safetensors -o mine.onnx
 
 
 @click.command("export", cls=Command, examples=_EXAMPLES)
-@click.argument("model", default=DEFAULT_MODEL)
+@click.argument("model")
 @click.option(
     "-o",
     "--output",

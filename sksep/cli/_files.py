@@ -14,7 +14,6 @@ import click
 
 from sksep.utils._choices import AUDIO_SUFFIXES
 from sksep.utils._files import natural_key, remove_unfinished, write_whole
-from sksep.utils._validation import stem_name
 
 STANDARD_INPUT = Path("-")
 FIELDS = ("track", "stem", "ext", "folder", "path", "suffix")
@@ -184,6 +183,8 @@ def target_of(model: str) -> str:
         for step in description["estimator"]["parameters"]["steps"]:
             target = step["items"][1]["parameters"].get("target")
             if target is not None:
+                from sksep.utils._validation import stem_name
+
                 stem_name("target", target)
                 return str(target)
     except Exception:  # of another file, of which loading says more

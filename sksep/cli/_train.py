@@ -12,7 +12,6 @@ import click
 
 from sksep.cli._command import Command, describe, device_option, overwrite_option, plain_output
 from sksep.cli._files import check_target, check_writable
-from sksep.utils._validation import stem_name
 
 MODELS = {
     "unet": "unet_pipeline",
@@ -33,6 +32,8 @@ _EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def _check_target(_: click.Context, __: click.Parameter, target: str) -> str:
+    from sksep.utils._validation import stem_name
+
     try:
         stem_name("STEM", target)
     except ValueError as error:
