@@ -34,6 +34,9 @@ class Targets(ReadOnlyArrays):
         The settings of `MelChunker`.
     ratio, weighting : str
         Kind of the proportion mask and of the weights.
+    chunk_gains : ndarray of shape (n_chunks,) or None
+        Gains in dB that bring excerpts to the level of training. Trained separators set them in
+        fit; None stands for 0 dB.
 
     Examples
     --------
@@ -54,6 +57,7 @@ class Targets(ReadOnlyArrays):
     front_end: FrontEnd
     ratio: str
     weighting: str
+    chunk_gains: FloatArray | None = None
 
     @property
     def vocals(self) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -13,10 +14,11 @@ import torch
 from skorch.history import History
 from torch import Tensor, nn
 
-from sksep.base._batch import TrackRecord
+from sksep.base._batch import TrackBatch, TrackRecord
 from sksep.base._separator import BaseSeparator, training_batch
 from sksep.nn.chunks import chunk
-from sksep.nn.front_end import FLOOR_DECIBELS, LOWEST_DECIBELS, FrontEnd
+from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
+from sksep.nn.levels import LevelNormalizer, amplified, chunk_levels
 from sksep.nn.losses import LOSSES
 from sksep.nn.mask_estimator import (
     MaskEstimator,
@@ -47,6 +49,10 @@ net_ : skorch.NeuralNet
     The trained net; ``net_.module_`` is the torch module.
 front_end_ : FrontEnd
     Settings of the `MelChunker` that it was trained with.
+level_ : float or None
+    Level in dB to which all tracks are brought, so that their gain does not matter: the median
+    level of the loudest chunk of each track. None, in models of earlier versions, leaves tracks as
+    they are.
 n_epochs_ : int
     Number of epochs trained so far.
 history_ : skorch.history.History
@@ -90,6 +96,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
     net_: SeparationNet
     front_end_: FrontEnd
+    level_: float | None
 
     # Class of the module that turns features into the input of the objective.
     _module_class: ClassVar[type[NormalizedNetwork]] = MaskEstimator
@@ -102,11 +109,34 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         """Function of the network's output and `Excerpts` that returns a scalar loss."""
         return loss_of("bce")
 
+    def _level_of(self, loudest: Tensor) -> float | None:
+        """The level to bring tracks to, from that of the loudest chunk of each (n_tracks,)."""
+        return float(loudest.median())
+
+    def _gains(self, levels: Tensor, level: float | None) -> Tensor:
+        """Gains in dB that bring the chunks of a track, of such levels (n_chunks,), to a level."""
+        return LevelNormalizer(level).gains(levels)
+
+    def _at_level(self, batch: TrackBatch, keep: bool) -> tuple[TrackBatch, float | None]:
+        """Tracks to train on with the gains that chunks get when predicting, and their level."""
+        pairs = [(record, record.targets) for record in batch if record.targets is not None]
+        pairs = [(record, targets) for record, targets in pairs if targets.chunk_is_kept.any()]
+        levels = [
+            chunk_levels(_chunks(record.mono_levels, record.front_end)) for record, _ in pairs
+        ]
+        loudest = torch.stack([part.max() for part in levels])
+        level = self.level_ if keep else self._level_of(loudest)
+        gains = (self._gains(part, level).numpy() for part in levels)
+        records = (
+            replace(record, targets=replace(targets, chunk_gains=part))
+            for (record, targets), part in zip(pairs, gains, strict=True)
+        )
+        return TrackBatch(records), level
+
     def _statistics(self, tracks: Sequence[TrackRecord]) -> tuple[Tensor, Tensor]:
         """Mean and scale of each band, by which features are normalized."""
         picks = evenly_spaced(len(tracks), _STATISTICS_TRACKS)
-        levels = (as_tensor(tracks[int(pick)].mono_levels) for pick in picks)
-        return band_statistics(part.clamp_min(FLOOR_DECIBELS) for part in levels)
+        return band_statistics(_training_levels(tracks[int(pick)]) for pick in picks)
 
     def _learned_after(
         self, net: SeparationNet, tracks: Sequence[TrackRecord], keep: bool = False
@@ -195,6 +225,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
                 "trained with; keep MelChunker's parameters, or set warm_start=False."
             )
         previous = self.net_ if keep else None
+        batch, level = self._at_level(batch, keep)
 
         def build(tracks: Sequence[TrackRecord]) -> nn.Module:
             if previous is None:
@@ -210,6 +241,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         learned = self._learned_after(trained.net, trained.tracks, keep)
         self.__dict__.update(learned)
         self.front_end_ = front_end
+        self.level_ = level
         self.net_ = trained.net
         self.n_epochs_ = len(self.loss_curve_)
         if trained.was_interrupted:
@@ -223,7 +255,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         return self
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
-        masks = self._estimate_chunks(self._cut(record))
+        masks = self._estimate_chunks(self._cut(record), self._normalizer())
         return join_batches(masks, record.front_end.chunk_step, record.n_total_frames).numpy()
 
     def _separates_chunks(self) -> bool:
@@ -232,10 +264,14 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     def _device(self) -> torch.device:
         return torch.device(self.net_.device)
 
-    def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
-        """Masks of chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
-        batches = (part.clamp_min(FLOOR_DECIBELS) for part in chunks.split(self.batch_size))
+    def _estimate_chunks(self, chunks: Tensor, normalizer: LevelNormalizer) -> Iterator[Tensor]:
+        """Masks of the next chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
+        batches = (normalizer.push(part) for part in chunks.split(self.batch_size))
         return self._in_batches(self._chunk_masks, batches)
+
+    def _normalizer(self) -> LevelNormalizer:
+        """A new normalizer, which brings the chunks of one track to the level of training."""
+        return LevelNormalizer(self.level_)
 
     def _cut(self, record: TrackRecord) -> Tensor:
         """Chunks (n_chunks, n_frames, n_bands) of a track in dB, at its own level."""
@@ -285,6 +321,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         self.__dict__.update(state)
         if net_state is None:
             return
+        self.__dict__.setdefault("level_", None)  # files of earlier versions have none
         check_weights(self._empty_module, net_state["weights"], type(self).__name__)
         module = self._rebuild(net_state["weights"])
         try:
@@ -328,6 +365,14 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
 def _chunks(levels: FloatArray, front_end: FrontEnd) -> Tensor:
     return chunk(as_tensor(levels), front_end.n_frames, front_end.chunk_step, LOWEST_DECIBELS)
+
+
+def _training_levels(record: TrackRecord) -> Tensor:
+    """Log power in dB (n_frames, n_bands) of all chunks of a track, as the network receives it."""
+    chunks = _chunks(record.mono_levels, record.front_end)
+    assert record.targets is not None
+    assert record.targets.chunk_gains is not None
+    return amplified(chunks, as_tensor(record.targets.chunk_gains)).flatten(0, 1)
 
 
 def loss_of(loss: str | Callable[..., Any]) -> Callable[..., Any]:
