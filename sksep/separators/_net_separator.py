@@ -136,7 +136,17 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     def _statistics(self, tracks: Sequence[TrackRecord]) -> tuple[Tensor, Tensor]:
         """Mean and scale of each band, by which features are normalized."""
         picks = evenly_spaced(len(tracks), _STATISTICS_TRACKS)
-        return band_statistics(_training_levels(tracks[int(pick)]) for pick in picks)
+        records = (tracks[int(pick)] for pick in picks)
+        return band_statistics(part for record in records for part in self._heard(record))
+
+    def _heard(self, record: TrackRecord) -> Iterator[Tensor]:
+        """Log power in dB (n_frames, n_bands) of the chunks of a training track at their gains."""
+        chunks = _chunks(record.mono_levels, record.front_end)
+        assert record.targets is not None
+        assert record.targets.chunk_gains is not None
+        gains = as_tensor(record.targets.chunk_gains)
+        for part in zip(chunks.split(self.batch_size), gains.split(self.batch_size), strict=True):
+            yield amplified(*part).flatten(0, 1)
 
     def _learned_after(
         self, net: SeparationNet, tracks: Sequence[TrackRecord], keep: bool = False
@@ -365,14 +375,6 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
 def _chunks(levels: FloatArray, front_end: FrontEnd) -> Tensor:
     return chunk(as_tensor(levels), front_end.n_frames, front_end.chunk_step, LOWEST_DECIBELS)
-
-
-def _training_levels(record: TrackRecord) -> Tensor:
-    """Log power in dB (n_frames, n_bands) of all chunks of a track, as the network receives it."""
-    chunks = _chunks(record.mono_levels, record.front_end)
-    assert record.targets is not None
-    assert record.targets.chunk_gains is not None
-    return amplified(chunks, as_tensor(record.targets.chunk_gains)).flatten(0, 1)
 
 
 def loss_of(loss: str | Callable[..., Any]) -> Callable[..., Any]:
