@@ -32,6 +32,7 @@ __all__ = [
     "features",
     "fit_preset",
     "four_steps",
+    "levels_of",
     "noise",
     "small",
     "weights",
@@ -52,6 +53,13 @@ def noise(*shape: int, seed: int = 0, level: float = 0.1, dtype: Any = np.float3
 
 def features(*shape: int, seed: int = 1) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def levels_of(chunks: np.ndarray) -> np.ndarray:
+    """Mean power in dB of the sounding frames of chunks (n_chunks, n_frames, n_bands) in dB."""
+    power = 10.0 ** (chunks.astype(np.float64) / 10.0)
+    n_sounding = (chunks.max(axis=2) > -100.0).sum(axis=1)
+    return 10.0 * np.log10(power.mean(axis=2).sum(axis=1) / n_sounding)
 
 
 def assert_gradients(network: torch.nn.Module) -> None:

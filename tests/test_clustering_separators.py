@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from helpers import levels_of
 from sklearn.base import clone
 from sklearn.cluster import DBSCAN, AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.exceptions import NotFittedError
@@ -109,16 +110,21 @@ def test_no_clusterer_is_fitted_in_place(fitted, batch):
 def test_masks_of_kmeans_are_those_of_sklearn(fitted, batch):
     """They equal those of K-means on all loud bins if the chunks of a track do not overlap."""
     separator = with_clusterer(
-        fitted[DeepClusteringSeparator], clusterer=KMeans(2, n_init=1, random_state=3)
+        fitted[DeepClusteringSeparator], clusterer=KMeans(2, n_init=1, tol=0.0, random_state=3)
     ).set_params(max_samples=10**6)
     record = MelChunker(sample_rate=SAMPLE_RATE, overlap=0.0, **FRONT_END).fit_transform(
         [batch[0].waveform]
     )[0]
-    features = torch.tensor(record.chunks)
+    # The network hears the track at the level of training.
+    factor = 10.0 ** ((separator.level_ - levels_of(record.chunks).max()) / 20.0)
+    heard = MelChunker(sample_rate=SAMPLE_RATE, overlap=0.0, **FRONT_END).fit_transform(
+        [batch[0].waveform * np.float32(factor)]
+    )[0]
+    features = torch.tensor(heard.chunks)
     with torch.no_grad():
         embeddings = separator.net_.module_(features).embeddings.flatten(0, 2).numpy()
-    loud = record.chunks.ravel() > record.chunks.max() - 40.0
-    kmeans = KMeans(2, n_init=1, random_state=3).fit(embeddings[loud])
+    loud = heard.chunks.ravel() > heard.chunks.max() - 40.0
+    kmeans = KMeans(2, n_init=1, tol=0.0, random_state=3).fit(embeddings[loud])
     labels = kmeans.predict(embeddings)
     differences = kmeans.cluster_centers_[:, None] - np.stack(
         [separator.vocal_centroid_, separator.accompaniment_centroid_]

@@ -225,6 +225,7 @@ def test_masks_are_inverted_where_they_were_estimated(monkeypatch):
     batch = chunker.transform([np.random.default_rng(0).normal(0, 0.1, 8000)])
     separator = UNetSeparator()
     separator.net_, separator.front_end_ = None, batch[0].front_end
+    separator.level_ = None
     separator.predict(batch)
     GriffinLimInverter().predict(separator.transform(batch))
     pipeline = sksep.presets.unet_pipeline()

@@ -14,8 +14,9 @@ from sksep.activity._levels import FRAME_HOP, FRAME_LENGTH, FRAMES_PER_SECOND, N
 from sksep.utils._arrays import BoolArray, DoubleArray, IntArray
 from sksep.utils._validation import check_number
 
-# A song is silent if its loudest frame is below this many dB. (Dither of 16 bits is at -96 dB.)
-_SILENT_SONG = -80.0
+# A song is silent if its loudest frame is below this many dB. (Dither of 16 bits is at -96 dB, and
+# in the bands of all levels at -97 dB.)
+_SILENT_SONG = -90.0
 # The loud level of a song is the one that one frame in twenty exceeds.
 _LOUD_PERCENTILE = 95
 # Loud vocals are at most this many dB below the loud mixture. Softer vocals are leakage, which must

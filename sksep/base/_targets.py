@@ -36,6 +36,9 @@ class Targets(ReadOnlyArrays):
         Kind of the proportion mask and of the weights.
     stem : str
         Name of the stem that takes the place of the vocals.
+    chunk_gains : ndarray of shape (n_chunks,) or None
+        Gains in dB that bring excerpts to the level of training. Trained separators set them in
+        fit; None stands for 0 dB.
 
     Examples
     --------
@@ -57,6 +60,7 @@ class Targets(ReadOnlyArrays):
     ratio: str
     weighting: str
     stem: str = "vocals"
+    chunk_gains: FloatArray | None = None
 
     @property
     def vocals(self) -> FloatArray:

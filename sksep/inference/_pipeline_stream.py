@@ -167,6 +167,7 @@ class MaskStream:
 
     def __init__(self, separator: NetSeparator, front_end: FrontEnd, n_channels: int) -> None:
         self._separator, self._front_end = separator, front_end
+        self._normalizer = separator._normalizer()
         # A frame is centered in its window, so that half a window of zeros comes first.
         self._samples = np.zeros((n_channels, front_end.n_fft // 2), np.float32)
         self._frames = torch.zeros(0, front_end.n_bands)  # from the start of the next chunk on
@@ -217,6 +218,6 @@ class MaskStream:
 
     def _estimate(self, chunks: Tensor) -> None:
         """Masks of the next chunks; rows that no further chunk overlaps are complete."""
-        for masks in self._separator._estimate_chunks(chunks):
+        for masks in self._separator._estimate_chunks(chunks, self._normalizer):
             self._rows = torch.cat([self._rows, self._cross_fader.push(masks)])
         self._frames = self._frames[len(chunks) * self._front_end.chunk_step :]

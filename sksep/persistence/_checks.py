@@ -20,7 +20,14 @@ from sksep.persistence._allowed import (
     is_pairwise,
 )
 from sksep.utils._parameters import Estimator
-from sksep.utils._validation import Constraint, check_boolean, check_choice, integer
+from sksep.utils._validation import (
+    Constraint,
+    check_boolean,
+    check_choice,
+    integer,
+    number,
+    optional,
+)
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 # Samples that a clusterer may compare in pairs: their distances take 0.8 GB.
@@ -85,7 +92,7 @@ def check_learned(estimator: Any, learned: dict[str, Any]) -> None:
         return
     required = _learned_by(estimator)
     unknown = sorted(set(learned) - set(required))
-    missing = sorted(set(required) - set(learned))
+    missing = sorted(set(required) - set(learned) - _ADDED_LATER)
     if unknown or missing:
         what = f"{unknown} are no fitted attributes" if unknown else f"{missing} are missing"
         raise TypeError(f"{what!s:.300} of {type(estimator).__name__}")
@@ -231,7 +238,7 @@ def _learned_by(estimator: Any) -> tuple[str, ...]:
         "OracleMaskSeparator": ("truth_",),
     }.get(name, ())
     if hasattr(estimator, "net_params"):
-        further = ("n_epochs_", "net")
+        further = ("level_", "n_epochs_", "net")
     if hasattr(estimator, "clusterer"):
         further += ("vocal_centroid_", "accompaniment_centroid_", "clusterer_seed_")
     return ("front_end_", *further)
@@ -297,6 +304,7 @@ _LEARNED: dict[str, Constraint] = {
     "clusterer_seed_": _SEEDS,
     "front_end_": check_front_end,
     "members": _check_members,
+    "level_": optional(number(-1000.0, 1000.0)),
     "n_epochs_": integer(0, 2**31),
     "net": _check_net,
     "seed_": _SEEDS,
@@ -304,3 +312,5 @@ _LEARNED: dict[str, Constraint] = {
     "vocal_centroid_": _array(1),
     "vocal_components_": _optional_components,
 }
+# Attributes that files of earlier versions lack.
+_ADDED_LATER = frozenset({"level_"})

@@ -19,6 +19,7 @@ from sksep.base._batch import TrackRecord
 from sksep.nn.chunks import chunk
 from sksep.nn.clustering_losses import CLUSTERING_LOSSES
 from sksep.nn.front_end import FLOOR_DECIBELS, FrontEnd
+from sksep.nn.levels import chunk_levels
 from sksep.nn.mask_estimator import NormalizedNetwork, autocast, join_batches
 from sksep.nn.objectives import ClusteringObjective
 from sksep.nn.recurrent import CELLS, RecurrentBody
@@ -199,13 +200,20 @@ class ClusteringSeparator(NetSeparator):
         """
         return object_array([self._embed(record) for record in self._check_batch(X)])
 
-    def _cut(self, record: TrackRecord) -> Tensor:
+    def _gains(self, levels: Tensor, level: float | None) -> Tensor:
+        gains = super()._gains(levels, level)
+        # Bins that are clustered together get one gain, as no stream has to agree.
+        return gains if self._separates_chunks() else gains[-1].expand(len(gains))
+
+    def _cut_at_level(self, record: TrackRecord) -> Tensor:
+        """Chunks (n_chunks, n_frames, n_bands) of a track in dB, with one gain for all."""
         front_end = record.front_end
-        levels = as_tensor(record.sound_levels).clamp_min(FLOOR_DECIBELS)
+        gain = super()._gains(chunk_levels(self._cut(record)), self.level_)[-1]
+        levels = (as_tensor(record.sound_levels) + gain).clamp_min(FLOOR_DECIBELS)
         return chunk(levels, front_end.n_frames, front_end.chunk_step, FLOOR_DECIBELS)
 
     def _embed(self, record: TrackRecord) -> FloatArray:
-        chunks = self._cut(record)
+        chunks = self._cut_at_level(record)
         embedding_dim = len(self.vocal_centroid_)
         flat = (
             output[..., :embedding_dim].flatten(1)[None]
@@ -259,7 +267,7 @@ class ClusteringSeparator(NetSeparator):
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         self._check_parameters_of_clusters()
-        chunks = self._cut(record)
+        chunks = self._cut_at_level(record)
         loudest = float(chunks.max())
         if loudest <= FLOOR_DECIBELS:  # silence holds no vocals
             return np.zeros((record.n_total_frames, record.front_end.n_bands), np.float32)

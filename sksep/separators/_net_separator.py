@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sksep.base._batch import TrackRecord
+from sksep.base._batch import TrackBatch, TrackRecord
 from sksep.base._separator import BaseSeparator
 from sksep.nn.chunks import chunk
-from sksep.nn.front_end import FLOOR_DECIBELS, LOWEST_DECIBELS, FrontEnd
+from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
+from sksep.nn.levels import LevelNormalizer, amplified, chunk_levels
 from sksep.nn.losses import LOSSES
 from sksep.nn.mask_estimator import (
     MaskEstimator,
@@ -50,6 +51,10 @@ net_ : skorch.NeuralNet
     The trained net; ``net_.module_`` is the torch module.
 front_end_ : FrontEnd
     Settings of the `MelChunker` that it was trained with.
+level_ : float or None
+    Level in dB to which all tracks are brought, so that their gain does not matter: the median
+    level of the loudest chunk of each track. None, in models of earlier versions, leaves tracks as
+    they are.
 n_epochs_ : int
     Number of epochs trained so far.
 history_ : skorch.history.History
@@ -92,6 +97,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
     """
 
     front_end_: FrontEnd
+    level_: float | None
 
     # With metadata routing, groups that a search is given reach `fit` without a request. It does no
     # harm there, and validation by artist is what splits by artist are for.
@@ -108,11 +114,44 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         """Function of the network's output and `Excerpts` that returns a scalar loss."""
         return loss_of("bce")
 
+    def _level_of(self, loudest: Tensor) -> float | None:
+        """The level to bring tracks to, from that of the loudest chunk of each (n_tracks,)."""
+        return float(loudest.median())
+
+    def _gains(self, levels: Tensor, level: float | None) -> Tensor:
+        """Gains in dB that bring the chunks of a track, of such levels (n_chunks,), to a level."""
+        return LevelNormalizer(level).gains(levels)
+
+    def _at_level(self, batch: TrackBatch, keep: bool) -> tuple[TrackBatch, float | None]:
+        """Tracks to train on with the gains that chunks get when predicting, and their level."""
+        pairs = [(record, record.targets) for record in batch if record.targets is not None]
+        pairs = [(record, targets) for record, targets in pairs if targets.chunk_is_kept.any()]
+        levels = [
+            chunk_levels(_chunks(record.mono_levels, record.front_end)) for record, _ in pairs
+        ]
+        loudest = torch.stack([part.max() for part in levels])
+        level = self.level_ if keep else self._level_of(loudest)
+        gains = (self._gains(part, level).numpy() for part in levels)
+        records = (
+            replace(record, targets=replace(targets, chunk_gains=part))
+            for (record, targets), part in zip(pairs, gains, strict=True)
+        )
+        return TrackBatch(records), level
+
     def _statistics(self, tracks: Sequence[TrackRecord]) -> tuple[Tensor, Tensor]:
         """Mean and scale of each band, by which features are normalized."""
         picks = evenly_spaced(len(tracks), _STATISTICS_TRACKS)
-        levels = (as_tensor(tracks[int(pick)].mono_levels) for pick in picks)
-        return band_statistics(part.clamp_min(FLOOR_DECIBELS) for part in levels)
+        records = (tracks[int(pick)] for pick in picks)
+        return band_statistics(part for record in records for part in self._heard(record))
+
+    def _heard(self, record: TrackRecord) -> Iterator[Tensor]:
+        """Log power in dB (n_frames, n_bands) of the chunks of a training track at their gains."""
+        chunks = _chunks(record.mono_levels, record.front_end)
+        assert record.targets is not None
+        assert record.targets.chunk_gains is not None
+        gains = as_tensor(record.targets.chunk_gains)
+        for part in zip(chunks.split(self.batch_size), gains.split(self.batch_size), strict=True):
+            yield amplified(*part).flatten(0, 1)
 
     def _learned_after(
         self, net: SeparationNet, tracks: Sequence[TrackRecord], keep: bool = False
@@ -229,6 +268,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
                 "trained with; keep MelChunker's parameters, or set warm_start=False."
             )
         previous = self.net_ if keep else None
+        batch, level = self._at_level(given.batch, keep)
+        given = replace(given, batch=batch)
 
         def build(tracks: Sequence[TrackRecord]) -> nn.Module:
             if previous is None:
@@ -245,6 +286,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         self.__dict__.update(learned)
         self.front_end_ = front_end
         self.__dict__.pop("_restored", None)
+        self.level_ = level
         self.net_ = trained.net
         self.n_epochs_ = len(self.loss_curve_)
         if trained.was_interrupted:
@@ -258,7 +300,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         return self
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
-        masks = self._estimate_chunks(self._cut(record))
+        masks = self._estimate_chunks(self._cut(record), self._normalizer())
         return join_batches(masks, record.front_end.chunk_step, record.n_total_frames).numpy()
 
     def _separates_chunks(self) -> bool:
@@ -273,10 +315,14 @@ class NetSeparator(TrainingParameters, BaseSeparator):
             return restored.module, restored.device
         return self.net_.module_, torch.device(self.net_.device)
 
-    def _estimate_chunks(self, chunks: Tensor) -> Iterator[Tensor]:
-        """Masks of chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
-        batches = (part.clamp_min(FLOOR_DECIBELS) for part in chunks.split(self.batch_size))
+    def _estimate_chunks(self, chunks: Tensor, normalizer: LevelNormalizer) -> Iterator[Tensor]:
+        """Masks of the next chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
+        batches = (normalizer.push(part) for part in chunks.split(self.batch_size))
         return self._in_batches(self._chunk_masks, batches)
+
+    def _normalizer(self) -> LevelNormalizer:
+        """A new normalizer, which brings the chunks of one track to the level of training."""
+        return LevelNormalizer(self.level_)
 
     def _cut(self, record: TrackRecord) -> Tensor:
         """Chunks (n_chunks, n_frames, n_bands) of a track in dB, at its own level."""
@@ -325,6 +371,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         self.__dict__.update(state)
         if net_state is None:
             return
+        self.__dict__.setdefault("level_", None)  # files of earlier versions have none
         check_weights(self._empty_module, net_state["weights"], type(self).__name__)
         module = self._rebuild(net_state["weights"])
         try:

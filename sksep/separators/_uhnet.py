@@ -184,6 +184,10 @@ class UHNetSeparator(NetSeparator):
         module = given.net_.module_
         return module.mean.detach().cpu().clone(), module.scale.detach().cpu().clone()
 
+    def _level_of(self, loudest: Tensor) -> float | None:
+        given = self._given_clustering()
+        return super()._level_of(loudest) if given is None else given.level_
+
     def _objective(self) -> Callable[..., Tensor]:
         given = self._given_clustering()
         if given is None:

@@ -35,12 +35,16 @@ class _ExcerptGrid:
     first : int
         First sample at which an excerpt may start. It lies half a window before the track, which is
         the padding of a centered STFT.
+    step, length : int
+        Samples between chunks, and samples of a chunk.
     """
 
     tracks: IntArray
     starts: IntArray
     last: IntArray
     first: int
+    step: int
+    length: int
 
     @classmethod
     def of_tracks(cls, kept: Sequence[BoolArray], front_end: FrontEnd) -> _ExcerptGrid:
@@ -54,6 +58,8 @@ class _ExcerptGrid:
             first + step * np.concatenate([np.flatnonzero(chunks) for chunks in kept]),
             np.repeat(last, counts),
             first,
+            step,
+            front_end.excerpt_length,
         )
 
     def __len__(self) -> int:
@@ -64,25 +70,51 @@ class _ExcerptGrid:
         shift = generator.integers(-(jitter // 2), jitter // 2 + 1, size=len(picks))
         return np.clip(self.starts[picks] + shift, self.first, self.last[picks])
 
+    def chunk_until(self, stop: int) -> int:
+        """Index of the first chunk that reaches sample `stop`."""
+        return max(0, -(-(stop - self.length - self.first) // self.step))
+
 
 @dataclass(frozen=True, eq=False)
 class _Stem:
-    """Waveforms of tracks, others of equal lengths to subtract if there are any, and their grid."""
+    """Waveforms of tracks, and their grid.
+
+    Attributes
+    ----------
+    grid : _ExcerptGrid
+        Positions of excerpts.
+    waveforms : sequence of Waveform
+        Samples of each track.
+    subtracted : sequence of Waveform
+        Other samples of equal lengths to subtract, if there are any.
+    gains : sequence of ndarray of shape (n_chunks,) or None
+        Gains in dB of the chunks of each track; empty for 0 dB.
+    """
 
     grid: _ExcerptGrid
     waveforms: Sequence[Waveform]
     subtracted: Sequence[Waveform] = ()
+    gains: Sequence[FloatArray | None] = ()
 
     def excerpts(self, picks: IntArray, starts: IntArray) -> list[_Excerpt]:
         """Excerpts of the tracks of picked chunks."""
         tracks = self.grid.tracks[picks].tolist()
         return [_Excerpt(self, *place) for place in zip(tracks, starts.tolist(), strict=True)]
 
+    def factor(self, track: int, stop: int) -> float:
+        """Factor of samples of a track that end at `stop`."""
+        gains = self.gains[track] if self.gains else None
+        if gains is None:
+            return 1.0
+        chunk = min(self.grid.chunk_until(stop), len(gains) - 1)
+        return float(10.0 ** (gains[chunk] / 20.0))
+
     @property
     def fingerprint(self) -> list[Any]:
         """Values that identify the samples."""
         waveforms = [*self.waveforms, *self.subtracted]
-        return [part.path.name if isinstance(part, CachedWaveform) else part for part in waveforms]
+        names = [part.path.name if isinstance(part, CachedWaveform) else part for part in waveforms]
+        return [*names, *self.gains]
 
 
 class _Excerpt(NamedTuple):
@@ -93,11 +125,12 @@ class _Excerpt(NamedTuple):
     start: int
 
     def read(self, length: int) -> FloatArray:
-        """Samples of the excerpt, with silence beyond the ends of the track."""
+        """Samples of the excerpt at their gain, with silence beyond the ends of the track."""
         samples = slice(max(0, self.start), max(0, self.start + length))
         part = self.stem.waveforms[self.track][samples]
         if self.stem.subtracted:
             part = part - self.stem.subtracted[self.track][samples]
+        part = part * np.float32(self.stem.factor(self.track, self.start + length))
         offset = max(0, -self.start)
         return np.pad(part, (offset, length - offset - len(part)))
 
@@ -180,7 +213,9 @@ class ExcerptDataset(Dataset[Any]):
         )
         vocals = [part.vocal_samples for part in targets]
         mixtures = [part.mixture_samples for part in targets]
-        self._vocals, self._accompaniment = _Stem(grid, vocals), _Stem(grid, mixtures, vocals)
+        gains = [part.chunk_gains for part in targets]
+        self._vocals = _Stem(grid, vocals, gains=gains)
+        self._accompaniment = _Stem(grid, mixtures, vocals, gains=gains)
         sings = np.concatenate([part.chunk_sings[part.chunk_is_kept] for part in targets])
         by_chunk = None if weights is None else weights[grid.tracks]
         self._all = _Choices(np.arange(len(sings)), by_chunk)
