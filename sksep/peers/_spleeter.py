@@ -22,7 +22,7 @@ from sksep.base._streams import VocalsStream
 from sksep.nn.spectrogram_unet import SpectrogramUNet
 from sksep.peers._device import check_device
 from sksep.peers._spleeter_weights import load_reduced_network, load_spleeter_networks
-from sksep.training._options import resolve_device
+from sksep.training._options import on_device, resolve_device
 from sksep.utils._parameters import parameter
 
 # The STFT of the authors: windows of 4096 samples at 44.1 kHz, a quarter apart.
@@ -173,7 +173,7 @@ class SpleeterSeparator(LoadedSeparator):
             networks = load_spleeter_networks(None if self.weights == "2stems" else self.weights)
         else:
             networks = (load_reduced_network(self.weights),)
-        return tuple(network.to(device) for network in networks)
+        return tuple(on_device(network, device) for network in networks)
 
     def _open_stream(
         self, sample_rate: int, n_channels: int, name: str = "the song"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from sksep.utils._validation import check_choice
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 OPTIMIZERS = {
     "rmsprop": torch.optim.RMSprop,
@@ -101,10 +103,11 @@ def device_options(
     return options
 
 
-def on_device(module: nn.Module, device: torch.device) -> nn.Module:
+def on_device(module: _Module, device: torch.device) -> _Module:
     """A module that was moved to a device, in the order of memory that its convolutions prefer."""
     module.to(device)
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
 
 
 def schedule_callback(schedule: str | None, lr: float, n_batches: int) -> Any:
