@@ -8,8 +8,9 @@ without it. Scores are the mean SDR of the vocals (BSSEval v3) in dB, mono at 16
 recordings belong to those that the models were trained on: compare the rows of a table only.
 
 Recordings are those of SKSEP_DATA_HOME (or --data). `fit` learns levels by itself; --learn is for
-models that were trained before it did, and writes them into the package again. For unet-mir1k, which
-never heard normalized levels, 6 dB were chosen by hand: 9 dB cost 0.2 dB on songs of other kinds.
+models that were trained before it did, and writes them into the package again. For unet-mir1k,
+which never heard normalized levels, 6 dB were chosen by hand: 9 dB cost 0.2 dB on songs of other
+kinds.
 """
 
 from __future__ import annotations
