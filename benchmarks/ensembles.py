@@ -2,6 +2,7 @@
 
     python benchmarks/ensembles.py uhnet small --n-tracks 20
     python benchmarks/ensembles.py spleeter uhnet --weights 1 1 --weights 3 1 --n-tracks 20
+    python benchmarks/ensembles.py trained/unet/unet-fold-0.safetensors spleeter --fold 0
     python benchmarks/ensembles.py uhnet-mir1k unet-mir1k --shifts 2 4 --channels swapped single
 
 Each song is separated as its file is, by every model, by `VotingSeparator` with each list of
@@ -26,6 +27,8 @@ from typing import Any
 import numpy as np
 import torch
 from _lib.data import Part
+from _lib.folds import N_FOLDS, held_out_indices
+from _lib.models import load_trained
 from _lib.results import FOLDER, markdown_table, settings, write
 from _lib.scores import PROTOCOL, mono
 from sklearn.frozen import FrozenEstimator
@@ -50,14 +53,18 @@ def main() -> None:
     parser.add_argument("--average", nargs="+", default=["waveform"], choices=["waveform", "mask"])
     parser.add_argument("--n-tracks", type=int)
     parser.add_argument("--data", type=Path, help="folder of recordings (default: SKSEP_DATA_HOME)")
+    parser.add_argument("--fold", type=int, choices=range(N_FOLDS), help="excerpts it left out")
     parser.add_argument("--songs", type=Path, help="folder of songs, in the place of MUSDB18")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--name", default="ensembles", help="name of the file of results")
     parser.add_argument("--results", type=Path, default=FOLDER)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    songs = tracks(options.songs, options.data).spread(options.n_tracks)
-    models = {Path(model).stem: load_model(model) for model in options.models}
+    songs = tracks(options.songs, options.data, options.fold).spread(options.n_tracks)
+    models = {
+        Path(model).stem: load_trained(Path(model)) if Path(model).is_file() else load_model(model)
+        for model in options.models
+    }
     systems = systems_of(models, options)
     scores: dict[str, list[float]] = {name: [] for name in systems}
     seconds = dict.fromkeys(systems, 0.0)
@@ -79,12 +86,13 @@ def main() -> None:
     write(options.name, results, table, options.results)
 
 
-def tracks(songs: Path | None, data: Path | None) -> Part:
-    """The songs to separate."""
+def tracks(songs: Path | None, data: Path | None, fold: int | None) -> Part:
+    """The songs to separate; those that a fold left out of its training."""
     if songs is not None:
         return Part.of(load_folder(songs))
     home = Path(data or os.environ["SKSEP_DATA_HOME"])
-    return Part.of(load_musdb18(home / "musdb18-7s", subset="all"))
+    found = load_musdb18(home / "musdb18-7s", subset="train")
+    return Part.of(found, None if fold is None else held_out_indices(found.groups, fold))
 
 
 def systems_of(

@@ -269,7 +269,8 @@ def test_the_command_names_what_it_skips_and_what_is_missing(tmp_path, song):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     lines = done.stderr.splitlines()
     assert lines[0] == "Skipped in music: cover.jpg, notes.txt (not audio)"
-    assert len(lines) == 2 and lines[1].startswith("Warning: music/damaged: ")  # no decoder's notes
+    assert lines[1] == "Separating 2 songs by small, to the folder out."
+    assert len(lines) == 3 and lines[2].startswith("Warning: music/damaged: ")  # no decoder's notes
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["damaged", "whole"]
 
 

@@ -29,14 +29,14 @@ from sksep.base import (
     BaseSeparator,
     TrackBatch,
     TrackRecord,
-    WaveformSeparator,
     as_batch,
     training_batch,
 )
+from sksep.base._loaded_separator import LoadedSeparator
 from sksep.nn.front_end import FrontEnd
 from sksep.separators import NetSeparator
 from sksep.utils import all_estimators
-from sksep.utils._estimator_checks import _masks, _parameters, _steps, _waveforms
+from sksep.utils._estimator_checks import _masks, _multi_target, _parameters, _steps, _waveforms
 from sksep.utils._estimator_checks._case import (
     SAMPLE_RATE,
     EstimatorCase,
@@ -89,7 +89,7 @@ def check_other_front_ends_are_refused(case: EstimatorCase) -> None:
 
 
 def check_saved_predicts_the_same(case: EstimatorCase, folder: Path) -> None:
-    if isinstance(case.estimator, WaveformSeparator):
+    if isinstance(case.estimator, LoadedSeparator):
         with pytest.raises(ValueError, match=r"cannot store sksep\.peers\..*joblib"):
             persistence.save(case.fitted, folder / "estimator.safetensors")
         return
@@ -137,7 +137,7 @@ def test_public_estimators_are_found() -> None:
 def test_public_estimators_by_type() -> None:
     parts = [dict(all_estimators(kind)) for kind in ("separator", "transformer")]
     ensembles = {"TestTimeAugmentation", "VotingSeparator"}
-    kinds = (BaseSeparator, WaveformSeparator)
+    kinds = (BaseSeparator, LoadedSeparator)
     others = {name for name, cls in parts[0].items() if not issubclass(cls, kinds)}
     assert others == ensembles
     assert set(parts[1]) == {"MelChunker", "MaskBuilder", "GriffinLimInverter"}
@@ -262,7 +262,7 @@ class _ListsPredictions(Constant):
 
 def test_every_check_is_run() -> None:
     run = {check for case in _CASES for check in checks_of(case)}
-    modules = (_masks, _parameters, _steps, _waveforms)
+    modules = (_masks, _multi_target, _parameters, _steps, _waveforms)
     defined = {
         value
         for module in modules

@@ -147,7 +147,7 @@ def test_rates_differ(tmp_path):
         ([np.full(100, np.nan)], ValueError, r"y\[0\] contains NaN"),
         (noise(100), TypeError, r"y is one waveform of 100 samples.*\[y\]"),
         ([], ValueError, "y holds no tracks"),
-        (["missing.wav"], ValueError, r"y\[0\] .*no file.*missing\.wav"),
+        (["missing.wav"], FileNotFoundError, r"y\[0\] .*no file.*missing\.wav"),
     ],
 )
 def test_bad_vocals_are_named(y, error, message):

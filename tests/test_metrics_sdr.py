@@ -287,7 +287,7 @@ def test_files(tmp_path, songs):
     soundfile.write(tmp_path / "fast.wav", vocals[0], 16000)
     with pytest.raises(ValueError, match=r"y_pred\[0\].*fast\.wav.*16000 Hz.*8000 Hz"):
         sdr_score(paths[:1], [tmp_path / "fast.wav"])
-    with pytest.raises(ValueError, match=r"y_true\[0\].*none\.wav"):
+    with pytest.raises(FileNotFoundError, match=r"y_true\[0\].*none\.wav"):
         sdr_score([tmp_path / "none.wav"], mixtures[:1])
 
 

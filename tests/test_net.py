@@ -246,6 +246,7 @@ def test_interrupted_epochs_keep_numbers(batch: Any, losses_stay: None) -> None:
 
 
 def test_progress_shows_what_is_at_hand(batch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sksep.training._fit._shows_bars", lambda: True)
     separator = _make(verbose=1, schedule="cosine").fit(batch)
     progress = dict(separator.net_.callbacks_)["progress"]
     assert progress.postfix_keys == ["train_loss", "valid_loss"]

@@ -115,7 +115,7 @@ def test_numbers_and_integers_are_waveforms_too():
         ({"a": [0.0, np.nan]}, {}, ValueError, "'a' contains NaN"),
         ({"a": np.zeros((9, 20))}, {}, ValueError, "9 channels"),
         ({"a": np.zeros((1, 2, 3))}, {}, ValueError, "3 dimensions"),
-        ({"a": "nowhere.wav"}, {}, ValueError, "no file"),
+        ({"a": "nowhere.wav"}, {}, FileNotFoundError, "no file"),
         ({"a": [0.0]}, {"max_duration": 0.0}, ValueError, "max_duration"),
         ({"a": [0.0]}, {"max_duration": "long"}, TypeError, "max_duration"),
         ({"a": [0.0]}, {"sample_rate": 0}, ValueError, "sample_rate"),

@@ -182,7 +182,10 @@ def test_waveforms_are_prepared_on_dask(
 @pytest.mark.slow
 def test_errors_of_workers_name_the_track(client: Any, songs: Bunch, tmp_path: Path) -> None:
     missing = [str(tmp_path / "missing.wav")] * len(songs.groups)
-    with joblib.parallel_config(backend="dask"), pytest.raises(ValueError, match=r"missing\.wav"):
+    with (
+        joblib.parallel_config(backend="dask"),
+        pytest.raises(FileNotFoundError, match=r"missing\.wav"),
+    ):
         cross_validate(
             four_steps(),
             missing,

@@ -95,9 +95,11 @@ def test_bad_collections(X, error, message):
 
 def test_missing_file(tmp_path, wav):
     missing = tmp_path / "missing.wav"
-    with pytest.raises(ValueError, match=rf"^X\[1\] .*no file.*{re.escape(str(missing))}.*check"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"^X\[1\] .*no file.*{re.escape(str(missing))}.*check"
+    ):
         MelChunker().fit_transform([wav, missing])
-    with pytest.raises(ValueError, match="no file"):
+    with pytest.raises(FileNotFoundError, match="no file"):
         MelChunker().fit_transform([tmp_path])
 
 
@@ -156,7 +158,7 @@ def test_file_that_changes_between_steps(wav):
 def test_file_that_disappears_between_steps(wav):
     batch = MelChunker().fit_transform([wav])
     wav.unlink()
-    with pytest.raises(ValueError, match=r"X\[0\] .*no file.*song\.wav.*check the path"):
+    with pytest.raises(FileNotFoundError, match=r"X\[0\] .*no file.*song\.wav.*check the path"):
         ConstantMask().fit(batch).predict(batch)
 
 
@@ -339,7 +341,7 @@ def test_source_of_files_that_do_not_fit(tmp_path):
         check_tracks([AudioSource((path["a"], path["wider"]))], RATE)
     with pytest.raises(ValueError, match=r"rows of 1 values, but the files have \[2\] channels"):
         check_tracks([AudioSource(path["a"], ((1.0,),))], RATE)
-    with pytest.raises(ValueError, match=r"no file.*missing\.wav"):
+    with pytest.raises(FileNotFoundError, match=r"no file.*missing\.wav"):
         check_tracks([AudioSource((path["a"], "missing.wav"))], RATE)
 
 

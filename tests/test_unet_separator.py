@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import assert_same, small, weights
+from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -466,11 +467,12 @@ def test_validation_is_not_augmented_and_repeats(batch):
         loss=loss, validation_fraction=0.25, max_epochs=2, augmentation=augmentation, batch_size=100
     ).fit(batch)
     assert len(seen) == 2 and torch.equal(seen[0], seen[1])
-    parts = {
-        record.waveform[5000:5100].tobytes() for record in batch
-    }  # found unchanged in one of the tracks
-    found = [part for part in parts if any(part in row.numpy().tobytes() for row in seen[0])]
-    assert len(found) == 1
+    # A part of one of the tracks is found unchanged but for the gain of its chunk.
+    windows = sliding_window_view(seen[0].numpy(), 100, axis=-1).reshape(-1, 100)
+    windows = windows / (np.linalg.norm(windows, axis=1, keepdims=True) + 1e-9)
+    parts = np.stack([record.waveform[5000:5100] for record in batch])
+    parts /= np.linalg.norm(parts, axis=1, keepdims=True)
+    assert ((windows @ parts.T).max(axis=0) > 0.99999).sum() == 1
 
 
 def test_the_best_weights_are_kept(batch):
@@ -661,7 +663,7 @@ def test_verbose_prints(batch, capfd):
     out, err = capfd.readouterr()
     assert "train_loss" in out and "valid_loss" in out
     assert re.search(r"^\s*2\s", out, re.MULTILINE)
-    assert "%" in err or "%" in out  # the progress bar
+    assert "%" not in err and "%" not in out  # progress bars are for terminals and notebooks
 
 
 def test_history(batch):

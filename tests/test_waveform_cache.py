@@ -389,7 +389,7 @@ def test_pipelines_learn_the_same_from_it(files, cache):
     assert len(written(cache)) == n_before
     for estimate, other in zip(estimates, expected.predict(files[0]), strict=True):
         assert estimate.shape == other.shape
-        np.testing.assert_allclose(estimate, other, atol=1e-2)
+        np.testing.assert_allclose(estimate, other, atol=2e-2)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from sksep.audio._decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from sksep.audio._validation import check_tracks
 from sksep.base._track_separator import TrackSeparator
-from sksep.utils._parameters import parameter
+from sksep.utils._parameters import document_shared, parameter
 from sksep.utils._validation import integer
 
 
@@ -79,3 +79,6 @@ class LoadedSeparator(TrackSeparator):
 
     def _array_rate(self) -> int:
         return self.sample_rate
+
+
+document_loaded = document_shared(LoadedSeparator, "LOADED_PARAMETERS")

@@ -149,4 +149,4 @@ class WaveformSeparator(LoadedSeparator):
         return array.astype(np.float32, copy=False)
 
 
-document_waveforms = document_shared(WaveformSeparator, "WAVEFORM_PARAMETERS")
+document_waveforms = document_shared(WaveformSeparator, "WAVEFORM_PARAMETERS", inherited=True)

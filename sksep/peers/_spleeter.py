@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from sksep.base._blocks import ModelStream
 from sksep.base._inversion import nearest_smooth
-from sksep.base._loaded_separator import LoadedSeparator
+from sksep.base._loaded_separator import LoadedSeparator, document_loaded
 from sksep.base._spectrogram_stream import SpectrogramStream
 from sksep.base._streams import VocalsStream
 from sksep.nn.spectrogram_unet import SpectrogramUNet
@@ -119,6 +119,7 @@ def _run(network: SpectrogramUNet, magnitudes: Tensor) -> Tensor:
         return network(magnitudes[None].to(device))[0].to(magnitudes.device)
 
 
+@document_loaded
 @dataclass(kw_only=True, eq=False, repr=False)
 class SpleeterSeparator(LoadedSeparator):
     """Spleeter's separation into two stems [1]_.
@@ -140,8 +141,7 @@ class SpleeterSeparator(LoadedSeparator):
         a file of a reduced network (.safetensors).
     device : {"auto", "cpu", "cuda", "mps"}, default="auto"
         Device of the networks. "auto" takes the fastest one available.
-    sample_rate : int, default=44100
-        Sample rate of tracks given as arrays, in Hz. Files have their own.
+    LOADED_PARAMETERS
 
     Attributes
     ----------

@@ -79,14 +79,15 @@ def parameters_without(estimator_class: type, flag: str) -> frozenset[str]:
     return frozenset(field.name for field in fields if not field.metadata.get(flag, True))
 
 
-def document_shared(base: type, placeholder: str) -> Any:
+def document_shared(base: type, placeholder: str, *, inherited: bool = False) -> Any:
     """Return a decorator that describes the parameters of a base class in docstrings of subclasses.
 
     The line that holds the placeholder is replaced. In the signature, the parameters of the
-    subclass come first, as in the docstring.
+    subclass come first, as in the docstring. Parameters that the base class inherits itself are
+    included if `inherited` is true.
     """
     own = inspect.get_annotations(base)
-    fields = [field for field in declared_parameters(base) if field.name in own]
+    fields = [field for field in declared_parameters(base) if inherited or field.name in own]
     shared = [field.name for field in fields]
     described = "\n".join(_described(field) for field in fields)
 
