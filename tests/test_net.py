@@ -20,6 +20,7 @@ from sksep import MelChunker, ModuleSeparator, UHNetSeparator, UNetSeparator
 from sksep.training import TrainingInterrupted
 from sksep.training._fit import _callbacks, _plan
 from sksep.training._net import SeparationNet
+from sksep.training._tracks import TrainingTracks
 
 _FRONT_END = {"n_fft": 512, "n_mels": 24, "n_frames": 20}
 _EAGER = {"compile": True, "compile__backend": "eager"}
@@ -250,7 +251,7 @@ def test_progress_shows_what_is_at_hand(batch: Any, monkeypatch: pytest.MonkeyPa
     separator = _make(verbose=1, schedule="cosine").fit(batch)
     progress = dict(separator.net_.callbacks_)["progress"]
     assert progress.postfix_keys == ["train_loss", "valid_loss"]
-    plan = _plan(separator, batch, None, is_partial=False)
+    plan = _plan(separator, TrainingTracks.of(batch, "UNetSeparator"), None, is_partial=False)
     monkeypatch.setattr("sksep.training._fit.resolve_device", lambda _: torch.device("cuda"))
     progress = dict(_callbacks(separator, plan))["progress"]
     assert progress.postfix_keys == ["event_lr"]

@@ -113,9 +113,9 @@ def load_pretrained(name: str = "unet", *, device: str = "auto") -> Any:
     """
     path = _path(name, ".safetensors")
     if "estimator" in _description(path.with_suffix(".json")):
-        from sksep.peers import SpleeterSeparator
+        import sksep  # whose rooms may use this one
 
-        return SpleeterSeparator(weights=name, sample_rate=16000, device=device)._prepare()
+        return sksep.peers.SpleeterSeparator(weights=name, sample_rate=16000, device=device)._prepare()
     return load(path, device=device)
 
 
