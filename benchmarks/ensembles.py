@@ -65,6 +65,7 @@ def main() -> None:
         Path(model).stem: load_trained(Path(model)) if Path(model).is_file() else load_model(model)
         for model in options.models
     }
+    options.models = list(models)  # names, of which the record tells, and no folders
     systems = systems_of(models, options)
     scores: dict[str, list[float]] = {name: [] for name in systems}
     seconds = dict.fromkeys(systems, 0.0)

@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--models", nargs="+", default=["uhnet", "small"])
+    parser.add_argument("--models", nargs="+", default=["unet", "uhnet", "small"])
     parser.add_argument("--song", type=Path, help="default: four minutes of synthetic music")
     parser.add_argument("--format", default="wav")
     parser.add_argument("--repeats", type=int, default=3)

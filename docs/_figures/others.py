@@ -174,9 +174,9 @@ def _separate(result: dict[str, Any]) -> Named:
     streamed = table(long, columns)
     yield "separate", Table(loaded.header, loaded.rows + streamed.rows)
     yield "separate_in_short", Table(loaded.header, loaded.rows + streamed.rows[-1:])
-    yield "separate_uhnet_60_minutes_peak_gb", find(long, model="uhnet", minutes=60)["peak, GB"]
-    uhnet, small = (find(speed, model=model)["seconds, loaded"] for model in ("uhnet", "small"))
-    yield "separate_small_times_as_fast_as_uhnet", f"{uhnet / small:.1f}"
+    yield "separate_60_minutes_peak_gb", find(long, minutes=60)["peak, GB"]
+    unet, small = (find(speed, model=model)["seconds, loaded"] for model in ("unet", "small"))
+    yield "separate_small_times_as_fast_as_unet", f"{unet / small:.1f}"
     more = (row["seconds, command"] - row["seconds, loaded"] for row in speed)
     yield "separate_command_start_seconds", low_to_high(more, ".0f")
     starts = {row["start of"]: f"{row['seconds']:.2f}" for row in result["starts"]}
