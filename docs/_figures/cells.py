@@ -39,9 +39,14 @@ def number(value: Any, digits: int = 2) -> str:
 
 
 def low_to_high(values: Iterable[float], form: str) -> str:
-    """The lowest and the highest value, the one nearer to zero first where all are negative."""
-    low, *_, high = sorted(values)
-    return f"{high:{form}} to {low:{form}}" if high < 0 else f"{low:{form}} to {high:{form}}"
+    """The lowest and the highest value, the one nearer to zero first where all are negative.
+
+    Where both look the same, it stands once.
+    """
+    values = list(values)
+    ordered = sorted(values, reverse=max(values) < 0)
+    low, high = f"{ordered[0]:{form}}", f"{ordered[-1]:{form}}"
+    return low if low == high else f"{low} to {high}"
 
 
 def slug(text: str) -> str:
