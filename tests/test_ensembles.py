@@ -26,6 +26,7 @@ from sksep import (
     VotingSeparator,
 )
 from sksep.base import WaveformSeparator
+from sksep.cli._files import target_of
 from sksep.datasets import make_songs
 from sksep.ensembles._streams import AveragingStream, ShiftedStream
 
@@ -535,3 +536,19 @@ def test_pickles_predict_the_same(members):
         ensemble.predict(SONGS.mixtures), restored.predict(SONGS.mixtures), strict=True
     ):
         np.testing.assert_array_equal(one, two)
+
+
+def test_members_that_learn_take_arrays_at_the_rate_of_the_ensemble():
+    ensemble = VotingSeparator([("a", unet(0))], sample_rate=44100)
+    with pytest.raises(ValueError, match=r"sample_rate is 44100 Hz, but Pipeline.* at 8000 Hz"):
+        ensemble.fit(SONGS.mixtures, SONGS.vocals)
+
+
+def test_stem_of_an_ensemble_reaches_the_command(tmp_path):
+    separator = UNetSeparator(n_filters=2, n_levels=2, max_epochs=1, device="cpu", random_state=0)
+    drums = make_pipeline(chunker(), MaskBuilder(target="drums"), separator)
+    ensemble = VotingSeparator([("a", drums)]).fit(SONGS.mixtures, SONGS.vocals)
+    sksep.save(ensemble, tmp_path / "drums.safetensors")
+    assert target_of(str(tmp_path / "drums.safetensors")) == "drums"
+    with pytest.raises(ValueError, match="extracts drums; vocal activity needs a model of vocals"):
+        sksep.vocal_activity(SONGS.mixtures[0], ensemble)

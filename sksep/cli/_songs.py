@@ -61,7 +61,7 @@ def separate_songs(
     plan : dict of Path to dict of str to Path
         Songs, and the file of each of their stems.
     settings : Settings
-        The model, which is loaded before this function returns, and options.
+        The model and options. Without jobs, it is loaded before this function returns.
     jobs : int or None
         Number of songs that are separated at a time, each in a process and on one core. The results
         do not depend on it. None separates one at a time, on all cores.

@@ -134,8 +134,21 @@ class VotingSeparator(_BaseComposition, Ensemble):
             raise ValueError(
                 "An ensemble needs members: estimators is empty, or all of them are dropped."
             )
+        self._check_rates(members, X)
         self._keep([fit_clone(member, X, y) for member in members])
         return self
+
+    def _check_rates(self, members: Sequence[Any], X: Any) -> None:
+        """Raise an error if members that learn would take arrays to be at another rate."""
+        if self.sample_rate is None or not any(isinstance(each, np.ndarray) for each in X):
+            return
+        for member in members:
+            rate = array_rate(member)
+            if not isinstance(member, FrozenEstimator) and rate != self.sample_rate:
+                raise ValueError(
+                    f"sample_rate is {self.sample_rate} Hz, but {type(member).__name__}, a member "
+                    f"that fit trains, takes arrays at {rate} Hz. Give files, or set one rate."
+                )
 
     @property
     def named_estimators_(self) -> Bunch:

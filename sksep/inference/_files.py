@@ -151,7 +151,7 @@ def _separate(
 
     def finish(files: dict[str, Path]) -> None:
         if settings.keep_tags and not stem_format.is_large:
-            problems.extend(_copy_tags(file, files, stem_format.format))
+            problems.extend(_copy_tags(file, files, stem_format.format, target_of(pipeline)))
 
     writer = StemWriter(
         outputs,
@@ -193,12 +193,14 @@ def _separate(
     )
 
 
-def _copy_tags(song: str, files: Mapping[str, Path], format: str) -> Iterator[str]:
+def _copy_tags(song: str, files: Mapping[str, Path], format: str, target: str) -> Iterator[str]:
     """Copy the tags of a song to its stems, or say why that failed. The stems are kept then."""
     try:
         tags = read_tags(song)
+        titles = {"vocals": target, "accompaniment": f"no {target}"}
         for stem, path in files.items():
-            write_tags(path, format, tags.of_stem(stem))
+            is_other = target != "vocals" and stem in titles
+            write_tags(path, format, tags.of_stem(titles[stem] if is_other else stem))
     except Exception as error:  # tags can be damaged in many ways, and are not worth a song
         yield f"its tags were not copied ({' '.join(str(error).split())})"
 

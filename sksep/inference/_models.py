@@ -55,7 +55,11 @@ def load_model(model: Any, *, n_iter: int | None = None, device: str = "auto") -
         return estimator
     name, last = estimator.steps[-1] if isinstance(estimator, Pipeline) else ("", estimator)
     if not isinstance(last, GriffinLimInverter):
-        raise ValueError("n_iter is for models that end in a GriffinLimInverter; leave it out.")
+        kind = model if isinstance(model, str) else type(model).__name__
+        raise ValueError(
+            f"n_iter is for models that end in a GriffinLimInverter, which {kind} does not; leave "
+            "it out."
+        )
     check_integer("n_iter", n_iter, 0)
     if estimator is model:
         raise ValueError(f"Set {name}__n_iter of the pipeline itself; n_iter is for loading.")
@@ -86,7 +90,7 @@ def target_of(pipeline: Any) -> str:
     """Name of the stem that a fitted model extracts: that of its `MaskBuilder`, or else vocals."""
     model = resolve_model(pipeline)
     if hasattr(model, "_given_members"):  # an ensemble, whose members extract one stem
-        return target_of(model._given_members()[0])
+        return target_of((model._fitted_members() or model._given_members())[0])
     steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else []
     names = [step.target for step in steps if isinstance(step, MaskBuilder)]
     return str(names[0]) if names else "vocals"

@@ -17,7 +17,7 @@ from sksep.audio._decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Report, regu
 from sksep.audio._track import Track
 from sksep.audio._validation import check_track
 from sksep.base._streams import WholeTrackError, array_rate
-from sksep.inference._models import detector_of, load_model
+from sksep.inference._models import detector_of, load_model, target_of
 from sksep.inference._streaming import SampleQueue, StreamingSeparator
 from sksep.utils._arrays import FloatArray
 from sksep.utils._validation import check_integer
@@ -152,6 +152,8 @@ def vocal_activity(
     ('instrumental', 0)
     """
     estimator = load_model(model, device=device)
+    if (target := target_of(estimator)) != "vocals":
+        raise ValueError(f"The model extracts {target}; vocal activity needs a model of vocals.")
     with _checked_song(source, sample_rate, estimator) as track:
         meter = LevelMeter(track.sample_rate)
         for mixture, vocals in separated_blocks(track, estimator):

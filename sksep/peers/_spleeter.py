@@ -21,7 +21,11 @@ from sksep.base._spectrogram_stream import SpectrogramStream
 from sksep.base._streams import VocalsStream
 from sksep.nn.spectrogram_unet import SpectrogramUNet
 from sksep.peers._device import check_device
-from sksep.peers._spleeter_weights import load_reduced_network, load_spleeter_networks
+from sksep.peers._spleeter_weights import (
+    SHIPPED_NAMES,
+    load_reduced_network,
+    load_spleeter_networks,
+)
 from sksep.training._options import on_device, resolve_device
 from sksep.utils._parameters import parameter
 
@@ -169,8 +173,10 @@ class SpleeterSeparator(LoadedSeparator):
     def _load(self) -> tuple[SpectrogramUNet, ...]:
         device = resolve_device(self.device)
         networks: tuple[SpectrogramUNet, ...]
-        if self.weights == "2stems" or Path(self.weights).is_dir():
-            networks = load_spleeter_networks(None if self.weights == "2stems" else self.weights)
+        if self.weights == "2stems":
+            networks = load_spleeter_networks()
+        elif self.weights not in SHIPPED_NAMES and Path(self.weights).is_dir():
+            networks = load_spleeter_networks(self.weights)
         else:
             networks = (load_reduced_network(self.weights),)
         return tuple(on_device(network, device) for network in networks)

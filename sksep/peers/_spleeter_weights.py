@@ -47,10 +47,12 @@ def load_spleeter_networks(
     Raises
     ------
     ImportError
-        If the package is not installed.
+        If the package is not installed, or torch is older than 2.6.
     ValueError
         If a file is missing, or holds something other than these weights.
     """
+    if not hasattr(torch.serialization, "safe_globals"):
+        raise ImportError("The weights of Spleeter are read safely by torch 2.6 or newer; upgrade.")
     path = _package_folder() if folder is None else Path(folder)
     vocals, accompaniment = (_load_network(path / name) for name in _FILES)
     return vocals, accompaniment
@@ -77,6 +79,7 @@ def load_reduced_network(weights: str | os.PathLike[str]) -> SpectrogramUNet:
     path = SHIPPED / f"{weights}.safetensors" if weights in SHIPPED_NAMES else Path(weights)
     try:
         tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+        _check_finite(tensors)
         n_filters = [len(tensors[f"down.{level}.bias"]) for level in range(6)]
         with torch.device("meta"):
             network = SpectrogramUNet(n_filters=n_filters)
@@ -84,6 +87,12 @@ def load_reduced_network(weights: str | os.PathLike[str]) -> SpectrogramUNet:
     except Exception as error:
         raise ValueError(f"{path} does not hold the weights of a reduced U-Net: {error}") from error
     return network.eval()
+
+
+def _check_finite(tensors: dict[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all() or (name.endswith("running_var") and tensor.min() < 0.0):
+            raise ValueError(f"{name} holds NaN, infinity or a negative variance")
 
 
 def _package_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Models that ship with sksep: trained pipelines, their cards and their detectors."""
+"""Models that ship with sksep: trained estimators, their cards and their detectors."""
 
 from __future__ import annotations
 
@@ -115,7 +115,8 @@ def load_pretrained(name: str = "unet", *, device: str = "auto") -> Any:
     if "estimator" in _description(path.with_suffix(".json")):
         import sksep  # whose rooms may use this one
 
-        return sksep.peers.SpleeterSeparator(weights=name, sample_rate=16000, device=device)._prepare()
+        separator = sksep.peers.SpleeterSeparator(weights=name, sample_rate=16000, device=device)
+        return separator._prepare()
     return load(path, device=device)
 
 
