@@ -195,7 +195,7 @@ def separate(
     written = [stem for stem in STEMS if stem in stems or not stems]
     written += ["remix"] if (vocals_gain, accompaniment_gain) != (None, None) else []
     songs = find_songs(paths, recursive=recursive, output=output)
-    target = _common_target(models)
+    target = _common_target(models, finds_singing=activity is not None)
     plan, problems = plan_outputs(songs, written, output, filename, format_name, paths, target)
     if not plan:
         raise click.UsageError(next(iter(problems.values())))
@@ -203,7 +203,6 @@ def separate(
         _announce(songs, models, output)
     table = None
     if activity is not None:
-        _check_sings(target)
         inputs = [*songs, *map(Path, models)]
         table = _checked_table(activity, songs, plan, inputs, overwrite=overwrite)
     done = set() if overwrite else _done_before(plan, problems, table)
@@ -268,18 +267,15 @@ def _done_before(
     return done - problems.keys()
 
 
-def _check_sings(target: str) -> None:
-    if target != "vocals":
-        raise click.UsageError(f"--activity tells singing, but the model extracts {target}.")
-
-
-def _common_target(models: Sequence[str]) -> str:
+def _common_target(models: Sequence[str], *, finds_singing: bool) -> str:
     """The stem that all models extract, or an error."""
     targets = sorted({target_of(model) for model in models})
     if len(targets) > 1:
         raise click.UsageError(
             f"The models extract different stems ({', '.join(targets)}), which cannot be averaged."
         )
+    if finds_singing and targets != ["vocals"]:
+        raise click.UsageError(f"--activity tells singing, but the model extracts {targets[0]}.")
     return targets[0]
 
 

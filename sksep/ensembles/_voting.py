@@ -143,8 +143,9 @@ class VotingSeparator(_BaseComposition, Ensemble):
         if self.sample_rate is None or not any(isinstance(each, np.ndarray) for each in X):
             return
         for member in members:
-            rate = array_rate(member)
-            if not isinstance(member, FrozenEstimator) and rate != self.sample_rate:
+            steps = member.named_steps.values() if isinstance(member, Pipeline) else ()
+            learns = any(isinstance(step, MaskBuilder) for step in steps)
+            if learns and (rate := array_rate(member)) != self.sample_rate:
                 raise ValueError(
                     f"sample_rate is {self.sample_rate} Hz, but {type(member).__name__}, a member "
                     f"that fit trains, takes arrays at {rate} Hz. Give files, or set one rate."
