@@ -22,8 +22,10 @@ from types import SimpleNamespace
 import click
 import numpy as np
 import pytest
+import sklearn
 import soundfile
 from click.testing import CliRunner, Result
+from packaging.version import Version
 from sklearn.pipeline import Pipeline
 
 import sksep
@@ -153,7 +155,9 @@ def test_separating_imports_nothing_that_it_does_not_use(model: Path) -> None:
     _write_song("song.wav")
     heavy = ("torch._dynamo", "torch._inductor", "sympy", "skorch", "librosa", "numba")
     heavy += ("scipy.stats._stats_py", "scipy.signal", "sklearn.cluster", "sklearn.metrics")
-    heavy += ("pandas.core", "matplotlib", "torch.onnx")
+    heavy += ("matplotlib", "torch.onnx")
+    if Version(sklearn.__version__) >= Version("1.7"):  # which no longer looks into pandas
+        heavy += ("pandas.core",)
     arguments = ["separate", "song.wav", "--model", str(model), "--device", "cpu"]
     code = (
         f"import sys\nfrom sksep.cli import main\nmain({arguments}, "
