@@ -69,7 +69,8 @@ def main() -> None:
             for mixture, vocals in zip(tracks.mixtures, tracks.vocals, strict=True)
         ]
         for name in options.models:
-            for normalized in (False, True):
+            # unet has one level of segments since its training.
+            for normalized in (True,) if name == "unet" else (False, True):
                 rows.append(measure(name, title, pairs, normalized))
     table = markdown_table(rows)
     print(table)
@@ -96,7 +97,7 @@ def measure(name: str, title: str, pairs: list[Any], normalized: bool) -> dict[s
     row: dict[str, Any] = {
         "recordings": f"{title} ({len(pairs)})",
         "model": name,
-        "level_": pipeline["separate"].level_,
+        "level_": "" if name == "unet" else pipeline["separate"].level_,
     }
     for gain in tqdm(GAINS, desc=name):
         factor = np.float32(10.0 ** (gain / 20.0))
