@@ -420,6 +420,10 @@ def _summary(
     return (
         f"Separated {songs}: {seconds / 60.0:.1f} minutes of audio in {seconds_taken:.1f} s, "
         f"{seconds / max(seconds_taken, 1e-9):.0f} times real time.\n"
-        f"Wrote {n_files} files to {output}, such as {example}."
+        + (
+            f"Wrote {n_files} files to {output}, such as {example}."
+            if n_files > 1
+            else f"Wrote {example}."
+        )
         + ("" if activity is None else f"\nIntervals of singing: {activity}")
     )
