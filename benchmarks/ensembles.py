@@ -30,11 +30,10 @@ from _lib.data import Part
 from _lib.folds import N_FOLDS, held_out_indices
 from _lib.models import load_trained
 from _lib.results import FOLDER, markdown_table, settings, write
-from _lib.scores import PROTOCOL, mono
+from _lib.scores import PROTOCOL, mono, mono_vocals
 from sklearn.frozen import FrozenEstimator
 
 import sksep
-from sksep.audio._resampling import resample, to_mono
 from sksep.datasets import load_folder, load_musdb18
 from sksep.inference._models import load_model
 from sksep.metrics import sdr
@@ -75,9 +74,8 @@ def main() -> None:
             continue
         for name, (_, system) in systems.items():
             started = time.perf_counter()
-            separated = sksep.separate(mixture, system)
+            estimate = mono_vocals(mixture, system)
             seconds[name] += time.perf_counter() - started
-            estimate = resample(to_mono(separated.vocals), separated.sample_rate, 16000)
             scores[name].append(sdr(truth, estimate))
         print(f"{index + 1} of {len(songs)}", flush=True)
     rows = summary(systems, scores, seconds)

@@ -26,12 +26,10 @@ from _lib.evaluation import leakage
 from _lib.folds import N_FOLDS, held_out_indices, instrumentals, middle
 from _lib.models import load_trained
 from _lib.results import FOLDER, markdown_table, write
-from _lib.scores import PROTOCOL, SAMPLE_RATE, mono, score_track, summary
+from _lib.scores import PROTOCOL, mono, mono_vocals, score_track, summary
 from package_models import MODELS
 from sklearn.pipeline import Pipeline
 
-import sksep
-from sksep.audio._resampling import resample, to_mono
 from sksep.datasets import load_folder, load_mir1k, load_musdb18
 
 # Seconds from the middle of each instrumental.
@@ -127,9 +125,7 @@ def tests_of(data: Path, fold: int | None) -> dict[str, list[tuple[Any, Any]]]:
 
 def score(pipeline: Pipeline, mixture: Any, vocals: Any) -> Any:
     """Scores of one track, which is separated at its own sample rate, as files of users are."""
-    estimate = sksep.separate(mixture, pipeline)
-    waveform = resample(to_mono(estimate.vocals), estimate.sample_rate, SAMPLE_RATE)
-    return score_track(mono(mixture), mono(vocals), waveform)
+    return score_track(mono(mixture), mono(vocals), mono_vocals(mixture, pipeline))
 
 
 if __name__ == "__main__":

@@ -25,10 +25,9 @@ from typing import Any
 import numpy as np
 import torch
 from _lib.results import FOLDER, markdown_table, write
-from _lib.scores import PROTOCOL, SAMPLE_RATE, mono, score_track, summary
+from _lib.scores import PROTOCOL, mono, mono_vocals, score_track, summary
 
 import sksep
-from sksep.audio._resampling import resample, to_mono
 from sksep.datasets import load_musdb18, make_songs
 from sksep.peers import DemucsSeparator, OpenUnmixSeparator, list_peers
 from sksep.peers._open_unmix import import_open_unmix
@@ -115,9 +114,7 @@ def scored(model: Any, data: Path) -> dict[str, float]:
     for mixture, vocals in zip(songs.mixtures, songs.vocals, strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            estimate = sksep.separate(mixture, model)
-        waveform = resample(to_mono(estimate.vocals), estimate.sample_rate, SAMPLE_RATE)
-        tracks.append(score_track(mono(mixture), mono(vocals), waveform))
+            tracks.append(score_track(mono(mixture), mono(vocals), mono_vocals(mixture, model)))
     found = summary(tracks)
     return {"median SDR": found["median SDR"], "SDR": found["SDR"]}
 

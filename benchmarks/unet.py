@@ -256,6 +256,9 @@ def reduce(work: Path) -> None:
 def train(data: Path, work: Path, fold: int | None, steps: int) -> None:
     """Train the reduced network, and write the running average of its weights."""
     name = "unet" if fold is None else f"unet-fold-{fold}"
+    if (work / f"{name}.safetensors").exists():
+        print(f"{name} is there.")
+        return
     songs = recordings(data, work, fold)
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
@@ -275,6 +278,7 @@ def train(data: Path, work: Path, fold: int | None, steps: int) -> None:
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
         average, first, rng = saved["average"], saved["step"], saved["rng"]
+        torch.set_rng_state(saved["torch rng"])
     # The statistics of batch normalization stay those of Spleeter's training.
     network.eval()
     network.dropout.train()
@@ -300,6 +304,7 @@ def train(data: Path, work: Path, fold: int | None, steps: int) -> None:
                 "average": average,
                 "step": step,
                 "rng": rng,
+                "torch rng": torch.get_rng_state(),
             }
             torch.save(saved, checkpoint.with_suffix(".unfinished"))
             checkpoint.with_suffix(".unfinished").rename(checkpoint)

@@ -552,3 +552,11 @@ def test_stem_of_an_ensemble_reaches_the_command(tmp_path):
     assert target_of(str(tmp_path / "drums.safetensors")) == "drums"
     with pytest.raises(ValueError, match="extracts drums; vocal activity needs a model of vocals"):
         sksep.vocal_activity(SONGS.mixtures[0], ensemble)
+
+
+def test_errors_of_members_name_the_track():
+    broken = FrozenEstimator(Gain(share=float("nan")).fit(SONGS.mixtures))
+    voting = VotingSeparator([("a", broken)]).fit(SONGS.mixtures)
+    for ensemble in (voting, sksep.TestTimeAugmentation(broken).fit(SONGS.mixtures)):
+        with pytest.raises(ValueError, match=r"for X\[0\]"):
+            ensemble.predict(SONGS.mixtures)

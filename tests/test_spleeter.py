@@ -18,7 +18,7 @@ from sksep.datasets import make_songs
 from sksep.metrics import sdr
 from sksep.nn.spectrogram_unet import SpectrogramUNet
 from sksep.peers import SpleeterSeparator
-from sksep.peers._spleeter import root_mean_square
+from sksep.peers._spleeter import reduced_mask, root_mean_square
 from sksep.peers._spleeter_weights import SHIPPED, load_spleeter_networks
 
 needs_weights = pytest.mark.skipif(
@@ -235,3 +235,17 @@ def test_impossible_weights_of_a_reduced_network_are_refused(tmp_path, name, val
     save_file(tensors, tmp_path / "altered.safetensors")
     with pytest.raises(ValueError, match=f"{name} holds NaN, infinity or a negative variance"):
         SpleeterSeparator(weights=tmp_path / "altered.safetensors").fit([np.zeros(1000)])
+
+
+def test_reduced_network_hears_the_bins_of_its_training_at_any_rate():
+    seen = []
+
+    def network(magnitudes):
+        seen.append(tuple(magnitudes.shape))
+        return torch.zeros_like(magnitudes)
+
+    network.parameters = lambda: iter([torch.zeros(1)])
+    for n_bins in (187, 373, 751, 2049):
+        mask = reduced_mask(network, torch.zeros(2, 70, n_bins, dtype=torch.complex64))
+        assert mask.shape == (2, 70, n_bins)
+    assert set(seen) == {(1, 2, 128, 768)}

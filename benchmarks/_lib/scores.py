@@ -35,6 +35,12 @@ def mono(source: Any) -> np.ndarray:
     return resample(to_mono(samples), rate, SAMPLE_RATE)
 
 
+def mono_vocals(mixture: Any, model: Any) -> np.ndarray:
+    """Vocals of a track as (n_samples,) at 16 kHz, separated at the rate of the track."""
+    separated = sksep.separate(mixture, model)
+    return resample(to_mono(separated.vocals), separated.sample_rate, SAMPLE_RATE)
+
+
 def score_track(
     mixture: np.ndarray, vocals: np.ndarray, estimate: np.ndarray, mixture_sdr: float | None = None
 ) -> TrackScores:

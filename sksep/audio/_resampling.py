@@ -7,6 +7,17 @@ import soxr
 
 from sksep.utils._arrays import FloatArray
 
+# A resampler holds back less than this many seconds, as tests show between 8 and 192 kHz, and as
+# many samples below.
+_DELAY_SECONDS, _LOWEST_TESTED_RATE = 0.25, 8000
+
+
+def longest_delay(from_rate: int, to_rate: int) -> float:
+    """Seconds that a `Resampler` holds back at most."""
+    if from_rate == to_rate:
+        return 0.0
+    return _DELAY_SECONDS * max(1.0, _LOWEST_TESTED_RATE / min(from_rate, to_rate))
+
 
 class Resampler:
     """Resamples the channels of a track block by block, to resampled_length(...) samples."""

@@ -6,14 +6,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from sksep.audio._resampling import Resampler, fix_length
+from sksep.audio._resampling import Resampler, fix_length, longest_delay
 from sksep.base._streams import VocalsStream
 from sksep.utils._arrays import FloatArray
-
-# A resampler holds back less than this many seconds, as tests show between 8 and 192 kHz.
-_RESAMPLING_SECONDS = 0.25
-# Below this rate in Hz, it holds back as many samples as there.
-_LOWEST_TESTED_RATE = 8000
 
 
 class ModelStream:
@@ -57,9 +52,7 @@ class ModelStream:
         self._from_model = Resampler(model_rate, sample_rate, n_channels)
         self._rate, self._name = sample_rate, name
         self.latency = -(-self._streams[0].latency * sample_rate // model_rate)
-        if sample_rate != model_rate:
-            slowness = max(1.0, _LOWEST_TESTED_RATE / min(sample_rate, model_rate))
-            self.latency += int(np.ceil(2 * _RESAMPLING_SECONDS * slowness * sample_rate))
+        self.latency += int(np.ceil(2 * longest_delay(sample_rate, model_rate) * sample_rate))
         self._n_taken = self._n_given = 0
 
     def push(self, samples: FloatArray) -> FloatArray:

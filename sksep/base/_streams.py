@@ -14,8 +14,8 @@ from sksep.utils._arrays import FloatArray
 class VocalsStream(Protocol):
     """Separation of one track that arrives in blocks, in memory that does not grow with it.
 
-    An estimator opens one with ``estimator._open_stream(sample_rate, n_channels)``, or raises a
-    `WholeTrackError`. `sksep.inference._streaming.open_stream` opens one for every kind of model.
+    An estimator opens one with ``estimator._open_stream(sample_rate, n_channels, name)``, or raises
+    a `WholeTrackError`. `sksep.inference._streaming.open_stream` opens one for every kind of model.
 
     Attributes
     ----------

@@ -135,17 +135,17 @@ class TestTimeAugmentation(Ensemble):
         step = self.max_shift / self.n_shifts * sample_rate
         streams = [
             ShiftedStream(
-                self._one_way(way, sample_rate, n_channels), round(index * step), n_channels
+                self._one_way(way, sample_rate, n_channels, name), round(index * step), n_channels
             )
             for way in ways
             for index in range(self.n_shifts)
         ]
         return AveragingStream(streams, [1 / len(streams)] * len(streams), n_channels)
 
-    def _one_way(self, way: str, sample_rate: int, n_channels: int) -> VocalsStream:
+    def _one_way(self, way: str, sample_rate: int, n_channels: int, name: str) -> VocalsStream:
         if way == "single":
             return SingleChannelsStream(
-                [open_stream(self.estimator_, sample_rate, 1) for _ in range(n_channels)]
+                [open_stream(self.estimator_, sample_rate, 1, name) for _ in range(n_channels)]
             )
-        stream = open_stream(self.estimator_, sample_rate, n_channels)
+        stream = open_stream(self.estimator_, sample_rate, n_channels, name)
         return SwappedStream(stream) if way == "swapped" else stream

@@ -252,11 +252,15 @@ class VotingSeparator(_BaseComposition, Ensemble):
         return rates[0]
 
     def _separate_track(self, track: Track) -> FloatArray:
-        if self.average == "mask":
-            try:
-                return super()._separate_track(track)
-            except WholeTrackError:
+        try:
+            return super()._separate_track(track)
+        except WholeTrackError:
+            if self.average == "mask":
                 return self._separate_by_mask(track)
+            return self._separate_in_turn(track)
+
+    def _separate_in_turn(self, track: Track) -> FloatArray:
+        """Mean of the vocals of members, some of which need the whole track."""
         vocals = np.zeros((track.n_channels, track.n_samples), np.float32)
         for _, member, share in self._voters():
             start = 0
@@ -288,7 +292,9 @@ class VotingSeparator(_BaseComposition, Ensemble):
         self._check_parameters()
         voters = self._voters()
         if self.average == "waveform":
-            streams = [open_stream(member, sample_rate, n_channels) for _, member, _ in voters]
+            streams = [
+                open_stream(member, sample_rate, n_channels, name) for _, member, _ in voters
+            ]
             return AveragingStream(streams, [share for *_, share in voters], n_channels)
         streams_of_masks = []
         for chunker, separator, *_ in self._mask_voters():

@@ -9,7 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sksep.audio._resampling import Resampler
+from sksep.audio._resampling import Resampler, longest_delay
 from sksep.base._inversion import BlockInverter, Inversion
 from sksep.base._streams import WholeTrackError
 from sksep.nn.chunks import CrossFader, chunk
@@ -17,9 +17,6 @@ from sksep.nn.front_end import LOWEST_DECIBELS, FrontEnd
 from sksep.separators._net_separator import NetSeparator
 from sksep.transformers import GriffinLimInverter, MaskBuilder, MelChunker
 from sksep.utils._arrays import FloatArray
-
-# The resampler holds back less than this many seconds, as tests show between 8 and 192 kHz.
-_RESAMPLING_SECONDS = 0.25
 
 
 class MaskRows(Protocol):
@@ -71,8 +68,7 @@ class PipelineStream:
         self._inverter = BlockInverter(front_end, sample_rate, inversion, separator._device())
         chunk_samples = front_end.n_frames * front_end.hop_length + front_end.n_fft
         seconds = chunk_samples / front_end.sample_rate
-        if sample_rate != front_end.sample_rate:
-            seconds += _RESAMPLING_SECONDS
+        seconds += longest_delay(sample_rate, front_end.sample_rate)
         self.latency = (
             self._inverter.length
             + self._inverter.margin

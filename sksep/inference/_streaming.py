@@ -150,7 +150,9 @@ class StreamingSeparator:
         return samples
 
 
-def open_stream(estimator: Any, sample_rate: int, n_channels: int) -> VocalsStream:
+def open_stream(
+    estimator: Any, sample_rate: int, n_channels: int, name: str = "the song"
+) -> VocalsStream:
     """A stream of the vocals of one track, by any fitted model.
 
     Parameters
@@ -159,6 +161,8 @@ def open_stream(estimator: Any, sample_rate: int, n_channels: int) -> VocalsStre
         Fitted pipeline, or any estimator with a method `_open_stream`, see `VocalsStream`.
     sample_rate, n_channels : int
         Sample rate of the track in Hz, and number of its channels.
+    name : str, default="the song"
+        Name of the track, for messages.
 
     Raises
     ------
@@ -173,7 +177,7 @@ def open_stream(estimator: Any, sample_rate: int, n_channels: int) -> VocalsStre
             f"{type(model).__name__} cannot separate single blocks. Use its predict for the whole "
             "track."
         )
-    stream: VocalsStream = model._open_stream(sample_rate, n_channels)
+    stream: VocalsStream = model._open_stream(sample_rate, n_channels, name)
     return stream
 
 

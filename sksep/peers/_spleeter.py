@@ -33,11 +33,12 @@ from sksep.utils._parameters import parameter
 _N_FFT, _HOP_LENGTH, _SAMPLE_RATE = 4096, 1024, 44100
 _SEGMENT_FRAMES = 512
 _N_BINS = 1024
-# The reduced network was trained at 16 kHz: it hears bins up to 8 kHz, each segment at one level.
-_N_REDUCED_BINS = 744
+# The reduced network was trained at 16 kHz: it hears bins up to 8 kHz, and zeros up to 768, each
+# segment at one level.
+_N_REDUCED_BINS, _N_PADDED_BINS = 744, 768
 REDUCED_LEVEL = 0.1
 _SMALLEST_LEVEL = 1e-7
-# The networks halve frames and bins six times.
+# The networks halve frames six times.
 _MULTIPLE = 64
 # Keeps the ratio of the estimates defined in silence, as in the code of the authors.
 _SMALLEST_POWER = 1e-10
@@ -91,7 +92,7 @@ def reduced_mask(network: SpectrogramUNet, spectra: Tensor) -> Tensor:
     """
     magnitudes = _magnitudes(spectra, _N_REDUCED_BINS)
     magnitudes *= REDUCED_LEVEL / (root_mean_square(spectra) + _SMALLEST_LEVEL)
-    inputs = _padded(magnitudes, _MULTIPLE, _MULTIPLE)
+    inputs = _padded(magnitudes, _N_PADDED_BINS, _MULTIPLE)
     mask = _run(network, inputs)[:, : magnitudes.shape[1], : magnitudes.shape[2]]
     octave = mask[..., mask.shape[2] // 2 :].mean(dim=2, keepdim=True)
     n_above = spectra.shape[2] - mask.shape[2]
@@ -112,9 +113,9 @@ def _magnitudes(spectra: Tensor, n_bins: int) -> Tensor:
     return spectra[..., :n_bins].abs() * (_N_FFT / n_fft)
 
 
-def _padded(magnitudes: Tensor, bin_multiple: int, frame_multiple: int) -> Tensor:
+def _padded(magnitudes: Tensor, n_padded_bins: int, frame_multiple: int) -> Tensor:
     _, n_frames, n_bins = magnitudes.shape
-    return functional.pad(magnitudes, (0, -n_bins % bin_multiple, 0, -n_frames % frame_multiple))
+    return functional.pad(magnitudes, (0, n_padded_bins - n_bins, 0, -n_frames % frame_multiple))
 
 
 def _run(network: SpectrogramUNet, magnitudes: Tensor) -> Tensor:
