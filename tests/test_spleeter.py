@@ -16,7 +16,7 @@ import sksep
 from sksep.base._spectrogram_stream import SpectrogramStream
 from sksep.datasets import make_songs
 from sksep.metrics import sdr
-from sksep.nn.spectrogram_unet import SpectrogramUNet
+from sksep.nn.spectrogram_unet import SpectrogramUNet, _transposed
 from sksep.peers import SpleeterSeparator
 from sksep.peers._spleeter import reduced_mask, root_mean_square
 from sksep.peers._spleeter_weights import SHIPPED, load_spleeter_networks
@@ -245,7 +245,20 @@ def test_reduced_network_hears_the_bins_of_its_training_at_any_rate():
         return torch.zeros_like(magnitudes)
 
     network.parameters = lambda: iter([torch.zeros(1)])
+    network.n_bins = 768
     for n_bins in (187, 373, 751, 2049):
         mask = reduced_mask(network, torch.zeros(2, 70, n_bins, dtype=torch.complex64))
         assert mask.shape == (2, 70, n_bins)
     assert set(seen) == {(1, 2, 128, 768)}
+
+
+def test_last_transposed_convolution_is_that_of_torch():
+    convolution = torch.nn.ConvTranspose2d(3, 1, kernel_size=5, stride=2, padding=1)
+    x = torch.randn(2, 3, 7, 9, requires_grad=True)
+    expected = convolution(x)
+    torch.testing.assert_close(_transposed(convolution, x), expected)
+    ours, theirs = (
+        torch.autograd.grad(output.square().sum(), [x, *convolution.parameters()])
+        for output in (_transposed(convolution, x), expected)
+    )
+    torch.testing.assert_close(ours, theirs)

@@ -90,7 +90,8 @@ class SpectrogramStream:
         else:
             segment = torch.from_numpy(waiting[:, :length].copy())
             spectra = stft(segment, self._n_fft, self._hop_length, center=False)
-            frames = torch.fft.irfft(spectra * self._mask(spectra), self._n_fft)
+            # In place: new memory for large spectra costs more time than the product.
+            frames = torch.fft.irfft(spectra.mul_(self._mask(spectra)), self._n_fft)
         frames = torch.cat([frames, self._window.expand(1, n_frames, -1)])
         sums = overlap_add(frames, self._window, self._hop_length)
         sums[:, : self._sums.shape[1]] += self._sums

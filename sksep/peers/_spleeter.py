@@ -32,10 +32,9 @@ from sksep.utils._parameters import parameter
 # The STFT of the authors: windows of 4096 samples at 44.1 kHz, a quarter apart.
 _N_FFT, _HOP_LENGTH, _SAMPLE_RATE = 4096, 1024, 44100
 _SEGMENT_FRAMES = 512
-_N_BINS = 1024
-# The reduced network was trained at 16 kHz: it hears bins up to 8 kHz, and zeros up to 768, each
+# Reduced networks were trained at 16 kHz: they hear no bins above 8 kHz, but zeros, and each
 # segment at one level.
-_N_REDUCED_BINS, _N_PADDED_BINS = 744, 768
+_N_REDUCED_BINS = 744
 REDUCED_LEVEL = 0.1
 _SMALLEST_LEVEL = 1e-7
 # The networks halve frames six times.
@@ -66,9 +65,10 @@ def two_stems_mask(networks: Sequence[SpectrogramUNet], spectra: Tensor) -> Tens
     Tensor of shape (2, n_frames, n_bins)
         Mask in [0, 1], which is zero above the 1024 lowest bins.
     """
-    magnitudes = _magnitudes(spectra, _N_BINS)
+    n_bins = networks[0].n_bins
+    magnitudes = _magnitudes(spectra, n_bins)
     # Zeros at the end of a segment change its beginning: the authors always have 512 frames.
-    inputs = _padded(magnitudes, _N_BINS, _SEGMENT_FRAMES)
+    inputs = _padded(magnitudes, n_bins, _SEGMENT_FRAMES)
     vocals, accompaniment = ((_run(network, inputs) * inputs).square() for network in networks)
     mask = (vocals + 0.5 * _SMALLEST_POWER) / (vocals + accompaniment + _SMALLEST_POWER)
     mask = mask[:, : magnitudes.shape[1], : magnitudes.shape[2]]
@@ -88,11 +88,12 @@ def reduced_mask(network: SpectrogramUNet, spectra: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (2, n_frames, n_bins)
-        Mask in [0, 1]. Above 8 kHz, it is its own mean from 4 to 8 kHz.
+        Mask in [0, 1]. Above the bins of the network, and above 8 kHz, it is its own mean over
+        the octave below.
     """
-    magnitudes = _magnitudes(spectra, _N_REDUCED_BINS)
+    magnitudes = _magnitudes(spectra, min(_N_REDUCED_BINS, network.n_bins))
     magnitudes *= REDUCED_LEVEL / (root_mean_square(spectra) + _SMALLEST_LEVEL)
-    inputs = _padded(magnitudes, _N_PADDED_BINS, _MULTIPLE)
+    inputs = _padded(magnitudes, network.n_bins, _MULTIPLE)
     mask = _run(network, inputs)[:, : magnitudes.shape[1], : magnitudes.shape[2]]
     octave = mask[..., mask.shape[2] // 2 :].mean(dim=2, keepdim=True)
     n_above = spectra.shape[2] - mask.shape[2]
@@ -101,10 +102,15 @@ def reduced_mask(network: SpectrogramUNet, spectra: Tensor) -> Tensor:
 
 def root_mean_square(spectra: Tensor) -> Tensor:
     """Root mean square of the samples that spectra come from, by Parseval's theorem."""
-    power = spectra.abs().square().mean(dim=(0, 1))
-    n_fft = 2 * (len(power) - 1)
-    total = 2.0 * power.sum() - power[0] - power[-1]
-    return (total / (_MEAN_SQUARED_WINDOW * n_fft**2)).sqrt()
+    n_channels, n_frames, n_bins = spectra.shape
+    n_fft = 2 * (n_bins - 1)
+    once = spectra[..., [0, -1]]  # all others stand for two bins of the whole spectrum
+    total = 2.0 * _energy(spectra) - _energy(once)
+    return (total / (n_channels * n_frames * _MEAN_SQUARED_WINDOW * n_fft**2)).sqrt()
+
+
+def _energy(spectra: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(torch.view_as_real(spectra)).square()
 
 
 def _magnitudes(spectra: Tensor, n_bins: int) -> Tensor:
@@ -121,7 +127,8 @@ def _padded(magnitudes: Tensor, n_padded_bins: int, frame_multiple: int) -> Tens
 def _run(network: SpectrogramUNet, magnitudes: Tensor) -> Tensor:
     device = next(network.parameters()).device
     with torch.inference_mode():
-        return network(magnitudes[None].to(device))[0].to(magnitudes.device)
+        batch = magnitudes[None].to(device, memory_format=torch.channels_last)
+        return network(batch)[0].to(magnitudes.device)
 
 
 @document_loaded

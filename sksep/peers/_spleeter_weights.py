@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor
 
 from sksep.nn.spectrogram_unet import SpectrogramUNet
@@ -18,7 +18,9 @@ from sksep.nn.spectrogram_unet import SpectrogramUNet
 _FILES = ("testcheckpoint0.ckpt", "testcheckpoint1.ckpt")
 
 # Models that ship, with their weights in the folder of `sksep.pretrained`.
-SHIPPED_NAMES = ("unet",)
+SHIPPED_NAMES = ("unet", "small")
+# Number of bins of "unet", whose file does not say it.
+_N_BINS_WITHOUT_METADATA = 768
 SHIPPED = Path(__file__).parent.parent / "pretrained"
 
 _INSTALL = (
@@ -78,11 +80,16 @@ def load_reduced_network(weights: str | os.PathLike[str]) -> SpectrogramUNet:
     """
     path = SHIPPED / f"{weights}.safetensors" if weights in SHIPPED_NAMES else Path(weights)
     try:
-        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+        with safe_open(path, "pt") as file:
+            n_bins = int((file.metadata() or {}).get("n_bins", _N_BINS_WITHOUT_METADATA))
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         _check_finite(tensors)
         n_filters = [len(tensors[f"down.{level}.bias"]) for level in range(6)]
+        n_decoder_filters = [len(tensors[f"up.{level}.bias"]) for level in range(5)]
         with torch.device("meta"):
-            network = SpectrogramUNet(n_filters=n_filters)
+            network = SpectrogramUNet(
+                n_filters=n_filters, n_decoder_filters=n_decoder_filters, n_bins=n_bins
+            )
         network.load_state_dict(tensors, strict=True, assign=True)
     except Exception as error:
         raise ValueError(f"{path} does not hold the weights of a reduced U-Net: {error}") from error
