@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from .spectral import istft, stft
 
-__all__ = ["add_noise", "pitch_shift", "resample", "time_stretch"]
+__all__ = ["add_noise", "pitch_shift", "resample", "shift_formants", "time_stretch"]
 
 # Phases are whole numbers of 2 ** -24 turns (the resolution of float32), so that their running sum
 # is exact over any number of frames, wraps by itself, and is deterministic on every device.
@@ -21,6 +21,11 @@ _ZERO_CROSSINGS = 32  # of the sinc, on either side
 _ROLL_OFF = 0.945  # half-amplitude frequency over the lower Nyquist frequency
 _BLOCK = 16  # output samples computed from one frame of the input
 _SLAB = 2**16  # output samples per step: bounds the memory for long waveforms
+# Cepstral coefficients up to 1.7 ms, which resolve formants but not harmonics below 570 Hz, in
+# windows of 64 ms.
+_ENVELOPE_SECONDS, _ENVELOPE_WINDOW_SECONDS = 0.0017, 0.064
+_LARGEST_ENVELOPE_GAIN = 3.0  # natural logarithm, 26 dB
+_ENVELOPE_FLOOR = 1e-4  # magnitude
 _LARGEST_DENOMINATOR = 4096  # of ratios of sample rates that count as rational
 
 
@@ -399,3 +404,81 @@ def add_noise(
     amplitudes = 10.0 ** (-snr_db.to(waveforms) / 20)
     gains = amplitudes.view_as(signal_level) * signal_level
     return waveforms + noise * (gains / noise_level.clamp_min(torch.finfo(noise.dtype).tiny))
+
+
+@torch.no_grad()
+def shift_formants(waveforms: Tensor, factors: Tensor, *, sample_rate: int = 16000) -> Tensor:
+    """Move the formants of voices, and keep their pitch, duration and level.
+
+    The spectral envelope, a smooth curve through the log magnitudes of each frame (the lowest
+    coefficients of its cepstrum [1]_), is stretched along the frequencies. Another size of the
+    vocal tract is another singer. Gradients do not flow through it.
+
+    Parameters
+    ----------
+    waveforms : Tensor of shape (batch, n_samples)
+        Waveforms, float32 or float64, at least one sample long.
+    factors : Tensor of shape (batch,)
+        Factors of the frequencies of the formants, above 0. At 1 a waveform stays as it is, up to
+        rounding errors.
+    sample_rate : int, default=16000
+        Sample rate in Hz.
+
+    Returns
+    -------
+    Tensor of shape (batch, n_samples)
+        Waveforms of the same dtype, device and level.
+
+    Raises
+    ------
+    TypeError
+        If `waveforms` is neither float32 nor float64.
+    ValueError
+        If `waveforms` is empty, or not of two dimensions; if `factors` has another shape or values
+        that are not above 0.
+
+    References
+    ----------
+    .. [1] A. Röbel and X. Rodet, "Efficient spectral envelope estimation and its application to
+       pitch shifting and envelope preservation", DAFx 2005.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksep.nn.effects import shift_formants
+    >>> voice = torch.rand(1, 16000) - 0.5
+    >>> shift_formants(voice, torch.tensor([1.2])).shape
+    torch.Size([1, 16000])
+    """
+    _check_waveforms(waveforms)
+    if waveforms.ndim != 2 or factors.shape != waveforms.shape[:1]:
+        raise ValueError(
+            "shift_formants needs waveforms of shape (batch, n_samples) and factors of shape "
+            f"(batch,), got {tuple(waveforms.shape)} and {tuple(factors.shape)}."
+        )
+    if not bool(((factors > 0.0) & factors.isfinite()).all()):
+        raise ValueError(f"factors must be finite numbers above 0, got {factors.tolist()}.")
+    n_fft = 4 * max(1, round(_ENVELOPE_WINDOW_SECONDS * sample_rate / 4))
+    n_kept = max(1, round(_ENVELOPE_SECONDS * sample_rate))
+    hop_length = n_fft // 4
+    # The last frame is centered at or after the last sample.
+    spectra = stft(
+        functional.pad(waveforms, (0, -waveforms.shape[-1] % hop_length)), n_fft, hop_length
+    )
+    cepstra = torch.fft.irfft((spectra.abs() + _ENVELOPE_FLOOR).log())
+    cepstra[..., n_kept + 1 : n_fft - n_kept] = 0.0
+    envelope = torch.fft.rfft(cepstra).real
+    n_bins = envelope.shape[-1]
+    positions = torch.arange(n_bins, device=factors.device) / factors[:, None]
+    positions = positions.to(envelope).clamp(max=n_bins - 1)
+    below = positions.floor().clamp(max=n_bins - 2)
+    fraction = (positions - below)[:, None]
+    index = below.long()[:, None].expand(envelope.shape)
+    moved = torch.lerp(envelope.gather(-1, index), envelope.gather(-1, index + 1), fraction)
+    gains = (moved - envelope).clamp(-_LARGEST_ENVELOPE_GAIN, _LARGEST_ENVELOPE_GAIN).exp()
+    n_samples = waveforms.shape[-1]
+    shifted = istft(
+        spectra * gains, n_fft, hop_length, n_samples=n_samples + -n_samples % hop_length
+    )[..., :n_samples]
+    level, changed = (part.square().mean(dim=-1, keepdim=True) for part in (waveforms, shifted))
+    return shifted * (level / changed.clamp_min(torch.finfo(level.dtype).tiny)).sqrt()

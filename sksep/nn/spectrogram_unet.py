@@ -108,6 +108,7 @@ class SpectrogramUNet(nn.Module):
                 x = F.leaky_relu(self.down_norm[level](x), 0.2)
         skips.pop()
         for level, (convolution, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
+            assert isinstance(convolution, nn.ConvTranspose2d)
             if level:
                 x = torch.cat([skips.pop(), x], dim=1)
             x = norm(F.relu(_transposed(convolution, x)[..., :-1, :-1]))

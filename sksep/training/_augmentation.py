@@ -46,6 +46,12 @@ class Augmentation(Estimator):
         is faster. One tempo is drawn per batch.
     pitch_shift_range : tuple of (float, float), default=(0.0, 0.0)
         Range of the pitch shift in semitones, in [-60, 60]. One shift is drawn per batch.
+    vocals_speed_range : tuple of (float, float), default=(1.0, 1.0)
+        Range of a further playing speed of remixed vocals, in [0.25, 4]. One is drawn for each
+        excerpt, its logarithm uniformly. It makes other singers of the few that there are.
+    formant_range : tuple of (float, float), default=None
+        Range of the factor by which the formants of remixed vocals move, in [0.25, 4], drawn like
+        `vocals_speed_range` and independent of that speed. If None, formants move with the speed.
     noise_snr : float, default=None
         Level in dB of the mixture above white noise in the accompaniment. None adds no noise.
     vocals_pool, accompaniment_pool : sequence of tracks, default=None
@@ -68,6 +74,8 @@ class Augmentation(Estimator):
     speed_range: tuple[float, float] = parameter((1.0, 1.0), interval(0.25, 4.0))
     time_stretch_range: tuple[float, float] = parameter((1.0, 1.0), interval(0.25, 4.0))
     pitch_shift_range: tuple[float, float] = parameter((0.0, 0.0), interval(-60.0, 60.0))
+    vocals_speed_range: tuple[float, float] = parameter((1.0, 1.0), interval(0.25, 4.0))
+    formant_range: tuple[float, float] | None = parameter(None, optional(interval(0.25, 4.0)))
     noise_snr: float | None = parameter(None, optional(number()))
     vocals_pool: Any = parameter(None, optional(_check_pool), is_saved=False)
     accompaniment_pool: Any = parameter(None, optional(_check_pool), is_saved=False)
@@ -122,6 +130,33 @@ class Augmentation(Estimator):
         gain = random_generator.uniform(*self.gain_range, size=len(remixed)) * remixed
         decibels = level + np.stack([gain, np.zeros_like(gain)], axis=1)
         return (10.0 ** (decibels / 20.0)).astype(np.float32)
+
+    def draw_voices(
+        self, remixed: np.ndarray, random_generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the further speeds of the vocals, and the factors that their formants need after it.
+
+        Parameters
+        ----------
+        remixed : bool ndarray of shape (batch,)
+            Whether the vocals of each excerpt are mixed with another accompaniment. The others
+            stay as they are.
+        random_generator : numpy.random.Generator
+            Source of randomness. Nothing is drawn for ranges that are a single 1.
+
+        Returns
+        -------
+        speeds, factors : ndarray of shape (batch,)
+            Speeds in thousandths, and factors for `sksep.nn.effects.shift_formants`.
+        """
+        speeds = factors = np.ones(len(remixed))
+        if tuple(self.vocals_speed_range) != (1.0, 1.0):
+            drawn = _draw_factors(self.vocals_speed_range, len(remixed), random_generator)
+            speeds = np.where(remixed, drawn.round(3), 1.0)
+        if self.formant_range is not None:
+            drawn = _draw_factors(self.formant_range, len(remixed), random_generator)
+            factors = np.where(remixed, drawn / speeds, 1.0)
+        return speeds, factors
 
     def vary(self, stems: Tensor, n_samples: int) -> Tensor:
         """Change speed, tempo and pitch, each by one random draw for the whole batch.
@@ -178,3 +213,11 @@ class Augmentation(Estimator):
 def _draw(limits: tuple[float, float]) -> float:
     low, high = float(limits[0]), float(limits[1])
     return low if low == high else low + (high - low) * float(torch.rand(()))
+
+
+def _draw_factors(
+    limits: tuple[float, float], count: int, random_generator: np.random.Generator
+) -> np.ndarray:
+    """Factors whose logarithms are uniform."""
+    low, high = (float(np.log(limit)) for limit in limits)
+    return np.exp(random_generator.uniform(low, high, size=count))

@@ -21,9 +21,17 @@ from sksep.utils._files import remove_unfinished, write_whole
 # Every file begins with it. A digest of the rest follows.
 _HEAD = b"sksep checkpoint 2\n"
 # Callbacks that belong to every training. The state of the user's callbacks is not known.
-_STATEFUL = ("best_weights", "schedule")
+_STATEFUL = ("best_weights", "schedule", "weight_averaging")
 # Attributes that they keep from epoch to epoch, beside the scheduler itself.
-_REMEMBERED = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_", "batch_idx_")
+_REMEMBERED = (
+    "misses_",
+    "dynamic_threshold_",
+    "best_epoch_",
+    "best_model_weights_",
+    "batch_idx_",
+    "averages_",
+    "n_steps_",
+)
 
 
 class Checkpoint(Callback):  # type: ignore[misc]

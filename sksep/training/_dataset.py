@@ -12,9 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from sksep.audio._cache import CachedWaveform, Waveform, WaveformCache, mono_waveforms
+from sksep.audio._resampling import resample
 from sksep.audio._validation import check_tracks
 from sksep.base._batch import TrackRecord
 from sksep.base._targets import chunk_power
+from sksep.nn import effects
 from sksep.nn.front_end import FrontEnd
 from sksep.training._augmentation import Augmentation
 from sksep.utils._arrays import BoolArray, DoubleArray, FloatArray, IntArray
@@ -118,14 +120,19 @@ class _Stem:
 
 
 class _Excerpt(NamedTuple):
-    """The place of an excerpt: its stem, the index of its track, and its first sample."""
+    """The place of an excerpt: its stem, the index of its track, its first sample, its speed."""
 
     stem: _Stem
     track: int
     start: int
+    speed: float = 1.0
 
     def read(self, length: int) -> FloatArray:
-        """Samples of the excerpt at their gain, with silence beyond the ends of the track."""
+        """Samples at the speed and gain of the excerpt; silence beyond the ends of the track."""
+        if self.speed != 1.0:
+            needed = int(np.ceil(length * self.speed)) + 1
+            slow = self._replace(speed=1.0).read(needed)
+            return resample(slow, round(1000 * self.speed), 1000)[:length]
         samples = slice(max(0, self.start), max(0, self.start + length))
         part = self.stem.waveforms[self.track][samples]
         if self.stem.subtracted:
@@ -291,9 +298,14 @@ class ExcerptDataset(Dataset[Any]):
         self._replace(accompaniment, remixed, self._accompaniment, self._all, pool)
         vocal_free = random.random(count) < augmentation.vocal_free
         gains = augmentation.draw_gains(remixed, random)
+        speeds, formants = augmentation.draw_voices(remixed, random)
+        vocals = [
+            part._replace(speed=float(speed)) for part, speed in zip(vocals, speeds, strict=True)
+        ]
         # Excerpts are drawn for all processes, but read for this one only.
         taken = self._taken(count)
         stems = self._read(vocals, accompaniment)
+        self._shift_formants(stems, formants[taken])
         stems[vocal_free[taken], 0] = 0.0
         return stems, torch.from_numpy(gains[taken])
 
@@ -310,6 +322,16 @@ class ExcerptDataset(Dataset[Any]):
         pairs = [(vocals[index], accompaniment[index]) for index in self._taken(len(vocals))]
         stems = [np.stack([excerpt.read(self._length) for excerpt in pair]) for pair in pairs]
         return torch.from_numpy(np.stack(stems))
+
+    def _shift_formants(self, stems: Tensor, factors: DoubleArray) -> None:
+        """Move the formants of those vocals whose factor is not 1."""
+        rows = np.flatnonzero(factors != 1.0)
+        if len(rows):
+            stems[rows, 0] = effects.shift_formants(
+                stems[rows, 0],
+                torch.from_numpy(factors[rows].astype(np.float32)),
+                sample_rate=self.front_end.sample_rate,
+            )
 
     def _seed_worker(self) -> None:
         # Each worker process of a loader starts every epoch with a copy of the same generator.

@@ -21,6 +21,7 @@ from sksep.base._batch import TrackBatch, TrackRecord
 from sksep.base._targets import Targets
 from sksep.nn.losses import Loss
 from sksep.training._accelerated import fit_on_all_processes, join_processes
+from sksep.training._averaging import WeightAveraging
 from sksep.training._checkpoint import Checkpoint, training_key
 from sksep.training._dataset import ExcerptDataset, keep_batch
 from sksep.training._net import SeparationNet
@@ -295,6 +296,9 @@ def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
     scheduler = schedule_callback(schedule, float(parameters.lr), n_batches)
     if scheduler is not None:
         callbacks.append(("schedule", scheduler))
+    if parameters.weight_averaging is not None and not plan.is_partial:
+        averaging = WeightAveraging(float(parameters.weight_averaging))
+        callbacks.append(("weight_averaging", averaging))
     if parameters.verbose and _shows_bars():
         # If the device is not the CPU, the losses of batches stay on it until an epoch ends.
         on_cpu = resolve_device(parameters.device).type == "cpu"

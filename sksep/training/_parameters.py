@@ -122,6 +122,14 @@ class TrainingParameters(Estimator):
         "float",
         "Largest norm of the gradient, above 0. None does not limit it.",
     )
+    weight_averaging: float | None = parameter(
+        None,
+        optional(number(0.0, 1.0, include_low=False, include_high=False)),
+        "float",
+        "Share that a running average of the weights keeps at each step, in (0, 1), such as 0.99.\n"
+        "The average is validated, and is the result of `fit`. `partial_fit` does not average.\n"
+        "None takes the weights of the last step.",
+    )
     batch_size: int = parameter(
         32,
         integer(1, 4096),
