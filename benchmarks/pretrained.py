@@ -74,9 +74,13 @@ class Recipe:
     seed: int = 0
 
 
+# Averages over the last steps, and twice as fast on a CPU that computes in bfloat16.
+_AVERAGED = {"separate__weight_averaging": 0.995, "separate__precision": "bfloat16"}
 RECIPES = {
-    "unet-mir1k": Recipe(unet_pipeline, "mir1k", 1000),
-    "uhnet-mir1k": Recipe(uhnet_pipeline, "mir1k", 1200, {"separate__embedding_dim": 10}),
+    "unet-mir1k": Recipe(unet_pipeline, "mir1k", 1600, _AVERAGED),
+    "uhnet-mir1k": Recipe(
+        uhnet_pipeline, "mir1k", 1200, {**_AVERAGED, "separate__embedding_dim": 10}
+    ),
     "uhnet": Recipe(uhnet_pipeline, "general", 1000, {"separate__embedding_dim": 10}),
     "small": Recipe(
         unet_pipeline,
@@ -119,6 +123,7 @@ def main() -> None:
         separate__augmentation__vocals_pool=None,
         separate__augmentation__accompaniment_pool=None,
         separate__callbacks=None,
+        separate__precision="auto",
         separate__warm_start=False,
         separate__verbose=0,
     )
@@ -152,7 +157,13 @@ def build(recipe: Recipe, recordings: Recordings, steps: int, resume: Path | Non
     if resume is not None:
         pipeline = sksep.load(resume)
         pipeline.set_params(separate__warm_start=True, separate__lr=1e-3)
-    augmentation = Augmentation(true_pairs=0.2, speed_range=(0.7, 1.4))
+    # Two singers become many by other speeds and formants.
+    augmentation = Augmentation(
+        true_pairs=0.2,
+        speed_range=(0.85, 1.18),
+        vocals_speed_range=(0.55, 1.55),
+        formant_range=(0.85, 1.2),
+    )
     if recipe.recordings == "general":
         augmentation = Augmentation(
             true_pairs=0.35,
