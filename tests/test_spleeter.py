@@ -184,6 +184,9 @@ def test_network_has_masks_of_its_input():
     assert masks.shape == (2, 1, 64, 192)
     assert masks.min() >= 0.0
     assert masks.max() <= 1.0
+    assert SpectrogramUNet(
+        n_filters=(2, 3, 4, 5, 6, 7), n_decoder_filters=(5, 4, 3, 2, 1), outer_stride=1
+    ).eval()(torch.rand(2, 2, 32, 192)).shape == (2, 2, 32, 192)
     with pytest.raises(ValueError, match="6 numbers"):
         SpectrogramUNet(n_filters=(2, 2))
 
@@ -252,10 +255,11 @@ def test_reduced_network_hears_the_bins_of_its_training_at_any_rate():
     assert set(seen) == {(1, 2, 128, 768)}
 
 
-def test_last_transposed_convolution_is_that_of_torch():
-    convolution = torch.nn.ConvTranspose2d(3, 1, kernel_size=5, stride=2, padding=1)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_last_transposed_convolution_is_that_of_torch(stride):
+    convolution = torch.nn.ConvTranspose2d(3, 1, 5, (stride, 2), padding=(3 - stride, 1))
     x = torch.randn(2, 3, 7, 9, requires_grad=True)
-    expected = convolution(x)
+    expected = convolution(x)[..., : 7 * stride, :18]
     torch.testing.assert_close(_transposed(convolution, x), expected)
     ours, theirs = (
         torch.autograd.grad(output.square().sum(), [x, *convolution.parameters()])

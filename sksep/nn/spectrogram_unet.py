@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ class SpectrogramUNet(nn.Module):
     n_bins : int, default=1024
         Number of bins that the network was trained with, a multiple of 64. It takes other numbers,
         too.
+    outer_stride : {1, 2}, default=2
+        Stride along the frames of the outermost convolutions. With 1, frames that are twice as far
+        apart give the inner layers the same resolution.
 
     References
     ----------
@@ -61,9 +64,10 @@ class SpectrogramUNet(nn.Module):
         dropout: float = 0.5,
         n_decoder_filters: Sequence[int] | None = None,
         n_bins: int = 1024,
+        outer_stride: int = 2,
     ) -> None:
         super().__init__()
-        self.n_bins = n_bins
+        self.n_bins, self.outer_stride = n_bins, outer_stride
         n_levels = len(SPLEETER_FILTERS)
         if len(n_filters) != n_levels:
             raise ValueError(f"n_filters must have {n_levels} numbers: {n_filters!r}.")
@@ -71,20 +75,24 @@ class SpectrogramUNet(nn.Module):
         decoder = skipped if n_decoder_filters is None else n_decoder_filters
         if len(decoder) != n_levels - 1:
             raise ValueError(f"n_decoder_filters must have {n_levels - 1} numbers: {decoder!r}.")
+        # Along the frames and along the bins.
+        strides = [(outer_stride, 2), *[(2, 2)] * (n_levels - 1)]
         self.down = nn.ModuleList(
-            nn.Conv2d(n_in, n_out, kernel_size=_KERNEL_SIZE, stride=2)
-            for n_in, n_out in pairwise((n_channels, *n_filters))
+            nn.Conv2d(n_in, n_out, _KERNEL_SIZE, stride)
+            for n_in, n_out, stride in zip(
+                (n_channels, *n_filters[:-1]), n_filters, strides, strict=True
+            )
         )
         self.down_norm = nn.ModuleList(_batch_norm(n) for n in n_filters[:-1])
         n_outs = (*decoder, 1)
         n_ins = (n_filters[-1], *map(sum, zip(skipped, decoder, strict=True)))
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(n_in, n_out, kernel_size=_KERNEL_SIZE, stride=2, padding=1)
-            for n_in, n_out in zip(n_ins, n_outs, strict=True)
+            nn.ConvTranspose2d(n_in, n_out, _KERNEL_SIZE, stride, padding=(3 - stride[0], 1))
+            for n_in, n_out, stride in zip(n_ins, n_outs, reversed(strides), strict=True)
         )
         self.up_norm = nn.ModuleList(_batch_norm(n) for n in n_outs)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Conv2d(1, n_channels, kernel_size=4, dilation=2, padding=3)
+        self.head = nn.Conv2d(1, n_channels, kernel_size=4, dilation=(outer_stride, 2))
 
     def forward(self, magnitudes: Tensor) -> Tensor:
         """Estimate masks.
@@ -102,35 +110,41 @@ class SpectrogramUNet(nn.Module):
         skips = []
         x = magnitudes
         for level, convolution in enumerate(self.down):
-            x = convolution(F.pad(x, (1, 2, 1, 2)))
+            is_dense = level == 0 and self.outer_stride == 1
+            x = convolution(F.pad(x, (1, 2, 1, 3 if is_dense else 2)))
             skips.append(x)
             if level < len(self.down_norm):
                 x = F.leaky_relu(self.down_norm[level](x), 0.2)
         skips.pop()
         for level, (convolution, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
-            assert isinstance(convolution, nn.ConvTranspose2d)
             if level:
                 x = torch.cat([skips.pop(), x], dim=1)
-            x = norm(F.relu(_transposed(convolution, x)[..., :-1, :-1]))
+            x = norm(F.relu(_transposed(convolution, x)))
             if level < _N_DROPOUTS:
                 x = self.dropout(x)
-        return torch.sigmoid(self.head(x))
+        early, late = (3, 3) if self.outer_stride == 2 else (1, 2)
+        return torch.sigmoid(self.head(F.pad(x, (3, 3, early, late))))
 
 
-def _transposed(convolution: nn.ConvTranspose2d, x: Tensor) -> Tensor:
-    """The output of a transposed convolution; four times as fast if it has one filter."""
+def _transposed(convolution: Any, x: Tensor) -> Tensor:
+    """The output of a transposed convolution, as many times longer than its input as it strides.
+
+    It is computed four times as fast if there is one filter.
+    """
+    sizes = [size * stride for size, stride in zip(x.shape[-2:], convolution.stride, strict=True)]
     if convolution.out_channels > 1:
-        return convolution(x)
-    n_frames, n_bins = x.shape[-2:]
-    columns = torch.einsum("iok,bin->bokn", convolution.weight.flatten(2), x.flatten(2))
-    folded = F.fold(
-        columns.flatten(1, 2),
-        (2 * n_frames + 1, 2 * n_bins + 1),
-        _KERNEL_SIZE,
-        padding=1,
-        stride=2,
-    )
-    return folded if convolution.bias is None else folded + convolution.bias[:, None, None]
+        output = convolution(x)
+    else:
+        columns = torch.einsum("iok,bin->bokn", convolution.weight.flatten(2), x.flatten(2))
+        # There is one row or column more where the stride is 2.
+        output = convolution.bias[:, None, None] + F.fold(
+            columns.flatten(1, 2),
+            (sizes[0] + convolution.stride[0] - 1, sizes[1] + convolution.stride[1] - 1),
+            _KERNEL_SIZE,
+            padding=convolution.padding,
+            stride=convolution.stride,
+        )
+    return output[..., : sizes[0], : sizes[1]]
 
 
 def _batch_norm(n_channels: int) -> nn.BatchNorm2d:
