@@ -1,6 +1,6 @@
 """Measure what averaging gains: over several models, and over shifts and channels of one.
 
-    python benchmarks/ensembles.py uhnet small --n-tracks 20
+    python benchmarks/ensembles.py uhnet small-v1 --n-tracks 20
     python benchmarks/ensembles.py spleeter uhnet --weights 1 1 --weights 3 1 --n-tracks 20
     python benchmarks/ensembles.py trained/unet/unet-fold-0.safetensors spleeter --fold 0
     python benchmarks/ensembles.py uhnet-mir1k unet-mir1k --shifts 2 4 --channels swapped single

@@ -89,7 +89,7 @@ def caching_job(source: Path, songs: Any) -> Job:
 
 
 def separation_job(source: Path, songs: Any) -> Job:
-    path, model = source / "song.wav", sksep.load_pretrained("small", device="cpu")
+    path, model = source / "song.wav", sksep.load_pretrained("small-v1", device="cpu")
     soundfile.write(path, songs.mixtures[0], RATE)
 
     def run(folder: Path) -> None:

@@ -41,7 +41,8 @@ _GENERAL_DATA = (
 )
 _MIR1K_DATA = (
     "the 175 training clips of MIR-1K (singers abjones and amy, 24 minutes) and nothing else, "
-    "remixed at random, at -8 to +8 dB and speeds of 0.7 to 1.4"
+    "remixed at random, at -8 to +8 dB and speeds of 0.85 to 1.18, with further speeds of the "
+    "voices of 0.55 to 1.55 and formants at 0.85 to 1.2 of their frequencies"
 )
 _GENERAL_PROTOCOL = (
     "BSSEval v3 (512 taps), whole track, mono at 16 kHz, by benchmarks/held_out.py. Two-fold "
@@ -65,6 +66,22 @@ _MIR1K_LIMITS = (
     "all that it knows: for songs in general, use uhnet."
 )
 
+_SPLEETER_DATA = (
+    "starts from the weights of Spleeter (2stems, MIT license, trained by Deezer on songs that are "
+    "not public); then trained on pairs: 94 excerpts of 7 s of MUSDB18's training tracks, the 175 "
+    "training clips of MIR-1K, 17 whole songs; on 75 songs whose stems Spleeter estimated; remixed "
+    "at random with 46 minutes of solo singers and 146 minutes of instrumentals, at speeds of 0.85 "
+    "to 1.18"
+)
+_SPLEETER_TERMS = (
+    f"{_GENERAL_TERMS} 14 further songs: CC0, MIT or no stated terms; 75 mixes: CC licenses or no "
+    "stated terms. The weights of Spleeter: copyright Deezer SA, MIT license."
+)
+_SPLEETER_PROTOCOL = (
+    f"{_GENERAL_PROTOCOL} Spleeter's own training set is not public: whether it had some of these "
+    "songs is not known."
+)
+
 
 @dataclass(frozen=True)
 class Shipped:
@@ -75,7 +92,7 @@ class Shipped:
     summary, architecture, data, terms, protocol, limits : str
         Texts of the card.
     overlap : float
-        Overlap of the chunks.
+        Overlap of the chunks of a pipeline.
     """
 
     summary: str
@@ -93,16 +110,9 @@ MODELS = {
         "For songs in general: the default.",
         "U-Net on the magnitudes of both channels, with windows of 93 ms and segments of 12 s: "
         "Spleeter's network of the vocals, with half of the filters in the deepest layer",
-        "starts from the weights of Spleeter (2stems, MIT license, trained by Deezer on songs that "
-        "are not public); then trained on pairs: 94 excerpts of 7 s of MUSDB18's training tracks, "
-        "the 175 training clips of MIR-1K, 17 whole songs; on 75 songs whose stems Spleeter "
-        "estimated; remixed at random with 46 minutes of solo singers and 146 minutes of "
-        "instrumentals, at speeds of 0.85 to 1.18",
-        f"{_GENERAL_TERMS} 14 further songs: CC0, MIT or no stated terms; 75 mixes: CC licenses or "
-        "no stated terms. The weights of Spleeter: copyright Deezer SA, MIT license.",
-        _GENERAL_PROTOCOL
-        + " Spleeter's own training set is not public: whether it had some of these songs is not "
-        "known.",
+        _SPLEETER_DATA,
+        _SPLEETER_TERMS,
+        _SPLEETER_PROTOCOL,
         _GENERAL_LIMITS,
     ),
     "uhnet": Shipped(
@@ -115,13 +125,14 @@ MODELS = {
         _GENERAL_LIMITS,
     ),
     "small": Shipped(
-        "For old machines and long recordings: like uhnet, but faster.",
-        f"Singing-voice U-Net of Jansson et al. (2017) with 12 filters and 5 levels; {_FRONT_END}",
-        _GENERAL_DATA,
-        _GENERAL_TERMS,
-        _GENERAL_PROTOCOL,
-        _GENERAL_LIMITS,
-        overlap=0.125,
+        "For old machines and long recordings: like unet, but faster.",
+        "U-Net on the magnitudes of both channels up to 5.5 kHz, with windows of 93 ms that "
+        "overlap by half, and segments of 12 s: the network of unet before its training, with half "
+        "of the filters in most layers of the decoder",
+        _SPLEETER_DATA,
+        _SPLEETER_TERMS,
+        _SPLEETER_PROTOCOL,
+        _GENERAL_LIMITS.replace("Hears up to 8 kHz", "Hears up to 5.5 kHz"),
     ),
     "uhnet-mir1k": Shipped(
         "UH-Net for MIR-1K's published protocol.",
@@ -168,7 +179,10 @@ def package(name: str, models: Path, results: Path, detector: dict[str, Any]) ->
         # The phase of the mixture as it is, for which the masks were trained: ten iterations cost
         # 0.1 to 0.4 dB (results/held_out.md), and most of the time.
         pipeline.set_params(
-            chunk__overlap=shipped.overlap, invert__n_iter=0, separate__device="auto"
+            chunk__overlap=shipped.overlap,
+            invert__n_iter=0,
+            separate__device="auto",
+            separate__precision="auto",
         )
         sksep.save(pipeline, path, overwrite=True)
     else:

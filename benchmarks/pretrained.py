@@ -4,10 +4,9 @@
     python benchmarks/pretrained.py unet-mir1k --output trained
     python benchmarks/pretrained.py uhnet --fold 0 --output trained     # half of the artists
     python benchmarks/pretrained.py uhnet --resume trained/uhnet-fold-0.safetensors --output trained
-    python benchmarks/pretrained.py small --output trained
 
-The models that ship were made by these commands. held_out.py tests both folds of uhnet, and both of
-small with `--steps 800`.
+The models that ship were made by these commands. held_out.py tests both folds of each. unet.py
+makes the others.
 
 Recordings are those of SKSEP_DATA_HOME (or --data): mir1k, musdb18-7s, full-songs, and the unpaired
 singing and instrumental ones. Every recipe has its seed.
@@ -82,16 +81,6 @@ RECIPES = {
         uhnet_pipeline, "mir1k", 1200, {**_AVERAGED, "separate__embedding_dim": 10}
     ),
     "uhnet": Recipe(uhnet_pipeline, "general", 1000, {"separate__embedding_dim": 10}),
-    "small": Recipe(
-        unet_pipeline,
-        "general",
-        1200,
-        {
-            "separate__architecture": "singing_voice",
-            "separate__n_filters": 12,
-            "separate__n_levels": 5,
-        },
-    ),
 }
 
 

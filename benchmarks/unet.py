@@ -1,18 +1,22 @@
-"""Make the model "unet": reduce Spleeter's network of the vocals, and train it further.
+"""Make the models "unet" and "small" of Spleeter's network of the vocals.
 
     python benchmarks/unet.py prepare --work trained/unet          # recordings at 16 kHz, labels
     python benchmarks/unet.py reduce --work trained/unet           # 512 filters become 256
+    python benchmarks/unet.py prune --work trained/unet            # fewer filters in the decoder
     python benchmarks/unet.py train --work trained/unet --fold 0   # half of the artists
     python benchmarks/unet.py train --work trained/unet            # everything
+    python benchmarks/unet.py train --work trained/unet --model small
 
-held_out.py scores the folds and package_models.py puts the model into the package. Every step
+held_out.py scores the folds and package_models.py puts the models into the package. Every step
 leaves what is already there, and a training goes on after its last checkpoint.
 
 1. Spleeter is the teacher of songs without stems: its estimates are taken for their stems.
 2. The deepest layer of its network of the vocals has 512 filters. It is linear, so that the
    directions of its output that are strongest on recordings can be kept, half of them (principal
-   components), at 16 kHz.
-3. The result is trained on pairs, remixes and the songs of the teacher.
+   components), at 16 kHz. This is where "unet" starts.
+3. "small" hears 512 of 768 bins and every other frame. Its decoder has half of the filters or
+   fewer, those that explain the others best, and is fitted anew by least squares.
+4. Both are trained on pairs, remixes and the songs of the teacher.
 
 Recordings are those of SKSEP_DATA_HOME (or --data): musdb18-7s, full-songs, songs, mir1k, mixes,
 and the unpaired singing and instrumental ones.
@@ -32,6 +36,7 @@ from typing import Any
 import numpy as np
 import torch
 from _lib.folds import N_FOLDS, kept_indices
+from _lib.pruning import prune as prune_network
 from pretrained import POOLS
 from safetensors.torch import save_file
 from torch import Tensor
@@ -53,19 +58,74 @@ _N_FFT, _HOP_LENGTH, _N_BINS = 1488, 372, 768
 _SCALE = 4096 / _N_FFT
 _FILTERS = (16, 32, 64, 128, 256, 256)
 _N_COMPONENTS = _FILTERS[-1]
+# Excerpts that the decoder of the small network is fitted on, and positions of each.
+_PRUNING_FRAMES, _PRUNING_EXCERPTS, _PRUNING_POSITIONS = 256, 60, 500
 # Copies of the tracks of each set in a draw: MUSDB18's are excerpts of 7 s.
 _PAIRS = {"musdb18-7s": 3.0, "full-songs": 8.0, "songs": 4.0, "mir1k": 0.5}
 # Electronic music by one, mostly processed, voice.
 _RARE_ARTIST, _RARE_SHARE = "Software-Entwicklungskit", 0.3
 _SHARES = {
-    "taught": 0.3,
     "true pairs": 0.35,
     "singing": 0.2,
     "instrumental": 0.35,
     "no vocals": 0.08,
 }
-_N_FRAMES, _BATCH_SIZE, _STEPS, _LEARNING_RATE, _EMA = 256, 6, 1000, 3e-4, 0.995
+_EXCERPT_HOPS, _BATCH_SIZE = 256, 6
 _CHECKPOINT_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network and its training.
+
+    Attributes
+    ----------
+    start : str
+        File of the weights that the training starts from.
+    network : dict
+        Arguments of `SpectrogramUNet`.
+    steps : int
+        Steps of the optimizer.
+    learning_rate : float
+        Highest learning rate.
+    decay : float
+        Share of the running average of the weights that a step keeps.
+    taught : float
+        Share of the excerpts that are of the teacher.
+    """
+
+    start: str
+    network: dict[str, Any]
+    steps: int
+    learning_rate: float
+    decay: float
+    taught: float
+
+
+RECIPES = {
+    "unet": Recipe(
+        "reduced.pt",
+        {"n_filters": _FILTERS, "dropout": 0.2, "n_bins": _N_BINS},
+        steps=1000,
+        learning_rate=3e-4,
+        decay=0.995,
+        taught=0.3,
+    ),
+    "small": Recipe(
+        "pruned.pt",
+        {
+            "n_filters": _FILTERS,
+            "n_decoder_filters": (256, 112, 32, 16, 10),
+            "dropout": 0.0,
+            "n_bins": 512,
+            "outer_stride": 1,
+        },
+        steps=1200,
+        learning_rate=5e-4,
+        decay=0.997,
+        taught=0.5,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -94,11 +154,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("step", choices=("prepare", "reduce", "train"))
+    parser.add_argument("step", choices=("prepare", "reduce", "prune", "train"))
     parser.add_argument("--work", type=Path, required=True, help="folder to work in")
     parser.add_argument("--data", type=Path, help="folder of recordings (default: SKSEP_DATA_HOME)")
+    parser.add_argument("--model", choices=list(RECIPES), default="unet")
     parser.add_argument("--fold", type=int, choices=range(N_FOLDS), help="artists to leave out")
-    parser.add_argument("--steps", type=int, default=_STEPS)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -107,8 +167,10 @@ def main() -> None:
         prepare(data, options.work)
     elif options.step == "reduce":
         reduce(options.work)
+    elif options.step == "prune":
+        prune(options.work)
     else:
-        train(data, options.work, options.fold, options.steps)
+        train(data, options.work, options.model, options.fold)
 
 
 # Recordings.
@@ -189,13 +251,13 @@ def recordings(data: Path, work: Path, fold: int | None) -> Recordings:
 # Spectra.
 
 
-def spectra(samples: Tensor) -> Tensor:
+def spectra(samples: Tensor, hop_length: int = _HOP_LENGTH) -> Tensor:
     """Complex spectra (..., n_frames, 745) of waveforms (..., n_samples)."""
     window = torch.hann_window(_N_FFT)
     flat = torch.stft(
         samples.reshape(-1, samples.shape[-1]),
         _N_FFT,
-        _HOP_LENGTH,
+        hop_length,
         window=window,
         pad_mode="constant",
         return_complex=True,
@@ -203,10 +265,11 @@ def spectra(samples: Tensor) -> Tensor:
     return flat.reshape(*samples.shape[:-1], *flat.shape[1:])
 
 
-def inputs(mixture: Tensor) -> Tensor:
-    """Magnitudes (..., n_frames, 768) that the network takes; frames are a multiple of 64."""
-    n_frames, n_bins = mixture.shape[-2:]
-    return functional.pad(mixture.abs() * _SCALE, (0, _N_BINS - n_bins, 0, -n_frames % 64))
+def inputs(mixture: Tensor, n_bins: int = _N_BINS) -> Tensor:
+    """Magnitudes (..., n_frames, n_bins) that a network takes; frames are a multiple of 64."""
+    magnitudes = mixture[..., :n_bins].abs() * _SCALE
+    n_frames, n_given = magnitudes.shape[-2:]
+    return functional.pad(magnitudes, (0, n_bins - n_given, 0, -n_frames % 64))
 
 
 def levelled(samples: Tensor, mixture: Tensor) -> Tensor:
@@ -250,24 +313,49 @@ def reduce(work: Path) -> None:
     print(f"kept {float(values[-_N_COMPONENTS:].sum() / values.sum()):.3f} of the energy")
 
 
+def prune(work: Path) -> None:
+    """Take filters from the decoder of the reduced network, and every other frame from its input.
+
+    The layers are fitted on the taught songs and every tenth instrumental, of all folds: by second
+    moments and products of their features.
+    """
+    large = SpectrogramUNet(**RECIPES["unet"].network).eval()
+    large.load_state_dict(torch.load(work / "reduced.pt", weights_only=True))
+    small = SpectrogramUNet(**RECIPES["small"].network).eval()
+    rng = np.random.default_rng(0)
+    paths = (
+        sorted((work / "mixes").glob("*.npz")) + sorted((work / "instrumental").glob("*.npz"))[::10]
+    )
+    length = (_PRUNING_FRAMES - 1) * _HOP_LENGTH
+    excerpts = []
+    for path in paths[:: max(1, len(paths) // _PRUNING_EXCERPTS)]:
+        whole = sum(part.astype(np.float32) for part in read(path))
+        (samples,) = cut((whole,), length, rng)
+        samples = torch.from_numpy(samples).expand(2, -1)
+        excerpts.append(inputs(spectra(levelled(samples, samples)))[None])
+    prune_network(large, small, excerpts, _PRUNING_POSITIONS, rng)
+    torch.save(small.state_dict(), work / "pruned.pt")
+
+
 # Training.
 
 
-def train(data: Path, work: Path, fold: int | None, steps: int) -> None:
-    """Train the reduced network, and write the running average of its weights."""
-    name = "unet" if fold is None else f"unet-fold-{fold}"
+def train(data: Path, work: Path, model: str, fold: int | None) -> None:
+    """Train a network, and write the running average of its weights."""
+    recipe = RECIPES[model]
+    name = model if fold is None else f"{model}-fold-{fold}"
     if (work / f"{name}.safetensors").exists():
         print(f"{name} is there.")
         return
     songs = recordings(data, work, fold)
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
-    network = SpectrogramUNet(n_filters=_FILTERS, dropout=0.2)
-    network.load_state_dict(torch.load(work / "reduced.pt", weights_only=True))
+    network = SpectrogramUNet(**recipe.network)
+    network.load_state_dict(torch.load(work / recipe.start, weights_only=True))
     network.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, _LEARNING_RATE, total_steps=steps, pct_start=0.15
+        optimizer, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.15
     )
     average = {key: value.clone() for key, value in network.state_dict().items()}
     checkpoint = work / f"{name}.checkpoint"
@@ -283,19 +371,19 @@ def train(data: Path, work: Path, fold: int | None, steps: int) -> None:
     network.eval()
     network.dropout.train()
     started = time.perf_counter()
-    for step in range(first + 1, steps + 1):
-        loss = objective(network, batch(songs, rng))
+    for step in range(first + 1, recipe.steps + 1):
+        loss = objective(network, batch(songs, recipe.taught, rng))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         schedule.step()
-        decay = min(_EMA, (step + 1) / (step + 10))
+        decay = min(recipe.decay, (step + 1) / (step + 10))
         with torch.no_grad():
             for key, value in network.state_dict().items():
                 if value.is_floating_point():
                     average[key].lerp_(value, 1.0 - decay)
-        if step % _CHECKPOINT_STEPS == 0 or step == steps:
+        if step % _CHECKPOINT_STEPS == 0 or step == recipe.steps:
             print(f"{name}: {step} steps, loss {float(loss.detach()):.2f} dB", flush=True)
             saved = {
                 "network": network.state_dict(),
@@ -313,13 +401,15 @@ def train(data: Path, work: Path, fold: int | None, steps: int) -> None:
         for key, value in average.items()
         if value.is_floating_point()
     }
-    save_file(tensors, work / f"{name}.safetensors")
+    settings = {"n_bins": network.n_bins, "outer_stride": network.outer_stride}
+    metadata = {key: str(value) for key, value in settings.items()}
+    save_file(tensors, work / f"{name}.safetensors", metadata)
     record = {
-        "model": "unet",
+        "model": model,
         "fold": fold,
         "n_folds": None if fold is None else N_FOLDS,
         "resumed": None,
-        "steps": steps,
+        "steps": recipe.steps,
         "excerpts_per_step": _BATCH_SIZE,
         "seed": 0,
         "minutes": round((time.perf_counter() - started) / 60.0, 1),
@@ -330,11 +420,16 @@ def train(data: Path, work: Path, fold: int | None, steps: int) -> None:
 
 def objective(network: SpectrogramUNet, stems: Tensor) -> Tensor:
     """Negative signal-to-noise ratio in dB of the vocals (batch, 2 stems, 2 channels, n)."""
-    vocals, mixture = spectra(stems[:, 0]), spectra(stems.sum(dim=1))
-    features = inputs(mixture).contiguous(memory_format=torch.channels_last)
+    hop_length = 2 // network.outer_stride * _HOP_LENGTH
+    vocals, mixture = spectra(stems[:, 0], hop_length), spectra(stems.sum(dim=1), hop_length)
+    features = inputs(mixture, network.n_bins).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         masks = network(features)
-    masks = masks.float()[..., : mixture.shape[-2], : mixture.shape[-1]]
+    n_frames, n_bins = mixture.shape[-2:]
+    masks = masks.float()[..., :n_frames, :n_bins]
+    octave = masks[..., masks.shape[-1] // 2 :].mean(dim=-1, keepdim=True)
+    above = octave.expand(*masks.shape[:-1], n_bins - masks.shape[-1])
+    masks = torch.cat([masks, above], dim=-1)
     # At most 30 dB count, relative to the mixture.
     floor = 1e-3 * energy(mixture) + 1e-8
     ratio = (energy(vocals) + floor) / (energy(masks * mixture - vocals) + floor)
@@ -346,12 +441,12 @@ def energy(values: Tensor) -> Tensor:
     return values.abs().square().sum(dim=(1, 2, 3))
 
 
-def batch(songs: Recordings, rng: np.random.Generator) -> Tensor:
+def batch(songs: Recordings, taught: float, rng: np.random.Generator) -> Tensor:
     """Excerpts (batch, 2 stems, 2 channels, n) at the level of the network, at a random speed."""
-    length = (_N_FRAMES - 1) * _HOP_LENGTH
+    length = (_EXCERPT_HOPS - 1) * _HOP_LENGTH
     speed = round(float(rng.uniform(0.85, 1.18)), 3)
     n_samples = int(np.ceil(length * speed)) + 2
-    stems = np.stack([np.stack(excerpt(songs, n_samples, rng)) for _ in range(_BATCH_SIZE)])
+    stems = np.stack([np.stack(excerpt(songs, taught, n_samples, rng)) for _ in range(_BATCH_SIZE)])
     samples = torch.from_numpy(stems)
     if speed != 1.0:
         samples = effects.resample(samples.flatten(0, 2), 1.0 / speed).reshape(*stems.shape[:3], -1)
@@ -359,9 +454,11 @@ def batch(songs: Recordings, rng: np.random.Generator) -> Tensor:
     return levelled(samples, samples.sum(dim=1)[:, None])
 
 
-def excerpt(songs: Recordings, n_samples: int, rng: np.random.Generator) -> list[np.ndarray]:
+def excerpt(
+    songs: Recordings, taught: float, n_samples: int, rng: np.random.Generator
+) -> list[np.ndarray]:
     """Vocals and accompaniment: of the teacher, of one song, or of two."""
-    if rng.random() < _SHARES["taught"]:
+    if rng.random() < taught:
         pair = songs.taught[rng.integers(len(songs.taught))]
         return both(*cut(pair, n_samples, rng), rng=rng)
     pair = songs.pairs[rng.choice(len(songs.pairs), p=songs.weights)]

@@ -17,7 +17,7 @@ def song():
 
 @pytest.fixture(scope="module")
 def small():
-    return sksep.load_pretrained("small", device="cpu")
+    return sksep.load_pretrained("small-v1", device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -103,11 +103,11 @@ def test_mixed_precision_is_close(batch: Any) -> None:
 
 
 def test_pipelines_separate_blocks(batch: Any) -> None:
-    pipeline = sksep.load_pretrained("small", device="cuda")
+    pipeline = sksep.load_pretrained("small-v1", device="cuda")
     assert isinstance(pipeline[-1], GriffinLimInverter)
     pipeline.set_params(separate__precision="float32")
     song = make_songs(1, duration=12.0, random_state=1).mixtures[0]
-    expected = sksep.load_pretrained("small", device="cpu")
+    expected = sksep.load_pretrained("small-v1", device="cpu")
     expected.set_params(separate__precision="float32")
     _assert_close([sksep.separate(song, pipeline).vocals], expected.predict([song]))
 

@@ -352,7 +352,7 @@ def test_truncated_video_is_read_up_to_its_end(tmp_path, song):
 def test_separating_what_pyav_reads(tmp_path, song):
     by_av(tmp_path / "song.m4a", song[:, :RATE], "alac")
     outputs = {stem: tmp_path / f"{stem}.wav" for stem in ("vocals", "accompaniment")}
-    pipeline = sksep.load_pretrained("small")
+    pipeline = sksep.load_pretrained("small-v1")
     from sksep.inference._files import separate_file
 
     report = separate_file(tmp_path / "song.m4a", outputs, pipeline)

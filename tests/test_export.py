@@ -136,7 +136,7 @@ def test_program_of_the_guide_separates_files(
     from separate_with_onnx import main as separate_file
 
     model, song, vocals = (str(tmp_path / name) for name in ("m.onnx", "song.wav", "vocals.wav"))
-    pipeline = sksep.load_pretrained("small", device="cpu")
+    pipeline = sksep.load_pretrained("small-v1", device="cpu")
     sksep.export_onnx(pipeline, model)
     mixture = make_songs(1, duration=4.0, random_state=0).mixtures[0]
     soundfile.write(song, mixture, 16000, subtype="FLOAT")

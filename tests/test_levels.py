@@ -82,7 +82,7 @@ def factor_of(gain):
     return np.float32(10.0 ** (gain / 20.0))
 
 
-@pytest.mark.parametrize("name", ["uhnet", "small", "uhnet-mir1k", "unet-mir1k"])
+@pytest.mark.parametrize("name", ["uhnet", "small-v1", "uhnet-mir1k", "unet-mir1k"])
 def test_shipped_models_do_not_hear_the_gain(name, song):
     mixture, vocals = song
     pipeline = sksep.load_pretrained(name, device="cpu")
@@ -127,7 +127,7 @@ def test_streams_are_whole_tracks_at_any_gain(family, gain, song, batch):
 @pytest.mark.parametrize("gain", GAINS)
 def test_files_and_activity_do_not_depend_on_the_gain(gain, song, tmp_path):
     mixture, _ = song
-    small = sksep.load_pretrained("small", device="cpu")
+    small = sksep.load_pretrained("small-v1", device="cpu")
     soundfile.write(tmp_path / "song.wav", mixture * factor_of(gain), 16000, subtype="FLOAT")
     separated = sksep.separate(tmp_path / "song.wav", small).vocals / factor_of(gain)
     np.testing.assert_allclose(separated, small.predict([mixture])[0], atol=2e-4)

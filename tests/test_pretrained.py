@@ -15,8 +15,9 @@ from sksep.metrics import sdr
 from sksep.peers import SpleeterSeparator
 from sksep.pretrained import list_pretrained, load_detector, load_pretrained
 
-PIPELINES = ("uhnet", "small", "uhnet-mir1k", "unet-mir1k")
-NAMES = ("unet", *PIPELINES)
+PIPELINES = ("uhnet", "small-v1", "uhnet-mir1k", "unet-mir1k")
+WAVEFORM_MODELS = ("unet", "small")
+NAMES = ("unet", "uhnet", "small", "small-v1", "uhnet-mir1k", "unet-mir1k")
 CLASSES = dict(
     zip(PIPELINES, (UHNetSeparator, UNetSeparator, UHNetSeparator, UNetSeparator), strict=True)
 )
@@ -90,7 +91,14 @@ def test_silence_stays_silent(models, name):
 def test_recordings_gain(models, data_home):
     """Files and code must belong together. Most of these songs were trained on."""
     songs = load_musdb18(data_home / "musdb18-7s", subset="train")
-    bounds = {"unet": 10.0, "uhnet": 8.0, "small": 7.0, "uhnet-mir1k": 3.0, "unet-mir1k": 1.5}
+    bounds = {
+        "unet": 10.0,
+        "uhnet": 8.0,
+        "small": 9.0,
+        "small-v1": 7.0,
+        "uhnet-mir1k": 3.0,
+        "unet-mir1k": 1.5,
+    }
     for name, least in bounds.items():
         gains = []
         for index in range(0, len(songs.mixtures), 12):
@@ -103,9 +111,10 @@ def test_recordings_gain(models, data_home):
 
 
 def test_the_default_is_a_separator_of_waveforms(models):
-    model = models["unet"]
-    assert type(model) is SpleeterSeparator
-    assert clone(model).get_params() == {"weights": "unet", "device": "cpu", "sample_rate": 16000}
+    for name in WAVEFORM_MODELS:
+        model = models[name]
+        assert type(model) is SpleeterSeparator
+        assert clone(model).get_params() == {"weights": name, "device": "cpu", "sample_rate": 16000}
     assert isinstance(load_pretrained(device="cpu"), SpleeterSeparator)
 
 
@@ -121,7 +130,7 @@ def test_detectors_load(name):
     assert 0.0 < load_detector(name).off <= load_detector(name).on < 1.0
 
 
-@pytest.mark.parametrize("name", ["uhnet", "small"])
+@pytest.mark.parametrize("name", ["uhnet", "small-v1"])
 def test_bfloat16_is_close_to_float32(name):
     songs = make_songs(2, duration=5.0, random_state=0)
     pipeline = load_pretrained(name, device="cpu")

@@ -81,7 +81,7 @@ def test_tables_are_no_collections(collection):
 
 @pytest.fixture(scope="module")
 def small():
-    return sksep.load_pretrained("small", device="cpu")
+    return sksep.load_pretrained("small-v1", device="cpu")
 
 
 @pytest.mark.parametrize("function", ["separate", "predict", "fit", "stream"])

@@ -247,7 +247,7 @@ def test_the_name_is_saved_with_the_model(songs, tmp_path):
     pipe = four_steps(mask__target="drums").fit(songs.mixtures, drums)
     sksep.save(pipe, tmp_path / "drums.safetensors")
     assert sksep.load(tmp_path / "drums.safetensors")["mask"].target == "drums"
-    assert sksep.load_pretrained("small")["mask"].target == "vocals"  # older than the parameter
+    assert sksep.load_pretrained("small-v1")["mask"].target == "vocals"  # older than the parameter
 
 
 def test_an_oracle_of_each_stem_is_better_than_the_mixture(songs):

@@ -182,7 +182,7 @@ def pipeline(
 def load_trained(path: Path) -> Any:
     """A model that pretrained.py or unet.py wrote."""
     with safe_open(path, "pt") as file:
-        is_saved = file.metadata() is not None  # by sksep.save
+        is_saved = "sksep" in (file.metadata() or {})  # by sksep.save
     if is_saved:
         return sksep.load(path)
     return SpleeterSeparator(weights=path, sample_rate=16000)._prepare()

@@ -10,7 +10,7 @@ from sksep.cli._command import Command, overwrite_option
 from sksep.cli._files import check_target
 
 _EXAMPLES = """\
-sksep export small -o small.onnx
+sksep export small-v1 -o small.onnx
 sksep export mine.safetensors -o mine.onnx
 """
 
@@ -29,8 +29,8 @@ sksep export mine.safetensors -o mine.onnx
 def export(model: str, output: Path, overwrite: bool) -> None:
     """Write the network of a model to an ONNX file, for programs without Python.
 
-    MODEL is uhnet, small, uhnet-mir1k, unet-mir1k, or a file of `sksep train`. The ONNX file turns
-    log-mel chunks into masks; its metadata hold the settings of everything around. The guide
+    MODEL is uhnet, small-v1, uhnet-mir1k, unet-mir1k, or a file of `sksep train`. The ONNX file
+    turns log-mel chunks into masks; its metadata hold the settings of everything around. The guide
     explains them.
     """
     check_target(output, overwrite=overwrite, inputs=[Path(model)])

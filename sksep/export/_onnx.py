@@ -82,7 +82,7 @@ def export_onnx(pipeline: Any, path: str | os.PathLike[str], *, overwrite: bool 
     Examples
     --------
     >>> import sksep
-    >>> sksep.export_onnx(sksep.load_pretrained("small"), "small.onnx")  # doctest: +SKIP
+    >>> sksep.export_onnx(sksep.load_pretrained("small-v1"), "small.onnx")  # doctest: +SKIP
     """
     path = Path(path)
     if not overwrite and path.exists():

@@ -67,6 +67,10 @@ class SpectrogramUNet(nn.Module):
         outer_stride: int = 2,
     ) -> None:
         super().__init__()
+        if outer_stride not in (1, 2):
+            raise ValueError(f"outer_stride must be 1 or 2, got {outer_stride!r}.")
+        if n_bins < 64 or n_bins % 64:
+            raise ValueError(f"n_bins must be a multiple of 64, got {n_bins!r}.")
         self.n_bins, self.outer_stride = n_bins, outer_stride
         n_levels = len(SPLEETER_FILTERS)
         if len(n_filters) != n_levels:

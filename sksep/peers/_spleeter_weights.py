@@ -19,8 +19,8 @@ _FILES = ("testcheckpoint0.ckpt", "testcheckpoint1.ckpt")
 
 # Models that ship, with their weights in the folder of `sksep.pretrained`.
 SHIPPED_NAMES = ("unet", "small")
-# Number of bins of "unet", whose file does not say it.
-_N_BINS_WITHOUT_METADATA = 768
+# Settings of "unet", whose file has no metadata.
+_SETTINGS = {"n_bins": 768, "outer_stride": 2}
 SHIPPED = Path(__file__).parent.parent / "pretrained"
 
 _INSTALL = (
@@ -81,14 +81,14 @@ def load_reduced_network(weights: str | os.PathLike[str]) -> SpectrogramUNet:
     path = SHIPPED / f"{weights}.safetensors" if weights in SHIPPED_NAMES else Path(weights)
     try:
         with safe_open(path, "pt") as file:
-            n_bins = int((file.metadata() or {}).get("n_bins", _N_BINS_WITHOUT_METADATA))
+            settings = {name: int(value) for name, value in (file.metadata() or {}).items()}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         _check_finite(tensors)
         n_filters = [len(tensors[f"down.{level}.bias"]) for level in range(6)]
         n_decoder_filters = [len(tensors[f"up.{level}.bias"]) for level in range(5)]
         with torch.device("meta"):
             network = SpectrogramUNet(
-                n_filters=n_filters, n_decoder_filters=n_decoder_filters, n_bins=n_bins
+                n_filters=n_filters, n_decoder_filters=n_decoder_filters, **_SETTINGS | settings
             )
         network.load_state_dict(tensors, strict=True, assign=True)
     except Exception as error:

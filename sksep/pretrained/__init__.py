@@ -45,7 +45,7 @@ class ModelCard:
     --------
     >>> from sksep.pretrained import list_pretrained
     >>> [card.name for card in list_pretrained()]
-    ['unet', 'uhnet', 'small', 'uhnet-mir1k', 'unet-mir1k']
+    ['unet', 'uhnet', 'small', 'small-v1', 'uhnet-mir1k', 'unet-mir1k']
     """
 
     name: str
@@ -93,8 +93,9 @@ def load_pretrained(name: str = "unet", *, device: str = "auto") -> Any:
     Returns
     -------
     Pipeline or SpleeterSeparator
-        Fitted pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``; "unet" is a
-        `sksep.peers.SpleeterSeparator`. The weights come from recordings for research and
+        Fitted pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``; "unet" and
+        "small" are a `sksep.peers.SpleeterSeparator`. "small-v1" is the model that was named
+        "small" before, and goes with sksep 0.2. The weights come from recordings for research and
         non-commercial use, see the `ModelCard`.
 
     Raises
@@ -141,7 +142,7 @@ def load_detector(name: str = "unet") -> ActivityDetector:
     Examples
     --------
     >>> from sksep.pretrained import load_detector
-    >>> load_detector("uhnet") == load_detector("small")
+    >>> load_detector("uhnet") == load_detector("small-v1")
     True
     """
     return ActivityDetector.from_dict(_description(_path(name, ".json"))["activity"])
