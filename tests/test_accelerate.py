@@ -86,6 +86,7 @@ _EQUAL: dict[str, Any] = {
     "chunks": DeepClusteringSeparator(hidden_size=4, n_layers=1, dropout=0.0).set_params(
         **{**_TRAINING, "augmentation": False, "validation_fraction": 0.0, "callbacks": [Draws()]}
     ),
+    "averaged weights": clone(_HYBRID).set_params(weight_averaging=0.9),
     "unused weights": ModuleSeparator(Unused, loss="l1", **_TRAINING),
 }
 # Separators that differ on several processes. A high rate also enlarges rounding errors.

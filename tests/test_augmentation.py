@@ -47,6 +47,12 @@ def varied_length(augmentation, n_samples=N_SAMPLES):
         ({"pitch_shift_range": (0, np.inf)}, ValueError, "pitch_shift_range"),
         ({"pitch_shift_range": (-61, 0)}, ValueError, "pitch_shift_range"),
         ({"pitch_shift_range": (0, 61)}, ValueError, "pitch_shift_range"),
+        ({"vocals_speed_range": (0.2, 1.0)}, ValueError, "vocals_speed_range"),
+        ({"vocals_speed_range": (1.2, 0.8)}, ValueError, "vocals_speed_range"),
+        ({"vocals_speed_range": None}, TypeError, "vocals_speed_range"),
+        ({"formant_range": (0.8, 4.1)}, ValueError, "formant_range"),
+        ({"formant_range": (np.nan, 1.0)}, ValueError, "formant_range"),
+        ({"formant_range": 1.2}, TypeError, "formant_range"),
         ({"noise_snr": "loud"}, TypeError, "noise_snr"),
         ({"noise_snr": np.inf}, ValueError, "noise_snr"),
     ],
@@ -66,6 +72,8 @@ def test_valid_parameters_pass():
         speed_range=(0.25, 4),
         time_stretch_range=(0.25, 4.0),
         pitch_shift_range=(-60, 60),
+        vocals_speed_range=(0.25, 4),
+        formant_range=[0.25, 4],
         noise_snr=np.float32(-5),
     ).validate()
 
@@ -74,6 +82,8 @@ def test_parameters_are_reached_through_the_separator():
     separator = UNetSeparator(augmentation=Augmentation(true_pairs=0.1))
     assert separator.get_params()["augmentation__true_pairs"] == 0.1
     separator.set_params(augmentation__true_pairs=0.7, augmentation__noise_snr=20.0)
+    separator.set_params(augmentation__formant_range=(0.9, 1.1))
+    assert separator.augmentation.formant_range == (0.9, 1.1)
     assert separator.augmentation.true_pairs == 0.7 and separator.augmentation.noise_snr == 20.0
     copied = clone(separator)
     assert copied.augmentation is not separator.augmentation
@@ -106,6 +116,54 @@ def test_ranges_of_one_value_are_constants():
     augmentation = Augmentation(gain_range=(6.0, 6.0), level_range=(-20.0, -20.0))
     gains = augmentation.draw_gains(np.array([True, False]), np.random.default_rng(0))
     np.testing.assert_allclose(gains, [[0.1 * 10**0.3, 0.1], [0.1, 0.1]], rtol=1e-5)
+
+
+# Voices.
+
+
+@pytest.mark.parametrize("unchanged", [(1.0, 1.0), [1, 1]])
+def test_without_voices_nothing_is_drawn(unchanged):
+    generator = np.random.default_rng(0)
+    augmentation = Augmentation(vocals_speed_range=unchanged)
+    for drawn in augmentation.draw_voices(np.array([True, False, True]), generator):
+        np.testing.assert_array_equal(drawn, 1.0)
+    assert generator.random() == np.random.default_rng(0).random()
+
+
+@pytest.mark.parametrize("limits", [(0.5, 2.0), (0.25, 0.25), (1.00012, 1.00038)])
+@pytest.mark.parametrize("name", ["vocals_speed_range", "formant_range"])
+def test_voices_lie_in_the_range(name, limits):
+    remixed = np.arange(4000) % 4 > 0
+    augmentation = Augmentation(**{name: limits})
+    drawn = augmentation.draw_voices(remixed, np.random.default_rng(0))
+    changed = drawn[["vocals_speed_range", "formant_range"].index(name)]
+    assert changed.shape == (4000,)
+    for unchanged in (drawn[1] if changed is drawn[0] else drawn[0], changed[~remixed]):
+        np.testing.assert_array_equal(unchanged, 1.0)
+    logarithms, ends = np.log(changed[remixed]), np.log(limits)
+    assert changed[remixed].min() >= limits[0] and changed[remixed].max() <= limits[1]
+    assert logarithms.mean() == pytest.approx(ends.mean(), abs=0.03 * np.diff(ends)[0] + 1e-12)
+    share = (logarithms < ends[0] + 0.25 * np.diff(ends)[0]).mean()
+    assert share == pytest.approx(0.25 if limits[0] < limits[1] else 0.0, abs=0.03)
+
+
+def test_formants_do_not_depend_on_the_speed():
+    remixed = np.ones(4000, bool)
+    augmentation = Augmentation(vocals_speed_range=(0.5, 2.0), formant_range=(0.8, 1.25))
+    speeds, factors = augmentation.draw_voices(remixed, np.random.default_rng(0))
+    assert 0.5 <= speeds.min() < 0.55 and 1.8 < speeds.max() <= 2.0
+    formants = speeds * factors  # what the speed does to them, and what is done then
+    assert 0.8 - 1e-12 <= formants.min() < 0.82 and 1.22 < formants.max() <= 1.25 + 1e-12
+    assert abs(np.corrcoef(np.log(speeds), np.log(formants))[0, 1]) < 0.05
+    # At a factor of 1 they stay where they are.
+    augmentation.set_params(formant_range=(1.0, 1.0))
+    speeds, factors = augmentation.draw_voices(remixed, np.random.default_rng(0))
+    np.testing.assert_allclose(speeds * factors, 1.0)
+    # Without a range they move with the speed.
+    augmentation.set_params(formant_range=None)
+    again, factors = augmentation.draw_voices(remixed, np.random.default_rng(0))
+    np.testing.assert_array_equal(factors, 1.0)
+    np.testing.assert_array_equal(again, speeds)
 
 
 # Variations.

@@ -29,6 +29,7 @@ from sksep.training import TrainingInterrupted
 from sksep.training._checkpoint import _HEAD, _digest, _read
 
 _WORKERS = {"iterator_train__num_workers": 2, "iterator_train__prefetch_factor": 4}
+_VOICES = Augmentation(vocals_speed_range=(0.8, 1.25), formant_range=(0.9, 1.1))
 _make = partial(small, max_epochs=4, excerpts_per_epoch=12, validation_fraction=0.25)
 
 
@@ -53,6 +54,7 @@ class Epochs(Callback):
         (UNetSeparator, {"optimizer": "adam", "schedule": "cosine", "validation_fraction": 0.0}),
         (UNetSeparator, {"augmentation": False, "loss": "snr"}),
         (UNetSeparator, {"augmentation": Augmentation(speed_range=(0.9, 1.1), true_pairs=0.5)}),
+        (UNetSeparator, {"augmentation": _VOICES, "weight_averaging": 0.9}),
         (UNetSeparator, {"net_params": _WORKERS}),
         (UHNetSeparator, {}),
         (DeepClusteringSeparator, {}),

@@ -425,11 +425,15 @@ def test_search_over_steps(songs: Bunch) -> None:
             ]
         },
         {"separate__augmentation": [False, Augmentation(pitch_shift_range=(-1, 1))]},
+        {
+            "separate__augmentation__formant_range": [(0.8, 1.25)],
+            "separate__weight_averaging": [0.9],
+        },
         {"separate": [small]},
     ]
     search = GridSearchCV(four_steps(), grid, cv=2, error_score="raise", scoring=nsdr_scorer)
     search.fit(songs.mixtures, songs.vocals)
-    assert len(search.cv_results_["params"]) == 4
+    assert len(search.cv_results_["params"]) == 5
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +129,13 @@ def test_compiled_training_agrees(batch: Any) -> None:
     _assert_close(compiled.predict_mask(batch), expected.predict_mask(batch))
 
 
-def test_checkpoints_resume(batch: Any, tmp_path: Path) -> None:
-    expected = _make().fit(batch)
+@pytest.mark.parametrize("weight_averaging", [None, 0.9])
+def test_checkpoints_resume(batch: Any, tmp_path: Path, weight_averaging: float | None) -> None:
+    make = partial(_make, weight_averaging=weight_averaging)
+    expected = make().fit(batch)
     with pytest.raises(RuntimeError, match="power failure"):
-        _make(checkpoint=tmp_path, callbacks=[Stop()]).fit(batch)
-    resumed = _make(checkpoint=tmp_path).fit(batch)
+        make(checkpoint=tmp_path, callbacks=[Stop()]).fit(batch)
+    resumed = make(checkpoint=tmp_path).fit(batch)
     assert resumed.loss_curve_ == pytest.approx(expected.loss_curve_, rel=_TOLERANCE)
 
 

@@ -233,6 +233,138 @@ def test_global_random_states_are_left_alone():
     assert torch.equal(torch.get_rng_state(), torch_before)
 
 
+# Voices.
+
+VOICES = {**PLAIN, "true_pairs": 0.0}
+
+
+def frequencies(stems):
+    """Frequency of the highest peak of each waveform in Hz."""
+    window = np.hanning(stems.shape[-1])
+    spectra = np.abs(np.fft.rfft(stems * window, n=2**16))
+    return spectra.argmax(axis=-1) * RATE / 2**16
+
+
+def build_tones(n_samples=60000):
+    """Two tracks with a tone of 400 Hz as vocals and another of 1000 Hz as accompaniment."""
+    voice, other = (marker(n_samples, frequency) for frequency in (400.0, 1000.0))
+    return build([voice + other] * 2, [voice] * 2)
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.8004, 1.25, 2.0])
+def test_the_speed_moves_the_pitch_of_remixed_vocals(speed):
+    augmentation = Augmentation(vocals_speed_range=(speed, speed), **VOICES)
+    dataset = ExcerptDataset(build_tones(), augmentation)
+    stems, _ = draw(dataset, 40)
+    assert stems.dtype == np.float32 and stems.shape[2] == dataset.front_end.excerpt_length
+    np.testing.assert_allclose(frequencies(stems[:, 0]), 400.0 * speed, rtol=0.01)
+    np.testing.assert_allclose(frequencies(stems[:, 1]), 1000.0, rtol=0.01)
+    # Half of an excerpt is silent if it lies at the end of a track and is played twice as fast.
+    middle = stems[:, 0, 200:-200].std(axis=1)
+    assert np.median(middle) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+
+
+@pytest.mark.parametrize("formants", [(1.0, 1.0), (0.8, 1.25)])
+@pytest.mark.parametrize("speed", [0.55, 0.8004, 1.25, 1.9])
+def test_formants_leave_the_pitch_to_the_speed(speed, formants):
+    voice = sum(marker(60000, 210.0 * k) / k for k in range(1, 15))
+    other = noise(60000)
+    augmentation = Augmentation(vocals_speed_range=(speed, speed), formant_range=formants, **VOICES)
+    stems, _ = draw(ExcerptDataset(build([voice + other], [voice]), augmentation), 30)
+    spectra = np.abs(np.fft.rfft(stems[:, 0] * np.hanning(stems.shape[2]))) ** 2
+    bins = np.fft.rfftfreq(stems.shape[2], 1 / RATE)
+    for pitch, share in [(210.0 * speed, 0.98), (210.0, None)]:
+        near = np.abs((bins + pitch / 2) % pitch - pitch / 2) < 15.0
+        found = np.median(spectra[:, near].sum(axis=1) / spectra.sum(axis=1))
+        assert found > share if share else found < 0.6
+
+
+def test_voices_of_true_pairs_stay():
+    batch = build_tones()
+    parameters = {**PLAIN, "true_pairs": 0.5}
+    plain, _ = draw(ExcerptDataset(batch, Augmentation(**parameters)), 200)
+    voices = Augmentation(vocals_speed_range=(1.5, 2.0), **parameters)
+    stems, _ = draw(ExcerptDataset(batch, voices), 200)
+    # Voices are drawn last, so the first batch has the same excerpts.
+    np.testing.assert_array_equal(stems[:, 1], plain[:, 1])
+    remixed = frequencies(stems[:, 0]) > 500.0
+    assert remixed.mean() == pytest.approx(0.5, abs=0.1)
+    np.testing.assert_array_equal(stems[~remixed, 0], plain[~remixed, 0])
+    found = frequencies(stems[remixed, 0]) / 400.0
+    assert 1.48 < found.min() < 1.55 and 1.95 < found.max() < 2.02
+    # So do their formants.
+    formants = Augmentation(formant_range=(0.8, 0.9), **parameters)
+    stems, _ = draw(ExcerptDataset(batch, formants), 200)
+    np.testing.assert_array_equal((stems[:, 0] != plain[:, 0]).any(axis=1), remixed)
+
+
+def test_formants_stay_or_move_with_the_speed():
+    # Noise around 1 kHz has an envelope, but no pitch.
+    bands = np.fft.rfftfreq(60000, 1 / RATE)
+    shape = np.exp(-0.5 * (np.log(np.maximum(bands, 1.0) / 1000.0) / 0.5) ** 2)
+    voice = np.fft.irfft(np.fft.rfft(noise(60000)) * shape).astype(np.float32)
+    batch = build([voice + noise(60000, seed=1, level=0.01)], [voice])
+
+    def center(**parameters):
+        stems, _ = draw(ExcerptDataset(batch, Augmentation(**VOICES, **parameters)), 100)
+        spectra = (np.abs(np.fft.rfft(stems[:, 0])) ** 2).mean(axis=0)
+        return float(np.average(np.fft.rfftfreq(stems.shape[2], 1 / RATE), weights=spectra))
+
+    expected = center()
+    speed = {"vocals_speed_range": (1.5, 1.5)}
+    assert center(**speed) == pytest.approx(1.5 * expected, rel=0.05)
+    assert center(**speed, formant_range=(1.0, 1.0)) == pytest.approx(expected, rel=0.07)
+    assert center(**speed, formant_range=(1.2, 1.2)) == pytest.approx(1.2 * expected, rel=0.07)
+    assert center(formant_range=(0.8, 0.8)) == pytest.approx(0.8 * expected, rel=0.07)
+
+
+def test_defaults_draw_what_they_drew_without_voices(monkeypatch):
+    batch, _, _ = build_constant()
+    dataset = ExcerptDataset(batch, Augmentation(), seed=5)
+    found = [draw(dataset, 20) for _ in range(3)]
+    monkeypatch.setattr(Augmentation, "draw_voices", lambda self, remixed, _: (np.ones(20),) * 2)
+    dataset = ExcerptDataset(batch, Augmentation(), seed=5)
+    for stems, gains in found:
+        again = draw(dataset, 20)
+        np.testing.assert_array_equal(again[0], stems)
+        np.testing.assert_array_equal(again[1], gains)
+
+
+def test_voices_of_short_and_silent_tracks():
+    voices = {"vocals_speed_range": (0.25, 4.0), "formant_range": (0.25, 4.0)}
+    for n_samples in (1, 300, 2000):
+        vocals = np.full(n_samples, 0.5, np.float32)
+        dataset = ExcerptDataset(build([2 * vocals], [vocals]), Augmentation(**VOICES, **voices))
+        stems, _ = draw(dataset, 30)
+        assert stems.shape == (30, 2, 19 * HOP + N_FFT) and np.isfinite(stems).all()
+    silent = build([noise(9000)], [np.zeros(9000, np.float32)])
+    stems, _ = draw(ExcerptDataset(silent, Augmentation(**VOICES, **voices)), 30)
+    assert not stems[:, 0].any()
+
+
+def test_voices_come_from_pools_and_follow_the_seed():
+    augmentation = Augmentation(
+        vocals_pool=[marker(60000, 500.0)],
+        vocals_speed_range=(2.0, 2.0),
+        speed_range=(0.9, 1.1),
+        formant_range=(0.8, 1.2),
+        **VOICES,
+    )
+    batch = build_tones()
+    first, same, other = (
+        draw(ExcerptDataset(batch, augmentation, seed=seed), 60)[0] for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+    found = frequencies(first[:, 0]).round(-1)
+    assert set(found) == {800.0, 1000.0}
+    # Processes that share a batch read the voices of a single one.
+    for index in range(2):
+        dataset = ExcerptDataset(batch, augmentation, seed=0)
+        dataset.share = (index, 2)
+        np.testing.assert_allclose(draw(dataset, 60)[0], first[index::2], atol=1e-6)
+
+
 # Pools.
 
 

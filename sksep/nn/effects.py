@@ -1,4 +1,4 @@
-"""Changes of tempo, pitch and noise level of batches of waveforms, in torch, for augmentation."""
+"""Changes of tempo, pitch, formants and noise of batches of waveforms, for augmentation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _ZERO_CROSSINGS = 32  # of the sinc, on either side
 _ROLL_OFF = 0.945  # half-amplitude frequency over the lower Nyquist frequency
 _BLOCK = 16  # output samples computed from one frame of the input
 _SLAB = 2**16  # output samples per step: bounds the memory for long waveforms
-# Cepstral coefficients up to 1.7 ms, which resolve formants but not harmonics below 570 Hz, in
-# windows of 64 ms.
-_ENVELOPE_SECONDS, _ENVELOPE_WINDOW_SECONDS = 0.0017, 0.064
-_LARGEST_ENVELOPE_GAIN = 3.0  # natural logarithm, 26 dB
-_ENVELOPE_FLOOR = 1e-4  # magnitude
+# Formants: windows in seconds; bins (of 16 Hz) on either side in a running mean of powers, which
+# bridges the gaps between the harmonics of voices below 400 Hz and still shows formants; the least
+# power of an envelope; and the largest change in the natural logarithm of the amplitude, 26 dB.
+_ENVELOPE_SECONDS, _ENVELOPE_BINS = 0.064, 9
+_LEAST_POWER, _LARGEST_LOG_GAIN = 1e-8, 3.0
 _LARGEST_DENOMINATOR = 4096  # of ratios of sample rates that count as rational
 
 
@@ -410,9 +410,11 @@ def add_noise(
 def shift_formants(waveforms: Tensor, factors: Tensor, *, sample_rate: int = 16000) -> Tensor:
     """Move the formants of voices, and keep their pitch, duration and level.
 
-    The spectral envelope, a smooth curve through the log magnitudes of each frame (the lowest
-    coefficients of its cepstrum [1]_), is stretched along the frequencies. Another size of the
-    vocal tract is another singer. Gradients do not flow through it.
+    The spectral envelope, twice a running mean of the powers of each frame over 300 Hz [1]_, is
+    stretched along the frequencies, as if the vocal tract had another length. At pitches above
+    400 Hz the envelope also follows the harmonics, and the result is less exact. A frequency gains
+    or loses 26 dB at most, before the whole is brought back to its level. Gradients do not flow
+    through it.
 
     Parameters
     ----------
@@ -422,7 +424,7 @@ def shift_formants(waveforms: Tensor, factors: Tensor, *, sample_rate: int = 160
         Factors of the frequencies of the formants, above 0. At 1 a waveform stays as it is, up to
         rounding errors.
     sample_rate : int, default=16000
-        Sample rate in Hz.
+        Sample rate in Hz, which sets the length of the windows.
 
     Returns
     -------
@@ -434,13 +436,14 @@ def shift_formants(waveforms: Tensor, factors: Tensor, *, sample_rate: int = 160
     TypeError
         If `waveforms` is neither float32 nor float64.
     ValueError
-        If `waveforms` is empty, or not of two dimensions; if `factors` has another shape or values
-        that are not above 0.
+        If the waveforms have no samples or another shape than (batch, n_samples), if `factors` has
+        another shape than (batch,) or values that are not finite and above 0, or if `sample_rate`
+        is not above 0.
 
     References
     ----------
-    .. [1] A. Röbel and X. Rodet, "Efficient spectral envelope estimation and its application to
-       pitch shifting and envelope preservation", DAFx 2005.
+    .. [1] M. Morise, "CheapTrick, a spectral envelope estimator for high-quality speech synthesis",
+       Speech Communication 67, 2015, whose running mean follows the pitch.
 
     Examples
     --------
@@ -457,28 +460,35 @@ def shift_formants(waveforms: Tensor, factors: Tensor, *, sample_rate: int = 160
             f"(batch,), got {tuple(waveforms.shape)} and {tuple(factors.shape)}."
         )
     if not bool(((factors > 0.0) & factors.isfinite()).all()):
-        raise ValueError(f"factors must be finite numbers above 0, got {factors.tolist()}.")
-    n_fft = 4 * max(1, round(_ENVELOPE_WINDOW_SECONDS * sample_rate / 4))
-    n_kept = max(1, round(_ENVELOPE_SECONDS * sample_rate))
-    hop_length = n_fft // 4
-    # The last frame is centered at or after the last sample.
-    spectra = stft(
-        functional.pad(waveforms, (0, -waveforms.shape[-1] % hop_length)), n_fft, hop_length
-    )
-    cepstra = torch.fft.irfft((spectra.abs() + _ENVELOPE_FLOOR).log())
-    cepstra[..., n_kept + 1 : n_fft - n_kept] = 0.0
-    envelope = torch.fft.rfft(cepstra).real
-    n_bins = envelope.shape[-1]
-    positions = torch.arange(n_bins, device=factors.device) / factors[:, None]
-    positions = positions.to(envelope).clamp(max=n_bins - 1)
-    below = positions.floor().clamp(max=n_bins - 2)
-    fraction = (positions - below)[:, None]
-    index = below.long()[:, None].expand(envelope.shape)
-    moved = torch.lerp(envelope.gather(-1, index), envelope.gather(-1, index + 1), fraction)
-    gains = (moved - envelope).clamp(-_LARGEST_ENVELOPE_GAIN, _LARGEST_ENVELOPE_GAIN).exp()
+        raise ValueError(f"factors must be finite numbers above 0, got {factors.tolist()!r:.200}.")
+    _check_positive(sample_rate, "sample_rate")
+    if waveforms.numel() == 0:
+        return waveforms.clone()
     n_samples = waveforms.shape[-1]
-    shifted = istft(
-        spectra * gains, n_fft, hop_length, n_samples=n_samples + -n_samples % hop_length
-    )[..., :n_samples]
+    n_fft = 4 * max(1, round(_ENVELOPE_SECONDS * sample_rate / 4))
+    hop_length = n_fft // 4
+    n_missing = -n_samples % hop_length  # until the last frame is centered after the last sample
+    spectra = stft(functional.pad(waveforms, (0, n_missing)), n_fft, hop_length)
+    envelope = _log_envelope(spectra)
+    n_bins = envelope.shape[-1]
+    positions = torch.arange(n_bins, device=waveforms.device) / factors.to(waveforms)[:, None]
+    positions = positions.clamp(max=n_bins - 1)
+    below = positions.floor().clamp(max=n_bins - 2)
+    index = below.long()[:, None].expand(envelope.shape)
+    fraction = (positions - below)[:, None]
+    moved = torch.lerp(envelope.gather(-1, index), envelope.gather(-1, index + 1), fraction)
+    gains = (moved - envelope).clamp(-_LARGEST_LOG_GAIN, _LARGEST_LOG_GAIN).exp()
+    shifted = istft(spectra * gains, n_fft, hop_length, n_samples=n_samples + n_missing)
+    shifted = shifted[..., :n_samples]
     level, changed = (part.square().mean(dim=-1, keepdim=True) for part in (waveforms, shifted))
     return shifted * (level / changed.clamp_min(torch.finfo(level.dtype).tiny)).sqrt()
+
+
+def _log_envelope(spectra: Tensor) -> Tensor:
+    """Natural logarithms of the spectral envelope (batch, n_frames, n_bins) of amplitudes."""
+    powers = spectra.real.square() + spectra.imag.square()
+    for _ in range(2):
+        powers = functional.avg_pool1d(
+            powers, 2 * _ENVELOPE_BINS + 1, 1, _ENVELOPE_BINS, count_include_pad=False
+        )
+    return (powers + _LEAST_POWER).log() / 2

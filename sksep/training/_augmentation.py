@@ -47,11 +47,12 @@ class Augmentation(Estimator):
     pitch_shift_range : tuple of (float, float), default=(0.0, 0.0)
         Range of the pitch shift in semitones, in [-60, 60]. One shift is drawn per batch.
     vocals_speed_range : tuple of (float, float), default=(1.0, 1.0)
-        Range of a further playing speed of remixed vocals, in [0.25, 4]. One is drawn for each
-        excerpt, its logarithm uniformly. It makes other singers of the few that there are.
+        Range of a further playing speed of remixed vocals alone, in [0.25, 4]. One is drawn for
+        each excerpt, its logarithm uniformly. It makes other voices of the few that there are.
     formant_range : tuple of (float, float), default=None
-        Range of the factor by which the formants of remixed vocals move, in [0.25, 4], drawn like
-        `vocals_speed_range` and independent of that speed. If None, formants move with the speed.
+        Range of the factor by which the formants of remixed vocals move, in [0.25, 4]. It is drawn
+        like a speed of `vocals_speed_range`, and takes the place of that speed, which then moves
+        the pitch only. If None, formants move with the speed.
     noise_snr : float, default=None
         Level in dB of the mixture above white noise in the accompaniment. None adds no noise.
     vocals_pool, accompaniment_pool : sequence of tracks, default=None
@@ -134,7 +135,7 @@ class Augmentation(Estimator):
     def draw_voices(
         self, remixed: np.ndarray, random_generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw the further speeds of the vocals, and the factors that their formants need after it.
+        """Draw further speeds of the vocals, and the factors that their formants need afterwards.
 
         Parameters
         ----------
@@ -142,17 +143,18 @@ class Augmentation(Estimator):
             Whether the vocals of each excerpt are mixed with another accompaniment. The others
             stay as they are.
         random_generator : numpy.random.Generator
-            Source of randomness. Nothing is drawn for ranges that are a single 1.
+            Source of randomness. Nothing is drawn for ranges that change nothing: a speed of 1,
+            and None for the formants.
 
         Returns
         -------
         speeds, factors : ndarray of shape (batch,)
-            Speeds in thousandths, and factors for `sksep.nn.effects.shift_formants`.
+            Speeds, and factors for `sksep.nn.effects.shift_formants`; 1 where nothing changes.
         """
         speeds = factors = np.ones(len(remixed))
         if tuple(self.vocals_speed_range) != (1.0, 1.0):
             drawn = _draw_factors(self.vocals_speed_range, len(remixed), random_generator)
-            speeds = np.where(remixed, drawn.round(3), 1.0)
+            speeds = np.where(remixed, drawn, 1.0)
         if self.formant_range is not None:
             drawn = _draw_factors(self.formant_range, len(remixed), random_generator)
             factors = np.where(remixed, drawn / speeds, 1.0)
@@ -218,6 +220,7 @@ def _draw(limits: tuple[float, float]) -> float:
 def _draw_factors(
     limits: tuple[float, float], count: int, random_generator: np.random.Generator
 ) -> np.ndarray:
-    """Factors whose logarithms are uniform."""
-    low, high = (float(np.log(limit)) for limit in limits)
-    return np.exp(random_generator.uniform(low, high, size=count))
+    """Factors in a range, whose logarithms are uniform."""
+    low, high = float(limits[0]), float(limits[1])
+    drawn = np.exp(random_generator.uniform(np.log(low), np.log(high), size=count))
+    return np.clip(drawn, low, high)  # against rounding errors

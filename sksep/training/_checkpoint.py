@@ -29,8 +29,8 @@ _REMEMBERED = (
     "best_epoch_",
     "best_model_weights_",
     "batch_idx_",
-    "averages_",
     "n_steps_",
+    "trained_",
 )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from sksep.audio._cache import CachedWaveform, Waveform, WaveformCache, mono_waveforms
-from sksep.audio._resampling import resample
+from sksep.audio._resampling import resample, resampled_length
 from sksep.audio._validation import check_tracks
 from sksep.base._batch import TrackRecord
 from sksep.base._targets import chunk_power
@@ -23,6 +23,8 @@ from sksep.utils._arrays import BoolArray, DoubleArray, FloatArray, IntArray
 
 # Mean square below which a chunk of an unpaired pool is left out (-60 dB of full scale).
 _POOL_SILENCE = 1e-6
+# Sample rate that stands for a speed of 1. Speeds are rounded to its inverse.
+_RATE = 10**6
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +130,11 @@ class _Excerpt(NamedTuple):
     speed: float = 1.0
 
     def read(self, length: int) -> FloatArray:
-        """Samples at the speed and gain of the excerpt; silence beyond the ends of the track."""
+        """Samples at the speed and gain of the excerpt. Beyond the ends of the track is silence."""
         if self.speed != 1.0:
-            needed = int(np.ceil(length * self.speed)) + 1
-            slow = self._replace(speed=1.0).read(needed)
-            return resample(slow, round(1000 * self.speed), 1000)[:length]
+            rate = round(self.speed * _RATE)
+            played = self._replace(speed=1.0).read(resampled_length(length, _RATE, rate))
+            return resample(played, rate, _RATE)[:length]
         samples = slice(max(0, self.start), max(0, self.start + length))
         part = self.stem.waveforms[self.track][samples]
         if self.stem.subtracted:

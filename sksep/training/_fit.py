@@ -282,6 +282,10 @@ def _accelerator(parameters: TrainingParameters, device: torch.device) -> Any:
 
 def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
     callbacks: list[Any] = []
+    # It comes first, so that the others find the average when an epoch ends.
+    if parameters.weight_averaging is not None and not plan.is_partial:
+        averaging = WeightAveraging(float(parameters.weight_averaging))
+        callbacks.append(("weight_averaging", averaging))
     if plan.validation_set is not None:
         patience = int(parameters.n_iter_no_change) if parameters.early_stopping else _FOREVER
         stop = EarlyStopping(patience=patience, threshold=0.0, load_best=True, sink=_silent)
@@ -296,9 +300,6 @@ def _callbacks(parameters: TrainingParameters, plan: _Plan) -> list[Any]:
     scheduler = schedule_callback(schedule, float(parameters.lr), n_batches)
     if scheduler is not None:
         callbacks.append(("schedule", scheduler))
-    if parameters.weight_averaging is not None and not plan.is_partial:
-        averaging = WeightAveraging(float(parameters.weight_averaging))
-        callbacks.append(("weight_averaging", averaging))
     if parameters.verbose and _shows_bars():
         # If the device is not the CPU, the losses of batches stay on it until an epoch ends.
         on_cpu = resolve_device(parameters.device).type == "cpu"

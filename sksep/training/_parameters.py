@@ -128,7 +128,7 @@ class TrainingParameters(Estimator):
         "float",
         "Share that a running average of the weights keeps at each step, in (0, 1), such as 0.99.\n"
         "The average is validated, and is the result of `fit`. `partial_fit` does not average.\n"
-        "None takes the weights of the last step.",
+        "None averages nothing.",
     )
     batch_size: int = parameter(
         32,
