@@ -41,8 +41,7 @@ _GENERAL_DATA = (
 )
 _MIR1K_DATA = (
     "the 175 training clips of MIR-1K (singers abjones and amy, 24 minutes) and nothing else, "
-    "remixed at random, at -8 to +8 dB and speeds of 0.85 to 1.18, with further speeds of the "
-    "voices of 0.55 to 1.55 and formants at 0.85 to 1.2 of their frequencies"
+    "remixed at random, at -8 to +8 dB and speeds of "
 )
 _GENERAL_PROTOCOL = (
     "BSSEval v3 (512 taps), whole track, mono at 16 kHz, by benchmarks/held_out.py. Two-fold "
@@ -138,7 +137,7 @@ MODELS = {
         "UH-Net for MIR-1K's published protocol.",
         "UH-Net: U-Net of 16 filters and 4 levels, fed by two bidirectional GRU layers of 128 "
         f"units; {_FRONT_END}",
-        _MIR1K_DATA,
+        f"{_MIR1K_DATA}0.7 to 1.4",
         _MIR1K_TERMS,
         _MIR1K_PROTOCOL,
         _MIR1K_LIMITS,
@@ -146,7 +145,8 @@ MODELS = {
     "unet-mir1k": Shipped(
         "U-Net for MIR-1K's published protocol.",
         f"U-Net of 16 filters and 4 levels; {_FRONT_END}",
-        _MIR1K_DATA,
+        f"{_MIR1K_DATA}0.85 to 1.18, with voices at further speeds of 0.55 to 1.55, and formants "
+        "at 0.85 to 1.2 of their frequencies",
         _MIR1K_TERMS,
         _MIR1K_PROTOCOL,
         _MIR1K_LIMITS,

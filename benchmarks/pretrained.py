@@ -60,6 +60,8 @@ class Recipe:
         Recordings that it is trained on.
     steps : int
         Steps of the optimizer, with 8 excerpts of 4 s each.
+    augmentation : dict
+        Parameters of `Augmentation`.
     parameters : dict
         Changes of the preset.
     seed : int
@@ -69,18 +71,32 @@ class Recipe:
     pipeline: Callable[..., Pipeline]
     recordings: str
     steps: int
+    augmentation: dict[str, Any]
     parameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
 
-# Averages over the last steps, and twice as fast on a CPU that computes in bfloat16.
+_ONE_SPEED = {"true_pairs": 0.2, "speed_range": (0.7, 1.4)}
+# Two singers become many by other speeds and formants.
+_MANY_VOICES = {
+    "true_pairs": 0.2,
+    "speed_range": (0.85, 1.18),
+    "vocals_speed_range": (0.55, 1.55),
+    "formant_range": (0.85, 1.2),
+}
+_SONGS = {
+    "true_pairs": 0.35,
+    "vocal_free": 0.06,
+    "gain_range": (-8.0, 6.0),
+    "speed_range": (0.8, 1.25),
+}
+# bfloat16 is 1.6 times as fast on a CPU that computes in it.
 _AVERAGED = {"separate__weight_averaging": 0.995, "separate__precision": "bfloat16"}
+_SMALL_EMBEDDING = {"separate__embedding_dim": 10}
 RECIPES = {
-    "unet-mir1k": Recipe(unet_pipeline, "mir1k", 1600, _AVERAGED),
-    "uhnet-mir1k": Recipe(
-        uhnet_pipeline, "mir1k", 1200, {**_AVERAGED, "separate__embedding_dim": 10}
-    ),
-    "uhnet": Recipe(uhnet_pipeline, "general", 1000, {"separate__embedding_dim": 10}),
+    "unet-mir1k": Recipe(unet_pipeline, "mir1k", 1600, _MANY_VOICES, _AVERAGED),
+    "uhnet-mir1k": Recipe(uhnet_pipeline, "mir1k", 1200, _ONE_SPEED, _SMALL_EMBEDDING),
+    "uhnet": Recipe(uhnet_pipeline, "general", 1000, _SONGS, _SMALL_EMBEDDING),
 }
 
 
@@ -146,21 +162,10 @@ def build(recipe: Recipe, recordings: Recordings, steps: int, resume: Path | Non
     if resume is not None:
         pipeline = sksep.load(resume)
         pipeline.set_params(separate__warm_start=True, separate__lr=1e-3)
-    # Two singers become many by other speeds and formants.
-    augmentation = Augmentation(
-        true_pairs=0.2,
-        speed_range=(0.85, 1.18),
-        vocals_speed_range=(0.55, 1.55),
-        formant_range=(0.85, 1.2),
-    )
+    augmentation = Augmentation(**recipe.augmentation)
     if recipe.recordings == "general":
-        augmentation = Augmentation(
-            true_pairs=0.35,
-            vocal_free=0.06,
-            gain_range=(-8.0, 6.0),
-            speed_range=(0.8, 1.25),
-            vocals_pool=recordings.singing,
-            accompaniment_pool=recordings.instrumental,
+        augmentation.set_params(
+            vocals_pool=recordings.singing, accompaniment_pool=recordings.instrumental
         )
     batch_size = pipeline["separate"].batch_size
     return pipeline.set_params(

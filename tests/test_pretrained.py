@@ -15,12 +15,12 @@ from sksep.metrics import sdr
 from sksep.peers import SpleeterSeparator
 from sksep.pretrained import list_pretrained, load_detector, load_pretrained
 
-PIPELINES = ("uhnet", "small-v1", "uhnet-mir1k", "unet-mir1k")
+PIPELINES = ("uhnet", "uhnet-mir1k", "unet-mir1k", "small-v1", "unet-mir1k-v1")
 WAVEFORM_MODELS = ("unet", "small")
-NAMES = ("unet", "uhnet", "small", "small-v1", "uhnet-mir1k", "unet-mir1k")
-CLASSES = dict(
-    zip(PIPELINES, (UHNetSeparator, UNetSeparator, UHNetSeparator, UNetSeparator), strict=True)
-)
+NAMES = ("unet", "uhnet", "small", *PIPELINES[1:])
+CLASSES = {
+    name: UHNetSeparator if name.startswith("uhnet") else UNetSeparator for name in PIPELINES
+}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from sksep.persistence import load
 __all__ = ["ModelCard", "list_pretrained", "load_detector", "load_pretrained"]
 
 _FOLDER = Path(__file__).parent
+# Models for songs in general come first, the best one before the others, and former ones last.
+_FIRST, _FORMER = ("unet", "uhnet", "small"), "-v1"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class ModelCard:
     --------
     >>> from sksep.pretrained import list_pretrained
     >>> [card.name for card in list_pretrained()]
-    ['unet', 'uhnet', 'small', 'small-v1', 'uhnet-mir1k', 'unet-mir1k']
+    ['unet', 'uhnet', 'small', 'uhnet-mir1k', 'unet-mir1k', 'small-v1', 'unet-mir1k-v1']
     """
 
     name: str
@@ -74,10 +76,10 @@ def list_pretrained() -> tuple[ModelCard, ...]:
     True
     """
     cards = [_card(path) for path in sorted(_FOLDER.glob("*.json"))]
-    order = ["unet", "uhnet", "small"]
-    return tuple(
-        sorted(cards, key=lambda card: order.index(card.name) if card.name in order else 3)
-    )
+    names = [card.name for card in cards]
+    order = [name for name in _FIRST if name in names]
+    order += sorted(set(names) - set(order), key=lambda name: (name.endswith(_FORMER), name))
+    return tuple(sorted(cards, key=lambda card: order.index(card.name)))
 
 
 def load_pretrained(name: str = "unet", *, device: str = "auto") -> Any:
@@ -94,9 +96,9 @@ def load_pretrained(name: str = "unet", *, device: str = "auto") -> Any:
     -------
     Pipeline or SpleeterSeparator
         Fitted pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``; "unet" and
-        "small" are a `sksep.peers.SpleeterSeparator`. "small-v1" is the model that was named
-        "small" before, and goes with sksep 0.2. The weights come from recordings for research and
-        non-commercial use, see the `ModelCard`.
+        "small" are a `sksep.peers.SpleeterSeparator`. Names that end in "-v1" are models that had
+        the name without it before, and go with sksep 0.2. The weights come from recordings for
+        research and non-commercial use, see the `ModelCard`.
 
     Raises
     ------
