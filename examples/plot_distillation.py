@@ -8,7 +8,6 @@ trains the same network on two songs with stems, alone and together with songs t
 separated, and measures what the taught songs are worth.
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from sksep import Augmentation, load_pretrained
@@ -60,8 +59,8 @@ print(f"teacher's estimates:{np.mean(scores(unknown.vocals, taught)):5.1f} dB")
 # weights, since all of these songs have one length.
 
 
-def student(share):
-    """A small U-Net that is fitted on the pairs and, in that share, on the taught songs."""
+def student(share, vocals):
+    """A small U-Net, fitted on the pairs and, in that share, on these vocals of the others."""
     pipeline = unet_pipeline(
         chunk__n_fft=1024,
         chunk__hop_length=256,
@@ -72,23 +71,27 @@ def student(share):
         separate__n_levels=4,
         separate__dropout=0.0,
         separate__lr=5e-3,
-        separate__max_epochs=4,
+        separate__max_epochs=16,
         separate__excerpts_per_epoch=128,
         separate__validation_fraction=0.0,
         separate__augmentation=Augmentation(true_pairs=0.3, gain_range=(-6, 6)),
         separate__random_state=0,
         invert__n_iter=0,
     )
-    n_pairs, n_taught = len(pairs.mixtures), len(taught)
+    n_pairs, n_others = len(pairs.mixtures), len(vocals)
     return pipeline.fit(
         [*pairs.mixtures, *unknown.mixtures],
-        [*pairs.vocals, *taught],
-        separate__sample_weight=[(1 - share) / n_pairs] * n_pairs + [share / n_taught] * n_taught,
+        [*pairs.vocals, *vocals],
+        separate__sample_weight=[(1 - share) / n_pairs] * n_pairs + [share / n_others] * n_others,
     )
 
 
-shares = (0.0, 0.5, 0.8)
-students = {f"{share:.0%} taught": student(share) for share in shares}
+students = {f"{share:.0%} taught": student(share, taught) for share in (0.0, 0.5, 0.8)}
+
+# %%
+# What would true stems of these songs have been worth? Usually nobody knows. Here we do:
+
+students["80% true stems"] = student(0.8, unknown.vocals)
 
 # %%
 # Songs of unknown singers
@@ -102,9 +105,19 @@ reached = {
     name: scores(test.vocals, model.predict(test.mixtures)) for name, model in models.items()
 }
 alone = reached["0% taught"]
-print(f"mixture    {np.mean(scores(test.vocals, test.mixtures)):5.1f} dB")
+print(f"mixture        {np.mean(scores(test.vocals, test.mixtures)):5.1f} dB")
 for name, row in reached.items():
-    better = np.sum(np.greater(row, alone))
-    print(f"{name:11}{np.mean(row):5.1f} dB, better than without taught songs in {better} of 12")
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-_ = ScoreDisplay.from_scores(reached, label="SDR", ax=ax)
+    n_better = np.sum(np.greater(row, alone))
+    print(f"{name:15}{np.mean(row):5.1f} dB, gain in {n_better:2} of {len(row)} songs")
+_ = ScoreDisplay.from_scores(reached, label="SDR")
+
+# %%
+# The taught songs bring 2 to 3 dB, in nearly every song: two songs by one singer are soon learned by
+# heart, and the others bring eight more voices and bands. With another seed of the training the gain
+# is 2 dB with either share, so this test does not tell which share is better. The estimates were
+# about as good as true stems, which were 0.5 dB worse with this seed and 1 dB better with the
+# other. No student comes near the teacher, a much larger network.
+#
+# This is a favorable case: few pairs, eight times as many songs, and a teacher that is far better
+# than the students. With hours of true pairs, expect less, and the errors of a bad teacher are learned, too.
+# :ref:`guide_distillation` tells how to go about it with files, and what else to look out for.
