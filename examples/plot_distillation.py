@@ -115,7 +115,7 @@ _ = ScoreDisplay.from_scores(reached, label="SDR")
 # The taught songs bring about 3 dB with this seed of the training, and about 2 dB with another one,
 # in nearly all songs. Without them, a training half as long also ends at 4.2 dB: two songs by one
 # singer are little to learn from, and the others have eight more voices and bands. A share of 80 %
-# is ahead of 50 % here and not with the other seed, so this test does not tell which one to take. Nor
+# is ahead of 50 % here and not with the other seed, so this test does not decide between them. Nor
 # do true stems differ clearly from the estimates: 0.5 dB worse here, 1 dB better with the other
 # seed. No student comes near the teacher, a much larger network.
 #
