@@ -198,15 +198,23 @@ def prepare(data: Path, work: Path) -> None:
             if not path.exists():
                 parts = track if isinstance(track, tuple) else (track,)
                 write(path, [waveform(part, _SAMPLE_RATE) for part in parts])
-    teacher = SpleeterSeparator(device="cpu")._prepare()
-    for index, file in enumerate(load_files(data / "mixes").paths):
-        path = work / "mixes" / f"{index:04d}.npz"
+    teach(data, work)
+
+
+def teach(data: Path, work: Path, n_songs: int | None = None) -> list[Path]:
+    """Write Spleeter's stems of the songs without stems, unless they are there; their files."""
+    songs = load_files(data / "mixes").paths[:n_songs]
+    paths = [work / "mixes" / f"{index:04d}.npz" for index in range(len(songs))]
+    teacher = None
+    for path, file in zip(paths, songs, strict=True):
         if not path.exists():
+            teacher = teacher or SpleeterSeparator(device="cpu")._prepare()
             song = waveform(file, _TEACHER_RATE)
             vocals = teacher.predict([song])[0]
             stems = [vocals, song - vocals]
             write(path, [resample(stem, _TEACHER_RATE, _SAMPLE_RATE) for stem in stems])
             print(f"taught {path.stem}", flush=True)
+    return paths
 
 
 def waveform(source: Any, rate: int) -> np.ndarray:

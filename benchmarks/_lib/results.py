@@ -54,6 +54,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "picture",
         "results",
         "vocals_pool",
+        "work",
     )
     return {name: value for name, value in vars(options).items() if name not in places}
 

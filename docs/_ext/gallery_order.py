@@ -15,6 +15,7 @@ EXAMPLES = (
     "plot_without_vocals.py",
     "plot_remixing.py",
     "plot_fine_tuning.py",
+    "plot_distillation.py",
     "plot_own_module.py",
     "plot_logging.py",
     "plot_streaming.py",
