@@ -32,9 +32,9 @@ def song():
     return make_songs(1, duration=14.0, sample_rate=44100, n_channels=2, random_state=0)
 
 
-@pytest.fixture(scope="module")
-def reduced():
-    return SpleeterSeparator(weights="unet", device="cpu", sample_rate=16000)._prepare()
+@pytest.fixture(scope="module", params=["unet", "small"])
+def reduced(request):
+    return SpleeterSeparator(weights=request.param, device="cpu", sample_rate=16000)._prepare()
 
 
 def _package_folder():
@@ -136,13 +136,14 @@ def test_level_does_not_matter_to_the_reduced_network(reduced, decibels):
     np.testing.assert_allclose(reduced.predict([gain * mixture])[0] / gain, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("weights", ["unet", "small"])
 @pytest.mark.parametrize("sample_rate", [8000, 16000, 22050, 44100, 48000])
 @pytest.mark.parametrize("n_channels", [1, 2, 3])
-def test_rates_and_channels(sample_rate, n_channels):
+def test_rates_and_channels(weights, sample_rate, n_channels):
     songs = make_songs(
         1, duration=1.0, sample_rate=sample_rate, n_channels=n_channels, random_state=0
     )
-    separator = SpleeterSeparator(weights="unet", device="cpu", sample_rate=sample_rate)
+    separator = SpleeterSeparator(weights=weights, device="cpu", sample_rate=sample_rate)
     vocals = separator.fit(songs.mixtures).predict(songs.mixtures)[0]
     assert vocals.shape == songs.mixtures[0].shape
     assert np.isfinite(vocals).all()
@@ -238,6 +239,35 @@ def test_impossible_weights_of_a_reduced_network_are_refused(tmp_path, name, val
     save_file(tensors, tmp_path / "altered.safetensors")
     with pytest.raises(ValueError, match=f"{name} holds NaN, infinity or a negative variance"):
         SpleeterSeparator(weights=tmp_path / "altered.safetensors").fit([np.zeros(1000)])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"n_bins": "100"}, "n_bins must be a multiple of 64"),
+        ({"n_bins": "many"}, "invalid literal"),
+        ({"outer_stride": "3"}, "outer_stride must be 1 or 2"),
+        ({"other": "1"}, "unexpected keyword"),
+    ],
+)
+def test_impossible_settings_of_a_reduced_network_are_refused(tmp_path, metadata, reason):
+    tensors = load_file(SHIPPED / "small.safetensors")
+    save_file(tensors, tmp_path / "altered.safetensors", metadata)
+    with pytest.raises(ValueError, match=f"does not hold the weights .*{reason}"):
+        SpleeterSeparator(weights=tmp_path / "altered.safetensors").fit([np.zeros(1000)])
+
+
+def test_small_network_takes_every_other_frame_and_fewer_bins(song):
+    networks = {
+        name: SpleeterSeparator(weights=name, device="cpu")._prepare().model_[0]
+        for name in ("unet", "small")
+    }
+    assert networks["unet"].n_bins == 768 and networks["unet"].outer_stride == 2
+    assert networks["small"].n_bins == 512 and networks["small"].outer_stride == 1
+    sizes = {
+        name: sum(w.numel() for w in network.parameters()) for name, network in networks.items()
+    }
+    assert sizes["small"] < sizes["unet"]
 
 
 def test_reduced_network_hears_the_bins_of_its_training_at_any_rate():
