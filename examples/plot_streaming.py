@@ -16,7 +16,7 @@ import sksep
 from sksep.datasets import make_songs
 from sksep.plotting import AudioDisplay
 
-pipeline = sksep.load_pretrained("small")
+pipeline = sksep.load_pretrained("uhnet")
 song = make_songs(1, duration=30.0, random_state=0)
 mixture, rate = song.mixtures[0], song.sample_rate
 

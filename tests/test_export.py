@@ -93,7 +93,9 @@ def test_masks_equal_those_of_torch(name: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(masks, _torch_masks(pipeline, chunks), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [card.name for card in list_pretrained()][1:])
+@pytest.mark.parametrize(
+    "name", [card.name for card in list_pretrained() if card.name not in ("unet", "small")]
+)
 def test_models_that_ship(name: str, tmp_path: Path) -> None:
     pipeline = sksep.load_pretrained(name, device="cpu")
     session, settings = _session(pipeline, tmp_path / "model.onnx")

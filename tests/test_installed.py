@@ -72,7 +72,7 @@ from sksep import *
 from sksep.pretrained import list_pretrained
 for card in list_pretrained():
     model = load_pretrained(card.name, device="cpu")
-    print(type(model).__name__ if card.name == "unet" else type(model["separate"]).__name__)
+    print(type(model if card.name in ("unet", "small") else model["separate"]).__name__)
 """
     assert len(_run(python, "-c", code, folder=folder).split()) >= 2
     assert "separate" in _run(python.with_name("sksep"), "--help", folder=folder)

@@ -46,7 +46,7 @@ def load_model(model: Any, *, n_iter: int | None = None, device: str = "auto") -
     Examples
     --------
     >>> import sksep
-    >>> [name for name, _ in sksep.load_model("small").steps]
+    >>> [name for name, _ in sksep.load_model("uhnet").steps]
     ['chunk', 'mask', 'separate', 'invert']
     """
     estimator = _loaded(model, device) if isinstance(model, (str, os.PathLike)) else model

@@ -69,10 +69,10 @@ class MaskDisplay:
     >>> from sksep.plotting import MaskDisplay
     >>> songs = make_songs(1, duration=2.0, random_state=0)
     >>> display = MaskDisplay.from_estimator(
-    ...     load_pretrained("small"), songs.mixtures, songs.vocals, name="small"
+    ...     load_pretrained("uhnet"), songs.mixtures, songs.vocals, name="uhnet"
     ... )
     >>> [panel.get_title() for panel in display.ax_]
-    ['True binary mask', 'True proportion mask', 'small']
+    ['True binary mask', 'True proportion mask', 'uhnet']
     """
 
     def __init__(
