@@ -30,7 +30,7 @@ from _lib.data import Part
 from _lib.folds import N_FOLDS, held_out_indices
 from _lib.results import FOLDER, markdown_table, settings, write
 from _lib.scores import PROTOCOL, SAMPLE_RATE, TrackScores, mono, mono_vocals, score_track, summary
-from pretrained import Recipe, Recordings, build, general
+from pretrained import SONGS, Recipe, Recordings, build, general
 from unet import read, teach
 
 from sksep.datasets import load_musdb18
@@ -121,6 +121,7 @@ def trained(
         unet_pipeline,
         "general",
         options.steps,
+        SONGS,
         {"separate__precision": options.precision},
         options.seed,
     )

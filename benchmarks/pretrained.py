@@ -84,7 +84,7 @@ _MANY_VOICES = {
     "vocals_speed_range": (0.55, 1.55),
     "formant_range": (0.85, 1.2),
 }
-_SONGS = {
+SONGS = {
     "true_pairs": 0.35,
     "vocal_free": 0.06,
     "gain_range": (-8.0, 6.0),
@@ -96,7 +96,7 @@ _SMALL_EMBEDDING = {"separate__embedding_dim": 10}
 RECIPES = {
     "unet-mir1k": Recipe(unet_pipeline, "mir1k", 1600, _MANY_VOICES, _AVERAGED),
     "uhnet-mir1k": Recipe(uhnet_pipeline, "mir1k", 1200, _ONE_SPEED, _SMALL_EMBEDDING),
-    "uhnet": Recipe(uhnet_pipeline, "general", 1000, _SONGS, _SMALL_EMBEDDING),
+    "uhnet": Recipe(uhnet_pipeline, "general", 1000, SONGS, _SMALL_EMBEDDING),
 }
 
 
