@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 import sksep
 from sksep import MaskBuilder, MelChunker, UNetSeparator
 from sksep.datasets import make_songs
+from sksep.nn.spectrogram_unet import SpectrogramUNet
 from sksep.training import Augmentation
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -30,9 +31,9 @@ def helpers():
     import pretrained
     import speed
     import unet
-    from _lib import comparisons, data, folds, measuring, models, records, scores
+    from _lib import comparisons, data, folds, measuring, models, pruning, records, scores
 
-    modules = (comparisons, data, folds, measuring, models, records, scores)
+    modules = (comparisons, data, folds, measuring, models, pruning, records, scores)
     modules += (package_models, pretrained, speed, unet)
     yield {module.__name__.removeprefix("_lib."): module for module in modules}
     sys.path.remove(str(BENCHMARKS))
@@ -240,6 +241,39 @@ def test_folds_of_the_models_that_ship_leave_groups_out(helpers):
         assert sorted(kept + left_out) == list(range(6))
         tested += left_out
     assert sorted(tested) == list(range(6))
+
+
+@pytest.mark.parametrize(("outer_stride", "tolerance"), [(2, 0.01), (1, 0.15)])
+def test_pruning_keeps_what_it_can(helpers, outer_stride, tolerance):
+    """With all filters, the layers that are fitted are those of the large network again."""
+    torch.manual_seed(0)
+    filters = {"n_filters": (4, 4, 6, 6, 6, 6), "n_bins": 128}
+    large = SpectrogramUNet(**filters).eval()
+    for norm in large.up_norm:  # so that the layers differ from those of a new network
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    small = SpectrogramUNet(**filters, outer_stride=outer_stride).eval()
+    smooth = torch.nn.functional.avg_pool1d
+    excerpts = [smooth(torch.rand(2, 128, 256), 9, 1, 4).transpose(1, 2)[None] for _ in range(12)]
+    *fitted, unknown = excerpts
+    step = 2 // outer_stride
+    before = _mask_error(large, small, unknown, step)
+    helpers["pruning"].prune(large, small, fitted, 800, np.random.default_rng(0))
+    assert _mask_error(large, small, unknown, step) < tolerance * before
+
+
+def _mask_error(large, small, magnitudes, step):
+    with torch.inference_mode():
+        expected, found = large(magnitudes)[:, :, ::step], small(magnitudes[:, :, ::step])
+    return float((found - expected).square().mean())
+
+
+def test_pruning_keeps_one_of_each_kind(helpers):
+    rng = np.random.default_rng(0)
+    kinds = rng.permutation(np.repeat(np.arange(3), 4))
+    rows = rng.normal(size=(3, 1000))[kinds] + 0.1 * rng.normal(size=(12, 1000))
+    importance = torch.eye(12, dtype=torch.float64)
+    chosen = helpers["pruning"]._greedy(torch.from_numpy(np.cov(rows)), importance, 3)
+    assert sorted(kinds[chosen]) == [0, 1, 2]
 
 
 def test_every_model_that_ships_has_a_recipe_and_a_card(helpers):

@@ -16,7 +16,7 @@ import sksep
 from sksep.base._spectrogram_stream import SpectrogramStream
 from sksep.datasets import make_songs
 from sksep.metrics import sdr
-from sksep.nn.spectrogram_unet import SpectrogramUNet, _transposed
+from sksep.nn.spectrogram_unet import SpectrogramUNet, _Up
 from sksep.peers import SpleeterSeparator
 from sksep.peers._spleeter import reduced_mask, root_mean_square
 from sksep.peers._spleeter_weights import SHIPPED, load_spleeter_networks
@@ -287,12 +287,14 @@ def test_reduced_network_hears_the_bins_of_its_training_at_any_rate():
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_last_transposed_convolution_is_that_of_torch(stride):
-    convolution = torch.nn.ConvTranspose2d(3, 1, 5, (stride, 2), padding=(3 - stride, 1))
+    ours, theirs = _Up(3, 1, (stride, 2)), torch.nn.ConvTranspose2d(3, 1, 5, (stride, 2))
+    theirs.padding = ours.padding
+    theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 3, 7, 9, requires_grad=True)
-    expected = convolution(x)[..., : 7 * stride, :18]
-    torch.testing.assert_close(_transposed(convolution, x), expected)
-    ours, theirs = (
-        torch.autograd.grad(output.square().sum(), [x, *convolution.parameters()])
-        for output in (_transposed(convolution, x), expected)
-    )
-    torch.testing.assert_close(ours, theirs)
+    outputs = [ours(x), theirs(x)[..., : 7 * stride, :18]]
+    torch.testing.assert_close(*outputs)
+    gradients = [
+        torch.autograd.grad(output.square().sum(), [x, *layer.parameters()])
+        for output, layer in zip(outputs, (ours, theirs), strict=True)
+    ]
+    torch.testing.assert_close(*gradients)

@@ -7,12 +7,14 @@ give what the large network gives, from what the small one has.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sksep.nn.spectrogram_unet import SpectrogramUNet, _transposed
+from sksep.nn.spectrogram_unet import SpectrogramUNet
 
 _RIDGE = 1e-4  # relative to the mean square of the inputs
 _KERNEL = 5
@@ -70,22 +72,26 @@ def prune(
 
 
 def _features(network: SpectrogramUNet, magnitudes: Tensor) -> dict[str, Tensor]:
-    """Outputs of the layers: "down 0" to "down 5", "in 0" to "in 5", "up 0", "out 0" and so on."""
+    """Inputs and outputs of layers: "down 0", "in 0", "up 0" and "out 0" to those of the others."""
     found: dict[str, Tensor] = {}
-    x, skips = magnitudes, []
-    for level, convolution in enumerate(network.down):
-        x = convolution(functional.pad(x, (1, 2, 1, 4 - convolution.stride[0])))
-        found[f"down {level}"] = x
-        skips.append(x)
-        if level < len(network.down_norm):
-            x = functional.leaky_relu(network.down_norm[level](x), 0.2)
-    skips.pop()
-    for level, (convolution, norm) in enumerate(zip(network.up, network.up_norm, strict=True)):
-        if level:
-            x = torch.cat([skips.pop(), x], dim=1)
-        found[f"in {level}"] = x
-        x = found[f"up {level}"] = _transposed(convolution, x)
-        x = found[f"out {level}"] = norm(functional.relu(x))
+
+    def keep(name: str, module: torch.nn.Module) -> Any:
+        def hook(_module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            found[name] = output
+            if name.startswith("up"):
+                found[name.replace("up", "in")] = inputs[0]
+
+        return module.register_forward_hook(hook)
+
+    layers = {"down": network.down, "up": network.up, "out": network.up_norm}
+    handles = [
+        keep(f"{kind} {level}", module)
+        for kind, modules in layers.items()
+        for level, module in enumerate(modules)
+    ]
+    network(magnitudes)
+    for handle in handles:
+        handle.remove()
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +81,7 @@ class SpectrogramUNet(nn.Module):
         # Along the frames and along the bins.
         strides = [(outer_stride, 2), *[(2, 2)] * (n_levels - 1)]
         self.down = nn.ModuleList(
-            nn.Conv2d(n_in, n_out, _KERNEL_SIZE, stride)
+            _Down(n_in, n_out, stride)
             for n_in, n_out, stride in zip(
                 (n_channels, *n_filters[:-1]), n_filters, strides, strict=True
             )
@@ -91,7 +90,7 @@ class SpectrogramUNet(nn.Module):
         n_outs = (*decoder, 1)
         n_ins = (n_filters[-1], *map(sum, zip(skipped, decoder, strict=True)))
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(n_in, n_out, _KERNEL_SIZE, stride, padding=(3 - stride[0], 1))
+            _Up(n_in, n_out, stride)
             for n_in, n_out, stride in zip(n_ins, n_outs, reversed(strides), strict=True)
         )
         self.up_norm = nn.ModuleList(_batch_norm(n) for n in n_outs)
@@ -114,8 +113,7 @@ class SpectrogramUNet(nn.Module):
         skips = []
         x = magnitudes
         for level, convolution in enumerate(self.down):
-            is_dense = level == 0 and self.outer_stride == 1
-            x = convolution(F.pad(x, (1, 2, 1, 3 if is_dense else 2)))
+            x = convolution(x)
             skips.append(x)
             if level < len(self.down_norm):
                 x = F.leaky_relu(self.down_norm[level](x), 0.2)
@@ -123,32 +121,48 @@ class SpectrogramUNet(nn.Module):
         for level, (convolution, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
             if level:
                 x = torch.cat([skips.pop(), x], dim=1)
-            x = norm(F.relu(_transposed(convolution, x)))
+            x = norm(F.relu(convolution(x)))
             if level < _N_DROPOUTS:
                 x = self.dropout(x)
         early, late = (3, 3) if self.outer_stride == 2 else (1, 2)
         return torch.sigmoid(self.head(F.pad(x, (3, 3, early, late))))
 
 
-def _transposed(convolution: Any, x: Tensor) -> Tensor:
-    """The output of a transposed convolution, as many times longer than its input as it strides.
+class _Down(nn.Conv2d):
+    """A convolution whose output is shorter than its input by its stride."""
 
-    It is computed four times as fast if there is one filter.
-    """
-    sizes = [size * stride for size, stride in zip(x.shape[-2:], convolution.stride, strict=True)]
-    if convolution.out_channels > 1:
-        output = convolution(x)
-    else:
-        columns = torch.einsum("iok,bin->bokn", convolution.weight.flatten(2), x.flatten(2))
-        # There is one row or column more where the stride is 2.
-        output = convolution.bias[:, None, None] + F.fold(
-            columns.flatten(1, 2),
-            (sizes[0] + convolution.stride[0] - 1, sizes[1] + convolution.stride[1] - 1),
-            _KERNEL_SIZE,
-            padding=convolution.padding,
-            stride=convolution.stride,
-        )
-    return output[..., : sizes[0], : sizes[1]]
+    def __init__(self, n_in: int, n_out: int, stride: tuple[int, int]) -> None:
+        super().__init__(n_in, n_out, _KERNEL_SIZE, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve with zeros around."""
+        return super().forward(F.pad(x, (1, 4 - self.stride[1], 1, 4 - self.stride[0])))
+
+
+class _Up(nn.ConvTranspose2d):
+    """A transposed convolution whose output is longer than its input by its stride."""
+
+    def __init__(self, n_in: int, n_out: int, stride: tuple[int, int]) -> None:
+        padding = (3 - stride[0], 3 - stride[1])
+        super().__init__(n_in, n_out, _KERNEL_SIZE, stride, padding)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Convolve; a single filter by a matrix product, which is four times as fast."""
+        n_frames, n_bins = x.shape[-2] * self.stride[0], x.shape[-1] * self.stride[1]
+        if self.out_channels > 1:
+            output = super().forward(x)
+        else:
+            columns = torch.einsum("iok,bin->bokn", self.weight.flatten(2), x.flatten(2))
+            assert self.bias is not None
+            # There is one row or column more where the stride is 2.
+            output = self.bias[:, None, None] + F.fold(
+                columns.flatten(1, 2),
+                (n_frames + self.stride[0] - 1, n_bins + self.stride[1] - 1),
+                _KERNEL_SIZE,
+                padding=(3 - self.stride[0], 3 - self.stride[1]),
+                stride=(self.stride[0], self.stride[1]),
+            )
+        return output[..., :n_frames, :n_bins]
 
 
 def _batch_norm(n_channels: int) -> nn.BatchNorm2d:
