@@ -122,7 +122,10 @@ class _Masks(nn.Module):
 def _steps(pipeline: Any) -> tuple[MelChunker, NetSeparator, GriffinLimInverter | None]:
     """The steps of a pipeline whose network can be exported, or a TypeError that says why not."""
     if not isinstance(pipeline, Pipeline):
-        raise TypeError(f"export_onnx takes a fitted Pipeline, got {pipeline!r:.200}.")
+        raise TypeError(
+            f"export_onnx takes a fitted Pipeline, got {pipeline!r:.200}. Of the models that ship, "
+            "uhnet and small-v1 are pipelines."
+        )
     steps = [step for _, step in pipeline.steps]
     steps = [step for step in steps if not isinstance(step, (MaskBuilder, str, type(None)))]
     inverter = steps.pop() if isinstance(steps[-1], GriffinLimInverter) else None

@@ -76,10 +76,11 @@ def list_pretrained() -> tuple[ModelCard, ...]:
     True
     """
     cards = [_card(path) for path in sorted(_FOLDER.glob("*.json"))]
-    names = [card.name for card in cards]
-    order = [name for name in _FIRST if name in names]
-    order += sorted(set(names) - set(order), key=lambda name: (name.endswith(_FORMER), name))
-    return tuple(sorted(cards, key=lambda card: order.index(card.name)))
+    return tuple(sorted(cards, key=lambda card: _place(card.name)))
+
+
+def _place(name: str) -> tuple[bool, int]:
+    return name.endswith(_FORMER), _FIRST.index(name) if name in _FIRST else len(_FIRST)
 
 
 def load_pretrained(name: str = "unet", *, device: str = "auto") -> Any:
