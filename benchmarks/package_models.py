@@ -126,8 +126,8 @@ MODELS = {
     "small": Shipped(
         "For old machines and long recordings: like unet, but faster.",
         "U-Net on the magnitudes of both channels up to 5.5 kHz, with windows of 93 ms that "
-        "overlap by half, and segments of 12 s: the network of unet before its training, with half "
-        "of the filters in most layers of the decoder",
+        "overlap by half, and segments of 12 s: the network of unet before its training, with "
+        "fewer filters in the decoder (256, 112, 32, 16 and 10)",
         _SPLEETER_DATA,
         _SPLEETER_TERMS,
         _SPLEETER_PROTOCOL,

@@ -14,8 +14,8 @@ leaves what is already there, and a training goes on after its last checkpoint.
 2. The deepest layer of its network of the vocals has 512 filters. It is linear, so that the
    directions of its output that are strongest on recordings can be kept, half of them (principal
    components), at 16 kHz. This is where "unet" starts.
-3. "small" hears 512 of 768 bins and every other frame. Its decoder has half of the filters or
-   fewer, those that explain the others best, and is fitted anew by least squares.
+3. "small" hears 512 of 768 bins and every other frame. Its decoder has fewer filters,
+   those that explain the others best, and is fitted anew by least squares.
 4. Both are trained on pairs, remixes and the songs of the teacher.
 
 Recordings are those of SKSEP_DATA_HOME (or --data): musdb18-7s, full-songs, songs, mir1k, mixes,
