@@ -124,6 +124,7 @@ def test_inversion_equals_its_formula():
     np.testing.assert_allclose(estimate, invert(excerpts, mask.double().numpy()), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:This processor has no instructions for bfloat16")
 def test_features_keep_their_precision_under_autocast():
     separator = UNetSeparator(n_filters=2, n_levels=2, max_epochs=1, precision="bfloat16")
     seen = []

@@ -1,12 +1,14 @@
 """Names of devices, precisions, optimizers and schedules; splits by track."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import torch
 
 from sksep import MaskBuilder, MelChunker, UNetSeparator
+from sksep.datasets import make_songs
 from sksep.training._options import (
     OPTIMIZERS,
     device_options,
@@ -14,6 +16,7 @@ from sksep.training._options import (
     resolve_optimizer,
     resolve_precision,
     schedule_callback,
+    warn_if_emulated,
 )
 from sksep.training._run import resume_optimizer
 from sksep.training._tracks import TrainingTracks
@@ -87,6 +90,40 @@ def test_auto_precision_follows_the_hardware(monkeypatch, supported):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: supported, raising=False)
     expected = torch.bfloat16 if supported else torch.float32
     assert resolve_precision("auto", CPU) == expected
+
+
+@pytest.mark.parametrize("check", ["_is_avx512_bf16_supported", "_is_amx_tile_supported"])
+def test_bfloat16_without_instructions_for_it_warns(monkeypatch, check):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    with pytest.warns(UserWarning, match="no instructions for bfloat16.*Set precision='auto'"):
+        warn_if_emulated("bfloat16", CPU)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_if_emulated("auto", CPU)
+        warn_if_emulated("float32", CPU)
+        warn_if_emulated("bfloat16", torch.device("cuda"))
+        monkeypatch.setattr(torch.cpu, check, lambda: True, raising=False)
+        warn_if_emulated("bfloat16", CPU)
+        monkeypatch.setattr(torch.cpu, check, lambda: False, raising=False)
+        monkeypatch.setattr("platform.machine", lambda: "arm64")
+        warn_if_emulated("bfloat16", CPU)
+
+
+@pytest.mark.filterwarnings("default")
+def test_fit_warns_of_emulated_bfloat16(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    songs = make_songs(1, duration=1.0, random_state=0)
+    chunks = MelChunker(n_fft=512, n_mels=24, n_frames=20).transform(songs.mixtures)
+    batch = MaskBuilder().fit_transform(chunks, songs.vocals)
+    separator = UNetSeparator(
+        n_filters=2, n_levels=2, max_epochs=1, precision="bfloat16", augmentation=False
+    )
+    with pytest.warns(UserWarning, match="no instructions for bfloat16"):
+        separator.fit(batch)
 
 
 def test_optimizers():

@@ -230,6 +230,7 @@ def changed_weights(batch, base=None, **parameters):
     ],
     ids=str,
 )
+@pytest.mark.filterwarnings("ignore:This processor has no instructions for bfloat16")
 def test_every_parameter_takes_effect(batch, parameters):
     assert changed_weights(batch, **parameters)
 
@@ -831,6 +832,7 @@ def test_the_batch_size_of_predictions_does_not_matter(batch):
     np.testing.assert_allclose(masks(separator, batch), expected, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:This processor has no instructions for bfloat16")
 def test_bfloat16_on_the_cpu_is_close_to_float32(batch):
     separator = make(precision="float32", max_epochs=2).fit(batch)
     expected = masks(separator, batch)

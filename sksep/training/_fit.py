@@ -32,6 +32,7 @@ from sksep.training._options import (
     resolve_optimizer,
     resolve_precision,
     schedule_callback,
+    warn_if_emulated,
 )
 from sksep.training._parameters import TrainingParameters, augmentation_of, has_weight_decay
 from sksep.training._run import (
@@ -108,6 +109,7 @@ def train(
         If the training diverged, or no track is left for a validation that is required.
     """
     plan = _plan(parameters, given, previous, is_partial)
+    warn_if_emulated(parameters.precision, plan.device)
     with seeded(plan.seed, plan.device):
         module = build(plan.tracks)
         checkpoint = _checkpoint(parameters, module, plan, previous)

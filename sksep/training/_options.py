@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import platform
+import warnings
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +24,7 @@ OPTIMIZERS = {
 _FUSED_ON_CUDA = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 SCHEDULES = (None, "cosine", "one_cycle")
 PRECISIONS = ("auto", "float32", "bfloat16")
+_X86 = ("x86_64", "AMD64")
 
 
 def resolve_device(device: str) -> torch.device:
@@ -63,6 +66,26 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
             fast = device.type == "cpu" and supported()
         return torch.bfloat16 if fast else torch.float32
     return torch.float32 if precision == "float32" else torch.bfloat16
+
+
+def warn_if_emulated(precision: str, device: torch.device) -> None:
+    """Warn if a precision was asked for that the processor has no instructions for.
+
+    Warns
+    -----
+    UserWarning
+        If it is bfloat16 on an x86 CPU with neither AVX512-BF16 nor AMX.
+    """
+    if precision != "bfloat16" or device.type != "cpu" or platform.machine() not in _X86:
+        return
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    if not any(getattr(torch.cpu, name, lambda: True)() for name in checks):
+        warnings.warn(
+            "This processor has no instructions for bfloat16, in which training can take ten times "
+            "as long as in float32. Set precision='auto' or 'float32'.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def resolve_optimizer(optimizer: str | type) -> type:

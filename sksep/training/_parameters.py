@@ -218,7 +218,8 @@ class TrainingParameters(Estimator):
         choice(*PRECISIONS),
         '{"auto", "float32", "bfloat16"}',
         'Precision of the network. "auto" is bfloat16 on CUDA devices that compute in it and on\n'
-        "CPUs with AMX, and float32 elsewhere.",
+        "CPUs with AMX, and float32 elsewhere. On a CPU without instructions for bfloat16, `fit`\n"
+        "warns: it is slower than float32 there.",
     )
     net_params: dict[str, Any] | None = parameter(
         None, optional(_check_net_params), "dict", "Further parameters of the skorch net."
