@@ -34,7 +34,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import traceback
-from ast import literal_eval
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,6 +44,7 @@ import torch
 from _lib import data
 from _lib.evaluation import Evaluation, at_snapshot
 from _lib.models import COMPARED_PRESETS, MODELS, Model, pipeline, sharing
+from _lib.options import add_changes, changes
 from _lib.records import Parameters, Run, plain, read, write_record
 from _lib.results import FOLDER, environment, machine, settings, write
 from _lib.scores import PROTOCOL
@@ -400,14 +400,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--preset", default="report", choices=COMPARED_PRESETS)
     add("--n-iter", type=int, default=10, help="Griffin-Lim iterations")
     add("--threads", type=int, help="threads of torch (default: its own choice)")
-    add(
-        "--set",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="a parameter of the pipelines, as Python, such as separate__lr 1e-3",
-    )
+    add_changes(parser)
     add("--test-singer", default="abjones", help="mir1k without its test clips: tested on")
     add("--fold", type=int, default=0, help="musdb18: which fifth of the artists is tested on")
     budget = parser.add_mutually_exclusive_group()
@@ -426,18 +419,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--cache", default=str(Path(__file__).parent / ".cache"), help="folder of trained weights")
     add("--verbose", action="store_true", help="a line per epoch")
     return parser
-
-
-def changes(options: argparse.Namespace) -> dict[str, Any]:
-    """Parameters of ``--set``, as Python values. Text that is no Python literal stays text."""
-    return {name: _value(text) for name, text in options.set}
-
-
-def _value(text: str) -> Any:
-    try:
-        return literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
 
 
 def _listed_models() -> str:

@@ -24,14 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from _lib.data import Part
 from _lib.folds import N_FOLDS, held_out_indices
 from _lib.results import FOLDER, markdown_table, settings, write
-from _lib.scores import PROTOCOL, SAMPLE_RATE, TrackScores, mono, mono_vocals, score_track, summary
-from pretrained import SONGS, Recipe, Recordings, build, general
-from unet import read, teach
+from _lib.scores import PROTOCOL, TrackScores, mono, mono_vocals, score_track, summary
+from _lib.teacher import teach
+from pretrained import SONGS, Recipe, Recordings, build, fit, general
 
 from sksep.datasets import load_musdb18
 from sksep.presets import unet_pipeline
@@ -51,22 +50,21 @@ def main() -> None:
     parser.add_argument("--n-tracks", type=int, help="excerpts to test on (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--results", type=Path, default=FOLDER)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     data = Path(options.data or os.environ["SKSEP_DATA_HOME"])
     pairs = general(data, options.fold)
-    songs = taught(teach(data, options.work, options.n_taught))
-    lengths = minutes(pairs.mixtures), minutes(songs.mixtures)
-    print("{:.0f} minutes of pairs, {:.0f} of taught songs.".format(*lengths), flush=True)
+    songs = teach(data, options.work, options.n_taught)
+    print(f"{len(pairs.mixtures)} pairs, {len(songs)} taught songs.", flush=True)
     tests = load_musdb18(data / "musdb18-7s", subset="train")
     test = Part.of(tests, held_out_indices(tests.groups, options.fold)).spread(options.n_tracks)
     scores: dict[str, list[float]] = {}
     rows: list[dict[str, Any]] = []
     for portion in options.shares:
         started = time.perf_counter()
-        model = trained(pairs, songs, portion, lengths[0] / lengths[1], options)
+        model = trained(pairs.and_taught(songs, portion) if portion else pairs, options)
         elapsed = (time.perf_counter() - started) / 60.0
         tracks = [
             score_track(mono(mixture), mono(vocals), mono_vocals(mixture, model))
@@ -87,56 +85,23 @@ def share(text: str) -> float:
     return value
 
 
-def taught(paths: list[Path]) -> Recordings:
-    """Songs and the teacher's vocals as mono waveforms at 16 kHz."""
-    stems = [[np.float32(part).mean(axis=0) for part in read(path)] for path in paths]
-    return Recordings([vocals + rest for vocals, rest in stems], [vocals for vocals, _ in stems])
-
-
-def minutes(tracks: list[Any]) -> float:
-    """Length of tracks: files, or arrays at 16 kHz."""
-    seconds = (
-        len(track) / SAMPLE_RATE
-        if isinstance(track, np.ndarray)
-        else soundfile.info(track.paths[0]).duration
-        for track in tracks
-    )
-    return sum(seconds) / 60.0
-
-
-def weights(n_pairs: int, n_taught: int, portion: float, ratio: float) -> list[float]:
-    """Weights of tracks with which the taught ones have that share of the excerpts.
-
-    Excerpts are drawn in proportion to weight times length; `ratio` is the length of the pairs over
-    that of the taught songs.
-    """
-    return [1.0] * n_pairs + [ratio * portion / (1.0 - portion)] * n_taught
-
-
-def trained(
-    pairs: Recordings, songs: Recordings, portion: float, ratio: float, options: argparse.Namespace
-) -> Any:
-    """A pipeline that is fitted on pairs and taught songs."""
+def trained(recordings: Recordings, options: argparse.Namespace) -> Any:
+    """A pipeline that is fitted on the recordings."""
     recipe = Recipe(
         unet_pipeline,
         "general",
         options.steps,
         SONGS,
         {"separate__precision": options.precision},
-        options.seed,
+        seed=options.seed,
     )
-    pipeline = build(recipe, pairs, options.steps, None)
+    pipeline = build(recipe, recordings, options.steps)
     steps = math.gcd(options.steps, 50)  # of an epoch
     pipeline.set_params(
         separate__excerpts_per_epoch=steps * pipeline["separate"].batch_size,
         separate__max_epochs=options.steps // steps,
     )
-    sample_weight = weights(len(pairs.mixtures), len(songs.mixtures), portion, ratio)
-    pipeline.fit(
-        [*pairs.mixtures, *songs.mixtures],
-        [*pairs.vocals, *songs.vocals],
-        separate__sample_weight=sample_weight,
-    )
+    fit(pipeline, recordings)
     return pipeline.set_params(separate__callbacks=None, separate__verbose=0)
 
 

@@ -37,22 +37,20 @@ import numpy as np
 import torch
 from _lib.folds import N_FOLDS, kept_indices
 from _lib.pruning import prune as prune_network
-from pretrained import POOLS
+from _lib.teacher import read, teach, waveform, write
+from pretrained import POOLS, RARE_ARTIST, RARE_SHARE
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 import sksep
-from sksep.audio._resampling import resample
 from sksep.datasets import load_files, load_folder, load_mir1k, load_musdb18
 from sksep.nn import effects
 from sksep.nn.spectrogram_unet import SpectrogramUNet
-from sksep.peers import SpleeterSeparator
 from sksep.peers._spleeter import REDUCED_LEVEL
 from sksep.peers._spleeter_weights import load_spleeter_networks
 
 _SAMPLE_RATE = 16000
-_TEACHER_RATE = 44100
 # Windows as long as Spleeter's 4096 samples at 44.1 kHz, and bins as wide.
 _N_FFT, _HOP_LENGTH, _N_BINS = 1488, 372, 768
 _SCALE = 4096 / _N_FFT
@@ -62,8 +60,6 @@ _N_COMPONENTS = _FILTERS[-1]
 _PRUNING_FRAMES, _PRUNING_EXCERPTS, _PRUNING_POSITIONS = 256, 60, 500
 # Copies of the tracks of each set in a draw: MUSDB18's are excerpts of 7 s.
 _PAIRS = {"musdb18-7s": 3.0, "full-songs": 8.0, "songs": 4.0, "mir1k": 0.5}
-# Electronic music by one, mostly processed, voice.
-_RARE_ARTIST, _RARE_SHARE = "Software-Entwicklungskit", 0.3
 _SHARES = {
     "true pairs": 0.35,
     "singing": 0.2,
@@ -201,42 +197,6 @@ def prepare(data: Path, work: Path) -> None:
     teach(data, work)
 
 
-def teach(data: Path, work: Path, n_songs: int | None = None) -> list[Path]:
-    """Write Spleeter's stems of the songs without stems, unless they are there; their files."""
-    songs = load_files(data / "mixes").paths[:n_songs]
-    paths = [work / "mixes" / f"{index:04d}.npz" for index in range(len(songs))]
-    teacher = None
-    for path, file in zip(paths, songs, strict=True):
-        if not path.exists():
-            teacher = teacher or SpleeterSeparator(device="cpu")._prepare()
-            song = waveform(file, _TEACHER_RATE)
-            vocals = teacher.predict([song])[0]
-            stems = [vocals, song - vocals]
-            write(path, [resample(stem, _TEACHER_RATE, _SAMPLE_RATE) for stem in stems])
-            print(f"taught {path.stem}", flush=True)
-    return paths
-
-
-def waveform(source: Any, rate: int) -> np.ndarray:
-    """A recording of one or two channels at a rate."""
-    samples, source_rate = sksep.load_audio(source)
-    return resample(np.ascontiguousarray(np.atleast_2d(samples)[:2]), source_rate, rate)
-
-
-def write(path: Path, parts: list[np.ndarray]) -> None:
-    """Write arrays as float16; a file has its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished.npz")
-    np.savez(unfinished, *[part.astype(np.float16) for part in parts])
-    unfinished.rename(path)
-
-
-def read(path: Path) -> tuple[np.ndarray, ...]:
-    """The arrays of a file."""
-    with np.load(path) as arrays:
-        return tuple(arrays[name] for name in arrays.files)
-
-
 def recordings(data: Path, work: Path, fold: int | None) -> Recordings:
     """All recordings but those of the artists of a fold."""
     kept: dict[str, list[Any]] = {}
@@ -246,8 +206,8 @@ def recordings(data: Path, work: Path, fold: int | None) -> Recordings:
         indices = kept_indices(names, fold)
         kept[name] = [read(work / name / f"{index:04d}.npz") for index in indices]
         for index in indices if name in _PAIRS else ():
-            is_rare = str(names[index]).startswith(_RARE_ARTIST)
-            weights.append(_PAIRS[name] * (_RARE_SHARE if is_rare else 1.0))
+            is_rare = str(names[index]).startswith(RARE_ARTIST)
+            weights.append(_PAIRS[name] * (RARE_SHARE if is_rare else 1.0))
     return Recordings(
         [pair for name in _PAIRS for pair in kept[name]],
         np.array(weights) / sum(weights),

@@ -1,6 +1,7 @@
 """The comparison of all separators on a synthetic data set, its helpers, and other scripts."""
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from sklearn.pipeline import Pipeline
 import sksep
 from sksep import MaskBuilder, MelChunker, UNetSeparator
 from sksep.datasets import make_songs
+from sksep.metrics import iou, psnr
 from sksep.nn.spectrogram_unet import SpectrogramUNet
 from sksep.training import Augmentation
 
@@ -27,14 +29,15 @@ NAMES = ("mixture", "unet", "oracle_ratio")
 def helpers():
     """Import the modules that lie beside the scripts."""
     sys.path.insert(0, str(BENCHMARKS))
+    import masks
     import package_models
     import pretrained
     import speed
     import unet
-    from _lib import comparisons, data, folds, measuring, models, pruning, records, scores
+    from _lib import comparisons, data, folds, measuring, models, pruning, records, scores, teacher
 
-    modules = (comparisons, data, folds, measuring, models, pruning, records, scores)
-    modules += (package_models, pretrained, speed, unet)
+    modules = (comparisons, data, folds, measuring, models, pruning, records, scores, teacher)
+    modules += (masks, package_models, pretrained, speed, unet)
     yield {module.__name__.removeprefix("_lib."): module for module in modules}
     sys.path.remove(str(BENCHMARKS))
 
@@ -405,3 +408,76 @@ class TestSpeed:
         helpers["speed"].draw({"comparisons": ours, "growth": series}, file)
         assert "stroke-dasharray" in (text := file.read_text())
         assert all(f"<!-- {words} -->" in text for words in ("front end", "bss_eval", "librosa"))
+
+
+class TestMasks:
+    """Readings of PSNR and IoU."""
+
+    N_FRAMES = 5
+
+    @pytest.fixture
+    def tracks(self, helpers):
+        rng = np.random.default_rng(0)
+        powers = [rng.random((n_frames, 8)) ** 4 for n_frames in (12, 4, 25)]
+        shares = [rng.random(power.shape) for power in powers]
+        shares[2][:10] = 0.0  # two chunks without vocals
+        make = helpers["masks"].Masks
+        return [
+            make(share, 0.8 * share + 0.1, power, share * power)
+            for share, power in zip(shares, powers, strict=True)
+        ]
+
+    def test_perfect_masks(self, helpers, tracks):
+        perfect = [dataclasses.replace(track, estimated=track.true) for track in tracks]
+        with np.errstate(divide="ignore"):
+            found = helpers["masks"].readings(perfect, self.N_FRAMES)
+        for name, value in found.items():
+            assert value == (100.0 if name.startswith(("IoU", "acc")) else np.inf), name
+
+    def test_readings_differ_only_in_which_bins_count(self, helpers, tracks):
+        masks = helpers["masks"]
+        found = masks.readings(tracks, self.N_FRAMES)
+        true = np.concatenate([track.true.ravel() for track in tracks])
+        errors = (0.2 * true - 0.1) ** 2
+        assert found["PSNR, all bins"] == pytest.approx(-10 * np.log10(errors.mean()))
+        # Equal errors have equal ratios in every reading.
+        even = [dataclasses.replace(track, estimated=track.true + 0.1) for track in tracks]
+        names = ("PSNR, all bins", "chunks", "singing", "audible", "magnitude")
+        same = masks.readings(even, self.N_FRAMES)
+        assert [same[name] for name in names] == pytest.approx([20.0] * 5)
+
+    def test_chunks_without_vocals_count_among_all_but_not_among_singing_ones(
+        self, helpers, tracks
+    ):
+        right_in_silence = [
+            dataclasses.replace(track, estimated=np.where(track.true > 0, track.estimated, 1e-3))
+            for track in tracks
+        ]
+        before = helpers["masks"].readings(tracks, self.N_FRAMES)
+        after = helpers["masks"].readings(right_in_silence, self.N_FRAMES)
+        assert after["singing"] == pytest.approx(before["singing"])
+        assert after["chunks"] > before["chunks"] + 5.0
+
+    def test_weights_count_like_copies(self, helpers, tracks):
+        masks = helpers["masks"]
+        true = [np.array([[0.9, 0.2, 0.6]])]
+        estimated = [np.array([[0.4, 0.3, 0.7]])]
+        copies = [np.repeat(part[0], (3, 1, 2), axis=1) for part in (true, estimated)]
+        weights = [np.array([[3.0, 1.0, 2.0]])]
+        assert masks.weighted_iou(true, estimated, weights) == pytest.approx(iou(*copies))
+        assert masks.weighted_psnr(true, estimated, weights) == pytest.approx(psnr(*copies))
+        assert masks.accuracy(*([part] for part in copies)) == 0.5
+
+
+def test_taught_songs_get_their_share_of_the_excerpts(helpers, tmp_path):
+    pretrained, teacher = helpers["pretrained"], helpers["teacher"]
+    second = np.zeros(16000, np.float32)
+    pairs = pretrained.Recordings(
+        [np.tile(second, 4), np.tile(second, 2)], [second] * 2, [1.0, 3.0]
+    )
+    teacher.write(tmp_path / "0.npz", [np.full((2, 48000), 0.25), np.full((2, 48000), 0.5)])
+    both = pairs.and_taught([tmp_path / "0.npz"], 0.4)
+    assert both.weights[:2] == pairs.weights
+    assert both.minutes * 0.6 == pytest.approx(pairs.minutes) == pytest.approx(10 / 60)
+    np.testing.assert_array_equal(both.mixtures[2], np.full(48000, 0.75, np.float32))
+    np.testing.assert_array_equal(both.vocals[2], np.full(48000, 0.25, np.float32))

@@ -142,7 +142,7 @@ def _mask_scores(truths: list[np.ndarray], masks: list[np.ndarray]) -> dict[str,
     The vocals are louder in a bin if their share exceeds one half. An estimate of the shares in
     power becomes one of the shares in magnitude by conversion.
     """
-    of_magnitudes = [_magnitude_shares(truth) for truth in truths]
+    of_magnitudes = [magnitude_shares(truth) for truth in truths]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # no vocals at all
         vocal_iou = iou(truths, masks, average="vocals")
@@ -154,12 +154,12 @@ def _mask_scores(truths: list[np.ndarray], masks: list[np.ndarray]) -> dict[str,
         "PSNR, power, mean over tracks": psnr(truths, masks, pooling="chunks"),
         "PSNR, magnitude": psnr(of_magnitudes, masks),
         "PSNR, magnitude, converted": psnr(
-            of_magnitudes, [_magnitude_shares(mask) for mask in masks]
+            of_magnitudes, [magnitude_shares(mask) for mask in masks]
         ),
     }
 
 
-def _magnitude_shares(shares: np.ndarray) -> np.ndarray:
+def magnitude_shares(shares: np.ndarray) -> np.ndarray:
     """Shares in magnitude from shares in power."""
     vocals, accompaniment = np.sqrt(shares), np.sqrt(1.0 - shares)
     return vocals / (vocals + accompaniment)
