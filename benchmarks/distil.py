@@ -30,7 +30,7 @@ from _lib.folds import N_FOLDS, held_out_indices
 from _lib.results import FOLDER, markdown_table, settings, write
 from _lib.scores import PROTOCOL, TrackScores, mono, mono_vocals, score_track, summary
 from _lib.teacher import teach
-from pretrained import SONGS, Recipe, Recordings, build, fit, general
+from pretrained import PAIRS, SONGS, Recipe, Recordings, build, fit, pairs_of
 
 from sksep.datasets import load_musdb18
 from sksep.presets import unet_pipeline
@@ -55,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     data = Path(options.data or os.environ["SKSEP_DATA_HOME"])
-    pairs = general(data, options.fold)
+    pairs = pairs_of(PAIRS, data, options.fold)
     songs = teach(data, options.work, options.n_taught)
     print(f"{len(pairs.mixtures)} pairs, {len(songs)} taught songs.", flush=True)
     tests = load_musdb18(data / "musdb18-7s", subset="train")
@@ -89,7 +89,7 @@ def trained(recordings: Recordings, options: argparse.Namespace) -> Any:
     """A pipeline that is fitted on the recordings."""
     recipe = Recipe(
         unet_pipeline,
-        "general",
+        PAIRS,
         options.steps,
         SONGS,
         {"separate__precision": options.precision},

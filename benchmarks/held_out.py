@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of recordings (default: SKSEP_DATA_HOME)")
     parser.add_argument("--only", nargs="+", default=list(MODELS))
     parser.add_argument("--n-iter", nargs="+", type=int, default=[0])
+    parser.add_argument("--overlap", type=float, help="of chunks (default: the one that ships)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=FOLDER)
     options = parser.parse_args()
@@ -54,7 +55,7 @@ def main() -> None:
     rows = []
     for name in options.only:
         for n_iter in options.n_iter:
-            rows += scored(name, n_iter, options.models, data)
+            rows += scored(name, n_iter, options.overlap, options.models, data)
     path = options.results / "held_out.json"
     earlier = json.loads(path.read_text())["rows"] if path.is_file() else []
     key = ("model", "Griffin-Lim iterations", "test")
@@ -66,7 +67,9 @@ def main() -> None:
     write("held_out", {"protocol": PROTOCOL, "rows": rows}, table, options.results)
 
 
-def scored(name: str, n_iter: int, models: Path, data: Path) -> list[dict[str, Any]]:
+def scored(
+    name: str, n_iter: int, overlap: float | None, models: Path, data: Path
+) -> list[dict[str, Any]]:
     """A row for each test set."""
     folds = {
         fold: models / f"{name}-fold-{fold}.safetensors"
@@ -80,7 +83,10 @@ def scored(name: str, n_iter: int, models: Path, data: Path) -> list[dict[str, A
     for fold, path in folds.items():
         pipeline = load_trained(path)
         if isinstance(pipeline, Pipeline):
-            pipeline.set_params(chunk__overlap=MODELS[name].overlap, invert__n_iter=n_iter)
+            pipeline.set_params(invert__n_iter=n_iter)
+            chosen = MODELS[name].overlap if overlap is None and name in MODELS else overlap
+            if chosen is not None:
+                pipeline.set_params(chunk__overlap=chosen)
         for test, tracks in tests_of(data, fold).items():
             tests.setdefault(test, []).extend(
                 score(pipeline, mixture, vocals) for mixture, vocals in tracks
@@ -93,7 +99,7 @@ def scored(name: str, n_iter: int, models: Path, data: Path) -> list[dict[str, A
         print(name, fold, {test: len(rows) for test, rows in tests.items()}, flush=True)
     return [
         {
-            "model": name,
+            "model": name if overlap is None else f"{name}, overlap {overlap:g}",
             "folds": len(folds) if None not in folds else 0,
             "Griffin-Lim iterations": n_iter,
             "test": test,

@@ -26,7 +26,7 @@ import torch
 from _lib.data import Part
 from _lib.results import FOLDER, markdown_table, settings, write
 from _lib.scores import mono
-from pretrained import RECIPES, general, mir1k
+from pretrained import RECIPES, pairs_of
 from tqdm import tqdm
 
 import sksep
@@ -81,7 +81,7 @@ def learn(name: str, data: Path) -> None:
     """Store the level of the recordings that a model was trained on in the model."""
     path = PACKAGE / f"{name}.safetensors"
     pipeline = sksep.load(path)
-    recordings = {"mir1k": mir1k, "general": general}[RECIPES[name].recordings](data, None)
+    recordings = pairs_of(RECIPES[name].pairs, data, None)
     batch = pipeline["chunk"].transform(recordings.mixtures)
     loudest = [float(chunk_levels(torch.tensor(record.chunks)).max()) for record in batch]
     pipeline["separate"].level_ = round(float(np.median(loudest)), 1)

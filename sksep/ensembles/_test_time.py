@@ -32,7 +32,7 @@ class TestTimeAugmentation(Ensemble):
     is separated with silence of different lengths before it, the vocals are shifted back, and their
     mean is taken [1]_. The result is deterministic. Time grows with the number of estimates, which
     is `n_shifts`, or twice that for stereo if `channels` is not "together". Models whose chunks
-    overlap by half, as those of "uhnet" do, were measured to gain 0.1 dB at most.
+    overlap by half, as those of "uhnet-mir1k" do, were measured to gain 0.1 dB at most.
 
     Parameters
     ----------
