@@ -173,19 +173,16 @@ def readings(tracks: list[Masks], n_frames: int) -> dict[str, float]:
     }
     whole = [track.true for track in tracks], [track.estimated for track in tracks]
     by_chunk = [chunks.true for chunks in seconds], [chunks.estimated for chunks in seconds]
-    result = {
+    return {
         "PSNR, all bins": psnr(*whole),
-        "chunks": psnr(*by_chunk, pooling="chunks"),
-        "singing": psnr(*map(list, zip(*singing, strict=True)), pooling="chunks"),
-        **{name: weighted_psnr(*whole, given) for name, given in weights.items()},
-    }
-    result |= {
+        "PSNR, chunks": psnr(*by_chunk, pooling="chunks"),
+        "PSNR, singing": psnr(*map(list, zip(*singing, strict=True)), pooling="chunks"),
+        **{f"PSNR, {name}": weighted_psnr(*whole, given) for name, given in weights.items()},
         "IoU, all bins": 100.0 * iou(*whole),
         "IoU, chunks": 100.0 * iou(*by_chunk, pooling="chunks"),
         **{f"IoU, {name}": 100.0 * weighted_iou(*whole, given) for name, given in weights.items()},
         "accuracy": 100.0 * accuracy(*whole),
     }
-    return result
 
 
 def weighted_psnr(

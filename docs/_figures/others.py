@@ -252,7 +252,28 @@ def _mir1k_development(*results: dict[str, Any]) -> Named:
     yield "mir1k_development", table(results, columns)
 
 
+_READINGS = {
+    "all bins": "all bins",
+    "mean over seconds": "chunks",
+    "over those with singing": "singing",
+    "audible bins": "audible",
+    "weighted by magnitude": "magnitude",
+}
+
+
+def _masks(result: dict[str, Any]) -> Named:
+    """mask_psnr and mask_iou: scores of the same masks, read in several ways."""
+    first = {"masks of": "{masks}", "test": "{test}"}
+    columns = {title: f"{{PSNR, {name}:.1f}}" for title, name in _READINGS.items()}
+    yield "mask_psnr", table(result["rows"], first | columns)
+    columns = {
+        title: f"{{IoU, {name}:.0f}}" for title, name in _READINGS.items() if name != "singing"
+    }
+    yield "mask_iou", table(result["rows"], first | columns | {"accuracy": "{accuracy:.0f}"})
+
+
 COLLECTORS: Collectors = {
+    ("masks",): _masks,
     ("oracle",): _oracle,
     ("speed",): _speed,
     ("memory",): _memory,
