@@ -120,7 +120,12 @@ def test_fit_warns_of_emulated_bfloat16(monkeypatch):
     chunks = MelChunker(n_fft=512, n_mels=24, n_frames=20).transform(songs.mixtures)
     batch = MaskBuilder().fit_transform(chunks, songs.vocals)
     separator = UNetSeparator(
-        n_filters=2, n_levels=2, max_epochs=1, precision="bfloat16", augmentation=False
+        n_filters=2,
+        n_levels=2,
+        max_epochs=1,
+        precision="bfloat16",
+        augmentation=False,
+        device="cpu",
     )
     with pytest.warns(UserWarning, match="no instructions for bfloat16"):
         separator.fit(batch)
