@@ -131,7 +131,10 @@ def test_wav_that_states_no_length(tmp_path, song, riff, data):
 def test_truncated_mp3_without_a_stated_length(tmp_path, song):
     content = without_first_frame(mp3(song))
     whole = loaded(tmp_path / "whole.mp3", content)
-    samples = loaded(tmp_path / "song.mp3", content[: len(content) // 2], match="ends at 0:0[23]")
+    # Within a frame: nobody can tell a song that is cut between two from a whole one, and where
+    # frames begin depends on the processor that made the song.
+    cut = content.index(content[:2], len(content) // 2) + 100
+    samples = loaded(tmp_path / "song.mp3", content[:cut], match="ends at 0:0[23]")
     n = samples.shape[1] - 1152
     np.testing.assert_array_equal(samples[:, :n], whole[:, :n])
 
