@@ -55,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     data = Path(options.data or os.environ["SKSEP_DATA_HOME"])
-    pairs = pairs_of(PAIRS, data, options.fold)
+    pairs = pairs_of(PAIRS, data, options.fold).and_unpaired(data, options.fold)
     songs = teach(data, options.work, options.n_taught)
     print(f"{len(pairs.mixtures)} pairs, {len(songs)} taught songs.", flush=True)
     tests = load_musdb18(data / "musdb18-7s", subset="train")
@@ -93,6 +93,7 @@ def trained(recordings: Recordings, options: argparse.Namespace) -> Any:
         options.steps,
         SONGS,
         {"separate__precision": options.precision},
+        unpaired=True,
         seed=options.seed,
     )
     pipeline = build(recipe, recordings, options.steps)

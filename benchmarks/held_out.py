@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from _lib.evaluation import leakage
-from _lib.folds import N_FOLDS, held_out_indices, instrumentals, middle
+from _lib.folds import fold_files, held_out_pairs, instrumentals, middle
 from _lib.models import load_trained
 from _lib.results import FOLDER, markdown_table, write
 from _lib.scores import PROTOCOL, mono, mono_vocals, score_track, summary
@@ -71,11 +71,7 @@ def scored(
     name: str, n_iter: int, overlap: float | None, models: Path, data: Path
 ) -> list[dict[str, Any]]:
     """A row for each test set."""
-    folds = {
-        fold: models / f"{name}-fold-{fold}.safetensors"
-        for fold in range(N_FOLDS)
-        if (models / f"{name}-fold-{fold}.safetensors").is_file()
-    }
+    folds: dict[int | None, Path] = {**fold_files(models, name)}
     if not folds and name.endswith("mir1k"):
         folds = {None: models / f"{name}.safetensors"}
     tests: dict[str, list[Any]] = {}
@@ -116,17 +112,16 @@ def scored(
 
 def tests_of(data: Path, fold: int | None) -> dict[str, list[tuple[Any, Any]]]:
     """Mixtures and vocals of each test set; for no fold, MUSDB18 alone."""
-    sets = {"MUSDB18, 7 s": (load_musdb18(data / "musdb18-7s", subset="train"), 1)}
-    if fold is not None:
-        sets["whole songs"] = (load_folder(data / "full-songs"), 1)
-        sets["MIR-1K"] = (load_mir1k(data / "mir1k", subset="train"), _MIR1K_STRIDE)
-    found = {}
-    for name, (tracks, stride) in sets.items():
-        indices = range(len(tracks.groups))
-        if fold is not None:
-            indices = held_out_indices(tracks.groups, fold)
-        found[name] = [(tracks.mixtures[i], tracks.vocals[i]) for i in indices[::stride]]
-    return found
+    excerpts = load_musdb18(data / "musdb18-7s", subset="train")
+    if fold is None:
+        pairs = list(zip(excerpts.mixtures, excerpts.vocals, strict=True))
+        return {"MUSDB18, 7 s": pairs}
+    clips = load_mir1k(data / "mir1k", subset="train")
+    return {
+        "MUSDB18, 7 s": held_out_pairs(excerpts, fold),
+        "whole songs": held_out_pairs(load_folder(data / "full-songs"), fold),
+        "MIR-1K": held_out_pairs(clips, fold)[::_MIR1K_STRIDE],
+    }
 
 
 def score(pipeline: Pipeline, mixture: Any, vocals: Any) -> Any:

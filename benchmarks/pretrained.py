@@ -77,6 +77,10 @@ class Recordings:
         tracks = zip(self.mixtures, self.weights, strict=True)
         return sum(seconds(track) * weight for track, weight in tracks) / 60.0
 
+    def and_unpaired(self, data: Path, fold: int | None) -> Recordings:
+        """These, and the unpaired recordings; a fold leaves half of singers and projects out."""
+        return replace(self, **{name: pool(data / name, fold) for name in POOLS})
+
     def and_taught(self, paths: list[Path], share: float) -> Recordings:
         """These, and songs whose vocals a teacher estimated, which get a share of the excerpts."""
         mixtures, vocals = taught(paths)
@@ -106,14 +110,15 @@ class Recipe:
     pipeline : callable
         A preset.
     pairs : dict
-        Names of the sets of pairs, and weights of their tracks. All but MIR-1K alone are remixed
-        with the unpaired recordings.
+        Names of the sets of pairs, and weights of their tracks.
     steps : int
         Steps of the optimizer, with 8 excerpts of 4 s each.
     augmentation : dict
         Parameters of `Augmentation`.
     parameters : dict
         Changes of the preset.
+    unpaired : bool
+        Whether they are remixed with the unpaired recordings.
     taught : float
         Share of the excerpts, before remixing, that are of songs whose vocals a teacher estimated.
     seed : int
@@ -125,6 +130,7 @@ class Recipe:
     steps: int
     augmentation: dict[str, Any]
     parameters: dict[str, Any] = field(default_factory=dict)
+    unpaired: bool = False
     taught: float = 0.0
     seed: int = 0
 
@@ -148,12 +154,18 @@ _SMALL_EMBEDDING = {"separate__embedding_dim": 10}
 RECIPES = {
     "unet-mir1k": Recipe(unet_pipeline, _CLIPS, 1600, _MANY_VOICES, _AVERAGED),
     "uhnet-mir1k": Recipe(uhnet_pipeline, _CLIPS, 1200, _ONE_SPEED, _SMALL_EMBEDDING),
-    "uhnet": Recipe(uhnet_pipeline, PAIRS, 1000, SONGS, _SMALL_EMBEDDING),
+    "uhnet": Recipe(uhnet_pipeline, PAIRS, 1000, SONGS, _SMALL_EMBEDDING, unpaired=True),
 }
 # Recipes of which no model ships; docs/measurements.md says what they gave.
 TRIALS = {
     "uhnet-taught": Recipe(
-        uhnet_pipeline, _MORE_PAIRS, 1000, SONGS, _SMALL_EMBEDDING | _AVERAGED, taught=0.4
+        uhnet_pipeline,
+        _MORE_PAIRS,
+        1000,
+        SONGS,
+        _SMALL_EMBEDDING | _AVERAGED,
+        unpaired=True,
+        taught=0.4,
     ),
 }
 
@@ -171,6 +183,8 @@ def main() -> None:
     if recipe.taught and options.work is None:
         parser.error(f"{options.model} needs --work, the folder of the teacher's stems.")
     recordings = pairs_of(recipe.pairs, data, options.fold)
+    if recipe.unpaired:
+        recordings = recordings.and_unpaired(data, options.fold)
     if recipe.taught:
         recordings = recordings.and_taught(teach(data, options.work), recipe.taught)
     pipeline = build(recipe, recordings, steps, options.resume, options.output)
@@ -196,6 +210,7 @@ def main() -> None:
         "fold": options.fold,
         "n_folds": None if options.fold is None else N_FOLDS,
         "resumed": options.resume.stem if options.resume else None,
+        "changes": {name: repr(value) for name, value in changes(options).items()},
         "steps": steps,
         "excerpts_per_step": pipeline["separate"].batch_size,
         "seed": recipe.seed,
@@ -242,7 +257,7 @@ def build(
         pipeline = sksep.load(resume).set_params(**recipe.parameters)
         pipeline.set_params(separate__warm_start=True, separate__lr=1e-3)
     augmentation = Augmentation(**recipe.augmentation)
-    if recordings.singing:
+    if recipe.unpaired:
         augmentation.set_params(
             vocals_pool=recordings.singing, accompaniment_pool=recordings.instrumental
         )
@@ -267,10 +282,7 @@ def fit(pipeline: Pipeline, recordings: Recordings) -> None:
 
 
 def pairs_of(sets: dict[str, float], data: Path, fold: int | None) -> Recordings:
-    """The tracks of weighted sets, and unless that is MIR-1K alone, the unpaired recordings.
-
-    A fold leaves half of the artists, singers and projects out.
-    """
+    """The tracks of weighted sets; a fold leaves half of the artists out."""
     mixtures, vocals, weights = [], [], []
     for name, weight in sets.items():
         load = {"musdb18-7s": load_musdb18, "mir1k": load_mir1k}.get(name)
@@ -280,8 +292,7 @@ def pairs_of(sets: dict[str, float], data: Path, fold: int | None) -> Recordings
             vocals.append(songs.vocals[index])
             is_rare = str(songs.groups[index]).startswith(RARE_ARTIST)
             weights.append(weight * (RARE_SHARE if is_rare else 1.0))
-    pools = [] if sets == _CLIPS else [pool(data / name, fold) for name in POOLS]
-    return Recordings(mixtures, vocals, weights, *pools)
+    return Recordings(mixtures, vocals, weights)
 
 
 # Folders of unpaired recordings, and patterns of the groups in their file names.

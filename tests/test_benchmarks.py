@@ -423,27 +423,27 @@ class TestMasks:
         shares[2][:10] = 0.0  # two chunks without vocals
         make = helpers["masks"].Masks
         return [
-            make(share, 0.8 * share + 0.1, power, share * power)
+            make(share, 0.8 * share + 0.1, power, share * power, self.N_FRAMES)
             for share, power in zip(shares, powers, strict=True)
         ]
 
     def test_perfect_masks(self, helpers, tracks):
         perfect = [dataclasses.replace(track, estimated=track.true) for track in tracks]
         with np.errstate(divide="ignore"):
-            found = helpers["masks"].readings(perfect, self.N_FRAMES)
+            found = helpers["masks"].readings(perfect)
         for name, value in found.items():
             assert value == (100.0 if name.startswith(("IoU", "acc")) else np.inf), name
 
     def test_readings_differ_only_in_which_bins_count(self, helpers, tracks):
         masks = helpers["masks"]
-        found = masks.readings(tracks, self.N_FRAMES)
+        found = masks.readings(tracks)
         true = np.concatenate([track.true.ravel() for track in tracks])
         errors = (0.2 * true - 0.1) ** 2
         assert found["PSNR, all bins"] == pytest.approx(-10 * np.log10(errors.mean()))
         # Equal errors have equal ratios in every reading.
         even = [dataclasses.replace(track, estimated=track.true + 0.1) for track in tracks]
         names = [name for name in found if name.startswith("PSNR")]
-        same = masks.readings(even, self.N_FRAMES)
+        same = masks.readings(even)
         assert [same[name] for name in names] == pytest.approx([20.0] * 5)
 
     def test_chunks_without_vocals_count_among_all_but_not_among_singing_ones(
@@ -453,20 +453,38 @@ class TestMasks:
             dataclasses.replace(track, estimated=np.where(track.true > 0, track.estimated, 1e-3))
             for track in tracks
         ]
-        before = helpers["masks"].readings(tracks, self.N_FRAMES)
-        after = helpers["masks"].readings(right_in_silence, self.N_FRAMES)
+        before = helpers["masks"].readings(tracks)
+        after = helpers["masks"].readings(right_in_silence)
         assert after["PSNR, singing"] == pytest.approx(before["PSNR, singing"])
         assert after["PSNR, chunks"] > before["PSNR, chunks"] + 5.0
 
-    def test_weights_count_like_copies(self, helpers, tracks):
-        masks = helpers["masks"]
-        true = [np.array([[0.9, 0.2, 0.6]])]
-        estimated = [np.array([[0.4, 0.3, 0.7]])]
-        copies = [np.repeat(part[0], (3, 1, 2), axis=1) for part in (true, estimated)]
-        weights = [np.array([[3.0, 1.0, 2.0]])]
-        assert masks.weighted_iou(true, estimated, weights) == pytest.approx(iou(*copies))
-        assert masks.weighted_psnr(true, estimated, weights) == pytest.approx(psnr(*copies))
-        assert masks.accuracy(*([part] for part in copies)) == 0.5
+    def test_scores_of_all_bins_and_seconds_are_those_of_sksep(self, helpers, tracks):
+        found = helpers["masks"].readings(tracks)
+        whole = [track.true for track in tracks], [track.estimated for track in tracks]
+        assert found["PSNR, all bins"] == pytest.approx(psnr(*whole))
+        assert found["IoU, all bins"] == pytest.approx(100.0 * iou(*whole))
+        seconds = [track.chunks() for track in tracks if len(track.true) >= self.N_FRAMES]
+        parts = [part.true for part in seconds], [part.estimated for part in seconds]
+        assert found["IoU, chunks"] == pytest.approx(100.0 * iou(*parts, pooling="chunks"))
+
+    def test_weights_count_like_copies(self, helpers):
+        make = helpers["masks"].Masks
+        true, estimated = np.array([[0.9, 0.2, 0.6]]), np.array([[0.4, 0.3, 0.7]])
+        magnitudes = np.array([3.0, 1.0, 2.0])
+        power = np.square(magnitudes)[None]
+        track = make(true, estimated, power, true * power, 1)
+        found = helpers["masks"].readings([track])
+        copies = [np.repeat(part, magnitudes.astype(int), axis=1) for part in (true, estimated)]
+        assert found["IoU, magnitude"] == pytest.approx(100.0 * iou(*copies))
+        assert found["PSNR, magnitude"] == pytest.approx(psnr(*copies))
+        assert found["accuracy"] == pytest.approx(200.0 / 3.0)
+
+    def test_inaudible_bins_are_left_out(self, helpers):
+        make = helpers["masks"].Masks
+        true, estimated = np.array([[0.9, 0.2, 0.6]]), np.array([[0.8, 0.9, 0.5]])
+        power = np.array([[1.0, 0.5e-4, 2.0e-4]])
+        found = helpers["masks"].readings([make(true, estimated, power, true * power, 1)])
+        assert found["PSNR, audible"] == pytest.approx(20.0)
 
 
 def test_taught_songs_get_their_share_of_the_excerpts(helpers, tmp_path):

@@ -25,6 +25,20 @@ def held_out_indices(groups: Any, fold: int) -> list[int]:
     return [index for index in range(len(groups)) if index not in kept]
 
 
+def fold_files(models: Path, name: str) -> dict[int, Path]:
+    """Files of the models of a recipe that were trained on one half each, by fold."""
+    paths = {fold: models / f"{name}-fold-{fold}.safetensors" for fold in range(N_FOLDS)}
+    return {fold: path for fold, path in paths.items() if path.is_file()}
+
+
+def held_out_pairs(songs: Any, fold: int) -> list[tuple[Any, Any]]:
+    """Mixtures and vocals of a Bunch that a fold is tested on."""
+    return [
+        (songs.mixtures[index], songs.vocals[index])
+        for index in held_out_indices(songs.groups, fold)
+    ]
+
+
 def instrumentals(data: Path, fold: int) -> list[str]:
     """Music without vocals, of the projects that a fold left out."""
     files = load_files(data / "instrumental")
