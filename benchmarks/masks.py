@@ -5,7 +5,9 @@
 A paper that states one PSNR and one IoU leaves open which bins count, and how. This script computes
 both for the same masks in several ways. Each fold of a model (`pretrained.py NAME --fold K`) is
 tested on what it was not trained on: excerpts of MUSDB18, and whole songs with their instrumental
-passages. For a UH-Net, a second row has the masks of the clustering network inside (its mask head).
+passages. For a UH-Net, a second row has the masks of the clustering network inside (its mask head);
+a hybrid has one for its mask head and one for its clusters. The masks of a model that estimates
+vocals at once, such as "small" (`unet.py train`), are the shares of these vocals.
 
 PSNR is that of the shares of the vocals in magnitude, for a peak of 1. IoU is the mean over vocals
 and accompaniment, in percent; a bin belongs to the vocals where their share exceeds one half.
@@ -23,7 +25,9 @@ from __future__ import annotations
 import argparse
 import copy
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +35,17 @@ import numpy as np
 import torch
 from _lib.evaluation import magnitude_shares
 from _lib.folds import N_FOLDS, fold_files, held_out_pairs
+from _lib.models import load_trained
 from _lib.results import FOLDER, markdown_table, write
 from _lib.scores import mono
 from sklearn.metrics import accuracy_score, jaccard_score, mean_squared_error
+from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
-import sksep
-from sksep import MaskBuilder, UHNetSeparator
+from sksep import HybridClusteringSeparator, MaskBuilder, MelChunker, UHNetSeparator
 from sksep.datasets import load_folder, load_musdb18
 from sksep.metrics import iou, psnr
+from sksep.presets import unet_pipeline
 
 _AUDIBLE = 1e-4  # in power
 _SINGING = 1e-4
@@ -114,25 +120,56 @@ def main() -> None:
 
 
 def estimates(name: str, files: dict[int, Path], data: Path) -> dict[tuple[str, str], list[Masks]]:
-    """Masks by a model and, if there is one, by the clustering network in it, for each test set."""
+    """Masks by a model, in as many ways as it gives them, for each test set."""
     found: dict[tuple[str, str], list[Masks]] = {}
     for fold, path in files.items():
-        pipeline = sksep.load(path)
-        separators = {name: pipeline["separate"]}
-        if isinstance(pipeline["separate"], UHNetSeparator):
-            inner = copy.deepcopy(pipeline["separate"])
-            inner.net_.module_.network = _MaskHead(inner.net_.module_.network.clustering)
-            separators[f"{name}: its clustering network"] = inner
+        model = load_trained(path)
+        masks = masks_of(name, model)
         for test, pairs in tests_of(data, fold).items():
             for mixture, vocals in pairs:
-                batch = pipeline["chunk"].transform([mono(mixture)])
+                track = mono(mixture)
+                batch = front_end_of(model).transform([track])
                 truth = MaskBuilder().fit_transform(batch, [mono(vocals)])[0]
-                for title, separator in separators.items():
-                    mask = separator.transform(batch)[0].mask
-                    if pipeline["mask"].ratio == "power":
-                        mask = magnitude_shares(mask)
-                    found.setdefault((title, test), []).append(Masks.of(truth, mask))
-    return dict(sorted(found.items(), key=lambda item: list(separators).index(item[0][0])))
+                for title, estimate in masks.items():
+                    given = estimate(track, batch)
+                    found.setdefault((title, test), []).append(Masks.of(truth, given))
+    titles = list(masks)
+    return dict(sorted(found.items(), key=lambda item: titles.index(item[0][0])))
+
+
+def front_end_of(model: Any) -> MelChunker:
+    """The front end of a pipeline, else the recommended one."""
+    front_end = model["chunk"] if isinstance(model, Pipeline) else unet_pipeline()["chunk"]
+    return front_end.fit([])
+
+
+def masks_of(name: str, model: Any) -> dict[str, Callable[[np.ndarray, Any], np.ndarray]]:
+    """Functions of a track and its spectrogram that give shares in magnitude, by their titles."""
+    if not isinstance(model, Pipeline):
+        return {name: partial(_of_vocals, model)}
+    separator = model["separate"]
+    separators = {name: separator}
+    if isinstance(separator, UHNetSeparator):
+        inner = copy.deepcopy(separator)
+        inner.net_.module_.network = _MaskHead(inner.net_.module_.network.clustering)
+        separators[f"{name}: its clustering network"] = inner
+    if isinstance(separator, HybridClusteringSeparator):
+        separators = {
+            f"{name}: {output}": copy.deepcopy(separator).set_params(output=output)
+            for output in ("mask", "clusters")
+        }
+    is_power = model["mask"].ratio == "power"
+    return {title: partial(_of_network, each, is_power) for title, each in separators.items()}
+
+
+def _of_network(separator: Any, is_power: bool, _: np.ndarray, batch: Any) -> np.ndarray:
+    mask: np.ndarray = separator.transform(batch)[0].mask
+    return magnitude_shares(mask) if is_power else mask
+
+
+def _of_vocals(model: Any, track: np.ndarray, batch: Any) -> np.ndarray:
+    vocals = model.predict([track])
+    return magnitude_shares(MaskBuilder().fit_transform(batch, vocals)[0].targets.proportion_mask)
 
 
 class _MaskHead(nn.Module):

@@ -19,6 +19,7 @@ from sksep import MaskBuilder, MelChunker, UNetSeparator
 from sksep.datasets import make_songs
 from sksep.metrics import iou, psnr
 from sksep.nn.spectrogram_unet import SpectrogramUNet
+from sksep.presets import hybrid_clustering_pipeline
 from sksep.training import Augmentation
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -478,6 +479,34 @@ class TestMasks:
         assert found["IoU, magnitude"] == pytest.approx(100.0 * iou(*copies))
         assert found["PSNR, magnitude"] == pytest.approx(psnr(*copies))
         assert found["accuracy"] == pytest.approx(200.0 / 3.0)
+
+    def test_true_vocals_have_true_shares(self, helpers):
+        class TrueVocals:
+            def predict(self, tracks):
+                return songs.vocals
+
+        masks, songs = helpers["masks"], make_songs(1, duration=1.0, random_state=0)
+        ((title, estimate),) = masks.masks_of("oracle", TrueVocals()).items()
+        batch = masks.front_end_of(TrueVocals()).transform(songs.mixtures)
+        truth = MaskBuilder().fit_transform(batch, songs.vocals)[0]
+        read = masks.Masks.of(truth, estimate(songs.mixtures[0], batch))
+        assert title == "oracle"
+        np.testing.assert_array_equal(read.estimated, read.true)
+
+    def test_both_outputs_of_a_hybrid_are_read(self, helpers):
+        masks, songs = helpers["masks"], make_songs(1, duration=1.0, random_state=0)
+        tiny = {"hidden_size": 2, "embedding_dim": 2, "max_epochs": 1, "random_state": 0}
+        pipeline = hybrid_clustering_pipeline(
+            **{f"separate__{name}": value for name, value in tiny.items()}
+        )
+        pipeline.fit(songs.mixtures, songs.vocals)
+        batch = masks.front_end_of(pipeline).transform(songs.mixtures)
+        head, clusters = (
+            estimate(songs.mixtures[0], batch)
+            for estimate in masks.masks_of("hybrid", pipeline).values()
+        )
+        assert len(np.unique(head)) > 2
+        assert set(np.unique(clusters)) <= {0.0, 1.0}
 
     def test_inaudible_bins_are_left_out(self, helpers):
         make = helpers["masks"].Masks

@@ -68,6 +68,17 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     return torch.float32 if precision == "float32" else torch.bfloat16
 
 
+def is_emulated(precision: str, device: torch.device) -> bool:
+    """Whether the processor has no instructions for a precision, so that it is slow.
+
+    That is bfloat16 on an x86 CPU with neither AVX512-BF16 nor AMX.
+    """
+    if precision != "bfloat16" or device.type != "cpu" or platform.machine() not in _X86:
+        return False
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return not any(getattr(torch.cpu, name, lambda: True)() for name in checks)
+
+
 def warn_if_emulated(precision: str, device: torch.device) -> None:
     """Warn if a precision was asked for that the processor has no instructions for.
 
@@ -76,10 +87,7 @@ def warn_if_emulated(precision: str, device: torch.device) -> None:
     UserWarning
         If it is bfloat16 on an x86 CPU with neither AVX512-BF16 nor AMX.
     """
-    if precision != "bfloat16" or device.type != "cpu" or platform.machine() not in _X86:
-        return
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    if not any(getattr(torch.cpu, name, lambda: True)() for name in checks):
+    if is_emulated(precision, device):
         warnings.warn(
             "This processor has no instructions for bfloat16, in which training can take ten times "
             "as long as in float32. Set precision='auto' or 'float32'.",
