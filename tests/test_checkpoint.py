@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import io
 import os
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import Crash, Stop, assert_same_fit, small
+from sklearn.base import clone
 from skorch.callbacks import Callback
 
 import sksep
@@ -116,6 +118,23 @@ def test_a_warm_start_goes_on(batch: Any, tmp_path: Path) -> None:
     expected = warm().fit(batch)
     assert expected.n_epochs_ == 6
     assert_same_fit(interrupted.set_params(callbacks=None).fit(batch), expected, batch)
+
+
+def test_an_interrupted_warm_start_says_what_goes_on(batch: Any, tmp_path: Path) -> None:
+    stop = [Stop(2, KeyboardInterrupt)]
+    stopped = _make(checkpoint=tmp_path, warm_start=True, callbacks=stop)
+    with pytest.raises(TrainingInterrupted, match="keep the checkpoint folder and fit a clone"):
+        stopped.fit(batch)
+    goes_on = clone(stopped).set_params(callbacks=None).fit(batch)
+    assert_same_fit(goes_on, _make().fit(batch), batch)
+
+    begun = _make(max_epochs=2).fit(batch).set_params(warm_start=True, max_epochs=4)
+    warm = copy.deepcopy(begun).set_params(checkpoint=tmp_path)
+    warm.set_params(callbacks=[Stop(4, KeyboardInterrupt)])
+    with pytest.raises(TrainingInterrupted, match="fit the model that it began with"):
+        warm.fit(batch)
+    goes_on = copy.deepcopy(begun).set_params(checkpoint=tmp_path).fit(batch)
+    assert_same_fit(goes_on, begun.fit(batch), batch)
 
 
 @pytest.mark.parametrize(

@@ -453,6 +453,49 @@ def test_a_rerun_skips_what_is_done(model: Path) -> None:
     _assert_fails(_separate(model, "a", "-o", "wav"), 1, "Failed: 1 of 1 songs")
 
 
+@pytest.mark.parametrize("options", [[], ["--format", "ogg"], ["--stems", "vocals"]])
+def test_a_remix_of_other_gains_is_not_done(model: Path, options: list[str]) -> None:
+    _write_song("one.wav")
+    options = ["one.wav", "-o", "out", "--n-iter", "0", *options]
+    assert _separate(model, *options, "--vocals-gain", "-60").exit_code == 0
+    again = _separate(model, *options, "--vocals-gain", "-60")
+    assert again.stdout == "Done before: 1 of 1 songs. --overwrite repeats them.\n"
+    before = next(Path("out").rglob("remix.*")).read_bytes()
+    for gains in (["--vocals-gain", "3"], ["--vocals-gain", "-60", "--accompaniment-gain", "-3"]):
+        result = _separate(model, *options, *gains)
+        _assert_fails(result, 1, "Failed: 1 of 1 songs")
+        assert "exists; add --overwrite" in result.stderr
+        assert next(Path("out").rglob("remix.*")).read_bytes() == before
+
+
+def test_a_file_without_suffix_names_its_stem(model: Path) -> None:
+    _write_song("one.wav")
+    steps = [("chunk", MelChunker()), ("mask", MaskBuilder(target="drums"))]
+    separator = UNetSeparator(n_filters=2, n_levels=2, max_epochs=1, device="cpu", random_state=0)
+    drummer = Pipeline([*steps, ("separate", separator)]).fit(_SONGS.mixtures, _SONGS.vocals)
+    for name in ("drums", "small"):  # the second one is the name of another model
+        sksep.save(drummer, name)
+    assert _separate(Path("drums"), "one.wav", "-o", "out").exit_code == 0
+    assert _files("out") == ["one/drums.wav", "one/no_drums.wav"]
+    assert _separate(Path("small"), "one.wav", "-o", "vocals").exit_code == 0
+    assert _files("vocals") == ["one/accompaniment.wav", "one/vocals.wav"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(model: Path) -> None:
+    _write_song("one.wav")
+    Path("one").write_text("precious")
+    _assert_fails(_separate(model, "one.wav", "-o", "."), 2, "one is a file and not a folder")
+    assert Path("one").read_text() == "precious"
+
+
+def test_long_names(model: Path) -> None:
+    name = "歌" * 70
+    _write_song(f"{name}.wav")
+    result = _separate(model, f"{name}.wav", "-o", "out", "--filename", "{track} ({stem}).{ext}")
+    assert result.exit_code == 0, result.output
+    assert _files("out") == [f"{name} (accompaniment).wav", f"{name} (vocals).wav"]
+
+
 def test_results_are_not_replaced(model: Path) -> None:
     _write_song("album/a.wav")
     assert _separate(model, "album", "-o", "out").exit_code == 0

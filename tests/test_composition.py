@@ -33,7 +33,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 import sksep
-from sksep import Augmentation, MelChunker, UNetSeparator
+from sksep import Augmentation, MelChunker, StreamingSeparator, UNetSeparator
 from sksep.base._batch import TrackBatch
 from sksep.datasets import load_folder, load_mir1k, make_songs
 from sksep.metrics import nsdr_scorer, sdr, sdr_scorer, si_sdr_scorer
@@ -372,6 +372,17 @@ def test_separator_alone_in_cross_validation(songs: Bunch) -> None:
     assert np.isfinite(scores).all()
     estimates = cross_val_predict(separator, batch, songs.vocals, cv=2)
     assert_like(estimates, songs.mixtures)
+
+
+def test_pipelines_within_pipelines(songs: Bunch) -> None:
+    flat = four_steps().fit(songs.mixtures, songs.vocals)
+    nested = Pipeline([("first", flat[:2]), ("second", flat[2:])])
+    expected = flat.predict(songs.mixtures)
+    assert_same(nested.predict(songs.mixtures), expected)
+    for model in (nested, Pipeline([("all", nested)])):
+        vocals = sksep.separate(songs.mixtures[0], model, sample_rate=8000).vocals
+        assert_same(vocals, expected[0], 1e-6)
+        assert StreamingSeparator(model).sample_rate == 8000
 
 
 def test_grid_search(songs: Bunch) -> None:

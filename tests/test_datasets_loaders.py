@@ -84,6 +84,12 @@ class TestFolder:
         arrays = load_folder(tmp_path, as_arrays=True)
         np.testing.assert_allclose(arrays.accompaniments[0], mixture - vocals, atol=1e-4)
 
+    def test_lengths_that_differ(self, tmp_path, rng):
+        mixture = write(tmp_path / "song" / "mixture.wav", rng)
+        soundfile.write(tmp_path / "song" / "vocals.wav", mixture[:, :-10].T, RATE)
+        with pytest.raises(ValueError, match=r"vocals\.wav has 790 samples .*mixture\.wav has 800"):
+            load_folder(tmp_path, as_arrays=True)
+
     def test_parts(self, tmp_path, rng):
         for name in ("train/A - a", "train/B - b", "test/C - c"):
             write(tmp_path / name / "vocals.wav", rng)

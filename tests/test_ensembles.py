@@ -186,6 +186,26 @@ def test_members_that_cannot_stream():
         StreamingSeparator(ensemble)
 
 
+def test_members_that_changed_since_fit_are_not_mixed_up(trained, tmp_path):
+    first, second = trained[:2]
+    members = [("a", FrozenEstimator(first)), ("b", FrozenEstimator(second))]
+    ensemble = VotingSeparator(members).fit(SONGS.mixtures)
+    ensemble.set_params(a="drop")
+    assert ensemble.named_estimators_["b"].estimator is second
+    for use in (ensemble.predict, lambda _: sksep.save(ensemble, tmp_path / "x.safetensors")):
+        with pytest.raises(ValueError, match="changed since fit; fit it again"):
+            use(SONGS.mixtures)
+    assert ensemble.fit(SONGS.mixtures).named_estimators_["a"] == "drop"
+    expected = second.predict(SONGS.mixtures[:1])[0]
+    np.testing.assert_allclose(ensemble.predict(SONGS.mixtures[:1])[0], expected, atol=1e-6)
+
+
+def test_streams_of_unfitted_ensembles():
+    unfitted = TestTimeAugmentation(FrozenEstimator(unet(0)))
+    with pytest.raises(NotFittedError):
+        StreamingSeparator(unfitted)
+
+
 def test_members_are_cloned_fitted_and_dropped(trained):
     member = Constant(2.0)
     ensemble = VotingSeparator(

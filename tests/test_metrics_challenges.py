@@ -254,6 +254,13 @@ def test_scores_are_means_over_tracks(pairs, name):
     assert score(*pairs, sample_weight=[1, 0, 2]) == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_silent_estimate_makes_the_csdr_score_nan(pairs):
+    truth, estimates = pairs
+    silenced = [*estimates[:-1], np.zeros_like(estimates[-1])]
+    with pytest.warns(UserWarning, match="NaN"):
+        assert np.isnan(csdr_score(truth, silenced, sample_rate=1000))
+
+
 def test_csdr_score_is_a_median(pairs):
     values = [csdr(*pair, sample_rate=1000) for pair in zip(*pairs, strict=True)]
     assert csdr_score(*pairs, sample_rate=1000) == pytest.approx(np.median(values))

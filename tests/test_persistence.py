@@ -308,9 +308,9 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04N.", bytes(100)])
 def test_other_files(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "other"
+    path = tmp_path / "my%20other"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="no safetensors file"):
+    with pytest.raises(ValueError, match="my%20other is damaged, or no safetensors file"):
         sksep.load(path)
 
 

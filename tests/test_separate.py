@@ -2,6 +2,7 @@
 
 import tracemalloc
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sksep import HPSSSeparator, MelChunker
 from sksep.inference._files import separate_file
 from sksep.inference._models import load_model
 from sksep.inference._separate import separate
+from sksep.peers import SpleeterSeparator
 from sksep.presets import unet_pipeline
 from sksep.utils._choices import FORMATS
 
@@ -213,9 +215,11 @@ def test_load_model(pipeline, tmp_path):
     path = tmp_path / "model.safetensors"
     sksep.save(pipeline, path)
     assert load_model(pipeline) is pipeline
+    assert isinstance(load_model(Path("small"), device="cpu"), SpleeterSeparator)
     assert load_model(path, n_iter=3, device="cpu")["invert"].n_iter == 3
     for model, error, message in (
         ("no-such-model", ValueError, "no-such-model"),
+        (tmp_path / "no-such-model", ValueError, "no-such-model"),
         (3, TypeError, "Pipeline"),
         (pipeline["separate"], TypeError, "MelChunker"),
     ):

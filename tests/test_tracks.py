@@ -64,6 +64,13 @@ BAD_ARRAYS = {
 }
 
 
+def test_files_that_are_too_loud_are_named(tmp_path):
+    path = tmp_path / "loud.wav"
+    soundfile.write(path, np.array([0.1, 1e25, 0.1]), 16000, subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"loud\.wav.* reaches 1e\+25, which is too large"):
+        load_audio(path)
+
+
 @pytest.mark.parametrize(("track", "error", "message"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
 def test_bad_arrays_are_named(track, error, message):
     with pytest.raises(error, match=rf"^X\[1\] .*{message}"):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sksep.audio._decoding import AudioFile, Report, is_pipe
 from sksep.audio._resampling import Resampler, to_mono
+from sksep.audio._samples import check_amplitudes
 from sksep.utils._arrays import FloatArray
 
 # Samples read at a time while a file is scanned: 12 s of 44.1 kHz audio.
@@ -194,6 +195,7 @@ class Track:
                 raise ValueError(
                     f"{self.name} contains NaN or infinity. Repair the file or leave it out."
                 )
+            check_amplitudes(block, self.name)
             position += block.shape[1]
             if position == self.n_samples:
                 self.check_unchanged()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, Protocol
 
@@ -39,7 +40,10 @@ class WholeTrackError(TypeError):
 
 
 def resolve_model(estimator: Any) -> Any:
-    """The model itself: the best one of a search, a frozen one, the only step of a pipeline."""
+    """The model itself: the best one of a search, a frozen one, the only step of a pipeline.
+
+    Steps of pipelines within a pipeline become its own.
+    """
     while True:
         if hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
@@ -47,8 +51,20 @@ def resolve_model(estimator: Any) -> Any:
             estimator = estimator.estimator
         elif isinstance(estimator, Pipeline) and len(estimator.steps) == 1:
             estimator = estimator.steps[0][1]
+        elif isinstance(estimator, Pipeline) and any(
+            isinstance(step, Pipeline) for _, step in estimator.steps
+        ):
+            estimator = Pipeline(list(_flat_steps(estimator)))
         else:
             return estimator
+
+
+def _flat_steps(pipeline: Pipeline) -> Iterator[tuple[str, Any]]:
+    for name, step in pipeline.steps:
+        if isinstance(step, Pipeline):
+            yield from ((f"{name}: {inner}", each) for inner, each in _flat_steps(step))
+        else:
+            yield name, step
 
 
 def array_rate(estimator: Any) -> int:

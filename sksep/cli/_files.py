@@ -121,7 +121,8 @@ def plan_outputs(
         Files of the stems of each song.
     problems : dict of Path to str
         Messages about the songs that cannot be separated: their stems and those of another song
-        would have the same file, would replace a song, or would lie outside of `output`.
+        would have the same file, would replace a song, or would lie outside of `output` or in a
+        folder whose name a file has.
     """
     plan: dict[Path, dict[str, Path]] = {}
     problems: dict[Path, str] = {}
@@ -154,6 +155,12 @@ def plan_outputs(
                     f"{path} would be written over the song {replaced}. Choose another --output or "
                     "--filename."
                 )
+            blocking = next((folder for folder in path.parents if folder.is_file()), None)
+            if blocking is not None:
+                problems[song] = (
+                    f"{path} cannot be written, since {blocking} is a file and not a folder. "
+                    "Choose another --output or --filename."
+                )
             taker = takers.setdefault(_key(path), song)
             if taker != song:
                 problems[taker] = problems[song] = (
@@ -174,8 +181,7 @@ def _file_stem(stem: str, target: str) -> str:
 def target_of(model: str) -> str:
     """Name of the stem that a model extracts: that of a file of `sksep train`, or else vocals."""
     path = Path(model)
-    is_name = not path.suffix and path.name == model  # whatever lies in this folder
-    if is_name or not path.is_file():
+    if not path.is_file() or _is_name(model):
         return "vocals"
     import safetensors
 
@@ -190,6 +196,16 @@ def target_of(model: str) -> str:
     except Exception:  # of another file, of which loading says more
         return "vocals"
     return "vocals"
+
+
+def _is_name(model: str) -> bool:
+    """Whether it is the name of a model, whatever file of that name lies in this folder."""
+    path = Path(model)
+    if path.suffix or path.name != model:
+        return False
+    from sksep.inference._models import model_names
+
+    return model in model_names()
 
 
 def _targets_in(value: Any) -> Iterator[str]:

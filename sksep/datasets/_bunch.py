@@ -88,6 +88,13 @@ def _read(
             if source not in read:
                 read[source] = samples_of(source, f"stems[{index}][{stem!r}]")
         if "residuals" not in parts:
+            n_mixture, n_target = (parts[name].shape[-1] for name in ("mixtures", "targets"))
+            if n_target != n_mixture:
+                raise ValueError(
+                    f"{sources['targets'][index]} has {n_target} samples but its mixture "
+                    f"{sources['mixtures'][index]} has {n_mixture}; align and cut them to one "
+                    "length."
+                )
             parts["residuals"] = parts["mixtures"] - parts["targets"]
         for name, samples in parts.items():
             arrays[name].append(samples)

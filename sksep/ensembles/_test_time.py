@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from sklearn.utils.validation import check_is_fitted
+
 from sksep.base._streams import VocalsStream, array_rate
 from sksep.ensembles._base import Ensemble, fit_clone, is_model
 from sksep.ensembles._streams import (
@@ -128,6 +130,7 @@ class TestTimeAugmentation(Ensemble):
     def _open_stream(
         self, sample_rate: int, n_channels: int, name: str = "the song"
     ) -> VocalsStream:
+        check_is_fitted(self)
         self._check_parameters()
         ways = ["together"]
         if n_channels > 1 and self.channels != "together":

@@ -151,17 +151,6 @@ class VotingSeparator(_BaseComposition, Ensemble):
                     f"that fit trains, takes arrays at {rate} Hz. Give files, or set one rate."
                 )
 
-    @property
-    def named_estimators_(self) -> Bunch:
-        """The fitted members by name; those that were dropped are "drop"."""
-        fitted = iter(self.estimators_)
-        return Bunch(
-            **{
-                name: "drop" if estimator == "drop" else next(fitted)
-                for name, estimator in self.estimators
-            }
-        )
-
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters of the ensemble and, if `deep`, the members by name and their parameters.
 
@@ -215,7 +204,14 @@ class VotingSeparator(_BaseComposition, Ensemble):
                 f"The members extract different stems ({', '.join(targets)}), which cannot be "
                 "averaged. MultiTargetSeparator separates several stems."
             )
+        fitted = iter(members)
         self.estimators_ = members
+        self.named_estimators_ = Bunch(
+            **{
+                name: "drop" if estimator == "drop" else next(fitted)
+                for name, estimator in self.estimators
+            }
+        )
         self._array_rate()
         self._voters()
         if self.average == "mask":
@@ -223,6 +219,7 @@ class VotingSeparator(_BaseComposition, Ensemble):
 
     def _voters(self) -> list[tuple[str, Any, float]]:
         """Name, fitted model and share of each member that has a weight."""
+        self._check_unchanged()
         names = [name for name, estimator in self.estimators if estimator != "drop"]
         weights = np.ones(len(self.estimators)) if self.weights is None else self.weights
         kept = np.array(
@@ -238,6 +235,20 @@ class VotingSeparator(_BaseComposition, Ensemble):
         shares = kept / kept.sum()
         voters = zip(names, self.estimators_, shares, strict=True)
         return [(name, member, float(share)) for name, member, share in voters if share > 0]
+
+    def _check_unchanged(self) -> None:
+        """Raise an error if members were added, dropped or renamed since `fit`."""
+        now = {name: estimator == "drop" for name, estimator in self.estimators}
+        then = {name: member == "drop" for name, member in self.named_estimators_.items()}
+        if now != then:
+            raise ValueError(
+                "The members of this VotingSeparator were changed since fit; fit it again."
+            )
+
+    def _fitted_state(self) -> dict[str, Any]:
+        if self._fitted_members() is not None:
+            self._check_unchanged()
+        return super()._fitted_state()
 
     def _array_rate(self) -> int:
         if self.sample_rate is not None:

@@ -68,22 +68,30 @@ def load_model(model: Any, *, n_iter: int | None = None, device: str = "auto") -
 
 def _loaded(model: str | os.PathLike[str], device: str) -> Any:
     """The model of a name or a file."""
-    shipped = [card.name for card in list_pretrained()]
-    peers = [peer.name for peer in list_peers()]
-    if model in shipped:
-        return load_pretrained(str(model), device=device)
-    if model in peers:
-        return load_peer(str(model), device=device)
+    name = os.fspath(model)
+    if name in _shipped_names():
+        return load_pretrained(name, device=device)
+    if name in model_names():
+        return load_peer(name, device=device)
     if Path(model).is_file():
         return load(model, device=device)
-    names = ", ".join([*shipped, *peers])
-    raise ValueError(f"There is no model {str(model)!r}: neither a file nor one of {names}.")
+    names = ", ".join(model_names())
+    raise ValueError(f"There is no model {name!r}: neither a file nor one of {names}.")
+
+
+def model_names() -> list[str]:
+    """Names that `load_model` takes: of models that ship, and of other packages."""
+    return [*_shipped_names(), *(peer.name for peer in list_peers())]
+
+
+def _shipped_names() -> list[str]:
+    return [card.name for card in list_pretrained()]
 
 
 def detector_of(model: Any) -> ActivityDetector:
     """The detector of vocal activity that belongs to a model."""
-    names = [card.name for card in list_pretrained()]
-    return load_detector(model if isinstance(model, str) and model in names else "unet")
+    name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
+    return load_detector(name if name in _shipped_names() else "unet")
 
 
 def target_of(pipeline: Any) -> str:

@@ -24,7 +24,9 @@ def weighted_mean(values: DoubleArray, weights: DoubleArray) -> float:
 
 
 def weighted_median(values: DoubleArray, weights: DoubleArray) -> float:
-    """Median of values with positive weights; equal weights give the usual one."""
+    """Median of values with positive weights; equal weights give the usual one. NaN gives NaN."""
+    if np.isnan(values).any():
+        return float("nan")
     order = np.argsort(values)
     shares = np.cumsum(weights[order]) / weights.sum()
     low, high = (np.searchsorted(shares, 0.5 + margin) for margin in (-1e-12, 1e-12))

@@ -66,8 +66,8 @@ class RecurrentBody(nn.Module):
         self.convolutions = _convolutions(n_convolutions, n_filters)
         self.recurrent = CELLS[cell](
             n_bands,
-            hidden_size,
-            n_layers,
+            int(hidden_size),  # torch takes no other integers
+            int(n_layers),
             batch_first=True,
             # torch warns about dropout if there is only one layer.
             dropout=dropout if n_layers > 1 else 0.0,

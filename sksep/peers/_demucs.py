@@ -181,7 +181,7 @@ def _seeded(seed: int | None) -> Iterator[None]:
     """Seed of the global generator that demucs draws its shifts from. It is put back."""
     state = random.getstate()
     if seed is not None:
-        random.seed(seed)
+        random.seed(int(seed))
     try:
         yield
     finally:

@@ -109,26 +109,30 @@ def text_digest(text: str) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    damaged = f"{path} is damaged, or no safetensors file (%s). Copy or save it again."
+    def damaged(reason: str) -> ValueError:
+        return ValueError(
+            f"{path} is damaged, or no safetensors file ({reason}). Copy or save it again."
+        )
+
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             names = list(file.keys())
             if len(names) > _MOST_TENSORS:
-                raise ValueError(damaged % f"{len(names)} tensors")
+                raise damaged(f"{len(names)} tensors")
             # Copies, which do not change if another process writes to the file.
             tensors = {name: file.get_tensor(name).clone() for name in names}
     except OSError:
         raise
     except Exception as error:  # of safetensors, or of torch if a shape is absurd
-        raise ValueError(damaged % f"{error!s:.200}") from error
+        raise damaged(f"{error!s:.200}") from error
     if "sksep" not in metadata:
         raise ValueError(
             f"{path} holds tensors but no estimator; it was not written by sksep.save."
         )
     unknown = {str(tensor.dtype) for tensor in tensors.values()} - set(map(str, _TYPES))
     if unknown:
-        raise ValueError(damaged % f"tensors of {', '.join(sorted(unknown))}")
+        raise damaged(f"tensors of {', '.join(sorted(unknown))}")
     return metadata, tensors
 
 

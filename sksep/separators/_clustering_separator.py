@@ -242,7 +242,7 @@ class ClusteringSeparator(NetSeparator):
         device = torch.device(net.device)
         totals = torch.zeros(2, self.embedding_dim, dtype=torch.float64)
         counts = torch.zeros(2, 1, dtype=torch.float64)
-        for part in torch.from_numpy(picks).split(self.batch_size):
+        for part in torch.from_numpy(picks).split(int(self.batch_size)):
             excerpts = net.excerpts(chunks.__getitems__(part.tolist()))
             features = excerpts.features
             with torch.inference_mode(), autocast(device, net.precision):
@@ -315,7 +315,7 @@ class ClusteringSeparator(NetSeparator):
     def _outputs(self, chunks: Tensor, picks: IntArray) -> Iterator[Tensor]:
         """Features to cluster, (n_frames, n_bands, n_features), of the picked chunks one by one."""
         # Chunks are picked batch by batch, since overlapping ones are views until they are picked.
-        batches = (chunks[part] for part in torch.from_numpy(picks).split(self.batch_size))
+        batches = (chunks[part] for part in torch.from_numpy(picks).split(int(self.batch_size)))
         for outputs in self._in_batches(self._chunk_outputs, batches):
             yield from outputs
 

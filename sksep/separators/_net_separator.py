@@ -150,7 +150,8 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         assert record.targets is not None
         assert record.targets.chunk_gains is not None
         gains = as_tensor(record.targets.chunk_gains)
-        for part in zip(chunks.split(self.batch_size), gains.split(self.batch_size), strict=True):
+        size = int(self.batch_size)  # torch splits by no other integers
+        for part in zip(chunks.split(size), gains.split(size), strict=True):
             yield amplified(*part).flatten(0, 1)
 
     def _learned_after(
@@ -292,12 +293,21 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         if trained.was_interrupted:
             kept = "best weights so far" if self.validation_loss_curve_ else "last weights"
             n_epochs = 1 if is_partial else self.max_epochs
-            how = "set warm_start=True" if self.checkpoint is None else "keep the checkpoint folder"
             raise TrainingInterrupted(
                 f"Training was interrupted after {trained.n_epochs} of {n_epochs} epochs; "
-                f"the {kept} are kept. To continue, {how} and fit again."
+                f"the {kept} are kept. To continue, {self._how_to_continue(previous)}."
             )
         return self
+
+    def _how_to_continue(self, previous: SeparationNet | None) -> str:
+        """What to do after an interruption of a training that began with a network, or without."""
+        if self.checkpoint is None:
+            return "set warm_start=True and fit again"
+        if not self.warm_start:
+            return "keep the checkpoint folder and fit again"
+        # Another fit would begin with the weights that were just kept: another training.
+        begun = "a clone" if previous is None else "the model that it began with"
+        return f"keep the checkpoint folder and fit {begun} on the same recordings"
 
     def _estimate_mask(self, record: TrackRecord) -> FloatArray:
         masks = self._estimate_chunks(self._cut(record), self._normalizer())
@@ -317,7 +327,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
 
     def _estimate_chunks(self, chunks: Tensor, normalizer: LevelNormalizer) -> Iterator[Tensor]:
         """Masks of the next chunks (n_chunks, n_frames, n_bands) in dB, batch by batch."""
-        batches = (normalizer.push(part) for part in chunks.split(self.batch_size))
+        batches = (normalizer.push(part) for part in chunks.split(int(self.batch_size)))
         return self._in_batches(self._chunk_masks, batches)
 
     def _normalizer(self) -> LevelNormalizer:

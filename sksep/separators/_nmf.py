@@ -159,7 +159,7 @@ class NMFSeparator(BlockwiseSeparator):
         """Activations, and spectra of sum 1."""
         # Without a tolerance, since its check would take as long as an iteration.
         model = NMF(
-            self.n_components,
+            int(self.n_components),
             init="random",
             solver="mu",
             beta_loss="kullback-leibler",

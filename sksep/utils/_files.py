@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -18,9 +19,12 @@ if sys.platform != "win32":
     import fcntl
 
 # Unfinished files lie beside NAME and are called `.NAME.HEX.unfinished`, unlike files of the user.
+# In place of a long NAME there is a digest.
 _UNFINISHED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.unfinished")
 # If files cannot be locked, older ones were left behind by a process that was killed.
 _SECONDS_TO_FINISH = 24 * 3600.0
+# In bytes. File systems allow 255, of which the other parts of the name take 45.
+_LONGEST_NAME = 200
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -48,9 +52,13 @@ def whole_files(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[li
     OSError
         If the disk is full. The error names the file.
     """
-    temporaries = [path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished") for path in paths]
+    temporaries = [
+        path.with_name(f".{_short(path.name)}.{uuid.uuid4().hex}.unfinished") for path in paths
+    ]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.lstat(path)  # a name that is too long is found now, and not when all is written
     with ExitStack() as locks:
         try:
             with _naming(paths[0]):
@@ -89,15 +97,24 @@ def remove_unfinished(folder: Path, *names: str) -> None:
     """
     for path in folder.glob(".*.unfinished"):
         match = _UNFINISHED.fullmatch(path.name)
-        if match and (not names or match["name"] in names):
+        if match and (not names or match["name"] in map(_short, names)):
             # Another process has finished or removed it, or it belongs to another user.
             with suppress(FileNotFoundError, PermissionError):
                 if _is_abandoned(path):
                     path.unlink()
 
 
+def _short(name: str) -> str:
+    """The name, or a digest of it if a longer one would not be allowed."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _LONGEST_NAME else hashlib.sha256(encoded).hexdigest()
+
+
 def final_name(name: str) -> str:
-    """Name that an unfinished file gets when it is finished; other names stay as they are."""
+    """Name that an unfinished file gets when it is finished; other names stay as they are.
+
+    Long names are not known.
+    """
     match = _UNFINISHED.fullmatch(name)
     return match["name"] if match else name
 

@@ -168,7 +168,8 @@ def choice_or_callable(*choices: Any) -> Constraint:
 
 def _equals(value: Any, choice: Any) -> bool:
     # An array is never a choice. It would be compared element by element.
-    return isinstance(value, type(choice)) and bool(value == choice)
+    kind = Integral if type(choice) is int and not isinstance(value, bool) else type(choice)
+    return isinstance(value, kind) and bool(value == choice)
 
 
 def _check_pair(name: str, value: Any) -> Sequence[Any]:

@@ -64,6 +64,17 @@ def check_parameters_are_not_changed(case: EstimatorCase) -> None:
     assert fingerprint(estimator.get_params()) == before, "Predicting must not change parameters."
 
 
+def check_numpy_values(case: EstimatorCase) -> None:
+    """Parameters may be numpy's numbers, truth values and texts, as searches over arrays set."""
+    kinds = {int: np.int64, float: np.float64, bool: np.bool_, str: np.str_}
+    values = case.estimator.get_params(deep=False)
+    given = {
+        name: kinds[type(value)](value) for name, value in values.items() if type(value) in kinds
+    }
+    fitted = clone(case.estimator).set_params(**given).fit(case.training_inputs, songs()[1])
+    assert_same(case.apply(fitted, case.inputs), case.outputs, 1e-5)
+
+
 def check_predicting_changes_nothing(case: EstimatorCase) -> None:
     before = pickle.dumps(case.fitted)
     for method in case.methods("transform", "predict"):
