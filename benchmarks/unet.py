@@ -2,7 +2,7 @@
 
     python benchmarks/unet.py prepare --work trained/unet          # recordings at 16 kHz, labels
     python benchmarks/unet.py reduce --work trained/unet           # 512 filters become 256
-    python benchmarks/unet.py prune --work trained/unet            # fewer filters in the decoder
+    python benchmarks/unet.py prune --work trained/unet --model small   # a smaller decoder
     python benchmarks/unet.py train --work trained/unet --fold 0   # half of the artists
     python benchmarks/unet.py train --work trained/unet            # everything
     python benchmarks/unet.py train --work trained/unet --model small
@@ -29,7 +29,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ from sksep.nn import effects
 from sksep.nn.spectrogram_unet import SpectrogramUNet
 from sksep.peers._spleeter import REDUCED_LEVEL
 from sksep.peers._spleeter_weights import load_spleeter_networks
+from sksep.training._options import is_emulated
 
 _SAMPLE_RATE = 16000
 # Windows as long as Spleeter's 4096 samples at 44.1 kHz, and bins as wide.
@@ -68,6 +69,7 @@ _SHARES = {
 }
 _EXCERPT_HOPS, _BATCH_SIZE = 256, 6
 _CHECKPOINT_STEPS = 100
+_IS_EMULATED = is_emulated("bfloat16", torch.device("cpu"))
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,16 @@ RECIPES = {
         taught=0.5,
     ),
 }
+# Recipes of which no model ships; docs/measurements.md says what they gave.
+TRIALS = {
+    "small-fast": replace(
+        RECIPES["small"],
+        start="pruned-fast.pt",
+        network=RECIPES["small"].network
+        | {"n_decoder_filters": (256, 96, 32, 16, 16), "n_bins": 384},
+        steps=1400,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -145,6 +157,10 @@ class Recordings:
     instrumental: list[np.ndarray]
 
 
+def _recipe(model: str) -> Recipe:
+    return (RECIPES | TRIALS)[model]
+
+
 def main() -> None:
     """Run one step."""
     parser = argparse.ArgumentParser(
@@ -153,10 +169,12 @@ def main() -> None:
     parser.add_argument("step", choices=("prepare", "reduce", "prune", "train"))
     parser.add_argument("--work", type=Path, required=True, help="folder to work in")
     parser.add_argument("--data", type=Path, help="folder of recordings (default: SKSEP_DATA_HOME)")
-    parser.add_argument("--model", choices=list(RECIPES), default="unet")
+    parser.add_argument("--model", choices=[*RECIPES, *TRIALS], default="unet")
     parser.add_argument("--fold", type=int, choices=range(N_FOLDS), help="artists to leave out")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    if options.step == "prune" and options.model == "unet":
+        parser.error("prune makes small networks; add --model small.")
     torch.set_num_threads(options.threads)
     data = Path(options.data or os.environ["SKSEP_DATA_HOME"])
     if options.step == "prepare":
@@ -164,7 +182,7 @@ def main() -> None:
     elif options.step == "reduce":
         reduce(options.work)
     elif options.step == "prune":
-        prune(options.work)
+        prune(options.work, options.model)
     else:
         train(data, options.work, options.model, options.fold)
 
@@ -281,15 +299,17 @@ def reduce(work: Path) -> None:
     print(f"kept {float(values[-_N_COMPONENTS:].sum() / values.sum()):.3f} of the energy")
 
 
-def prune(work: Path) -> None:
-    """Take filters from the decoder of the reduced network, and every other frame from its input.
+def prune(work: Path, model: str) -> None:
+    """Make the start of "small", or of a trial like it, from the reduced network.
 
-    The layers are fitted on the taught songs and every tenth instrumental, of all folds: by second
-    moments and products of their features.
+    Its decoder loses filters, and its input every other frame. The layers are fitted on the taught
+    songs and every tenth instrumental, of all folds: by second moments and products of their
+    features.
     """
+    recipe = _recipe(model)
     large = SpectrogramUNet(**RECIPES["unet"].network).eval()
     large.load_state_dict(torch.load(work / "reduced.pt", weights_only=True))
-    small = SpectrogramUNet(**RECIPES["small"].network).eval()
+    small = SpectrogramUNet(**recipe.network).eval()
     rng = np.random.default_rng(0)
     paths = (
         sorted((work / "mixes").glob("*.npz")) + sorted((work / "instrumental").glob("*.npz"))[::10]
@@ -302,7 +322,7 @@ def prune(work: Path) -> None:
         samples = torch.from_numpy(samples).expand(2, -1)
         excerpts.append(inputs(spectra(levelled(samples, samples)))[None])
     prune_network(large, small, excerpts, _PRUNING_POSITIONS, rng)
-    torch.save(small.state_dict(), work / "pruned.pt")
+    torch.save(small.state_dict(), work / recipe.start)
 
 
 # Training.
@@ -310,7 +330,7 @@ def prune(work: Path) -> None:
 
 def train(data: Path, work: Path, model: str, fold: int | None) -> None:
     """Train a network, and write the running average of its weights."""
-    recipe = RECIPES[model]
+    recipe = _recipe(model)
     name = model if fold is None else f"{model}-fold-{fold}"
     if (work / f"{name}.safetensors").exists():
         print(f"{name} is there.")
@@ -391,7 +411,7 @@ def objective(network: SpectrogramUNet, stems: Tensor) -> Tensor:
     hop_length = 2 // network.outer_stride * _HOP_LENGTH
     vocals, mixture = spectra(stems[:, 0], hop_length), spectra(stems.sum(dim=1), hop_length)
     features = inputs(mixture, network.n_bins).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=not _IS_EMULATED):
         masks = network(features)
     n_frames, n_bins = mixture.shape[-2:]
     masks = masks.float()[..., :n_frames, :n_bins]

@@ -63,8 +63,9 @@ def unet_pipeline(preset: str = "recommended", **parameters: Any) -> Pipeline:
         "report" has the source report's front end (window 1024, hop 128, 128 mel bands), network,
         loss (cross-entropy) and optimizer (rmsprop), but inverts from the phase of the mixture.
         The report's random phases are ``invert__init="random"``. "report_front_end" keeps the
-        front end and trains on the negative SNR of the waveform. "recommended" adds a front end
-        whose oracle masks reach a higher SDR (window 2048, hop 512, 256 mel bands).
+        front end and trains on the negative SNR of the waveform, and so inverts without
+        iterations. "recommended" adds a front end whose oracle masks reach a higher SDR (window
+        2048, hop 512, 256 mel bands).
     **parameters
         Further parameters of the pipeline, such as ``separate__max_epochs=10``.
 
@@ -186,12 +187,14 @@ def _pipeline(separator: type[NetSeparator], preset: str, parameters: dict[str, 
     if settings:
         augmentation = Augmentation(true_pairs=0.2, speed_range=(0.7, 1.4))
         settings = settings | _SEPARATORS[separator] | {"augmentation": augmentation}
+    # Masks that were trained on the waveform become worse by iterations (docs/measurements.md).
+    inverter = GriffinLimInverter(n_iter=0) if "loss" in settings else GriffinLimInverter()
     pipeline = Pipeline(
         [
             ("chunk", MelChunker(**front_end)),
             ("mask", MaskBuilder()),
             ("separate", separator(**settings)),
-            ("invert", GriffinLimInverter()),
+            ("invert", inverter),
         ]
     )
     return pipeline.set_params(**parameters)

@@ -26,6 +26,14 @@ _QUALITY = {
     "SDR, median": "{median SDR}",
     "SI-SDR": "{SI-SDR}",
 }
+# The source report, on DSD100; which SDR and which output of the hybrid is not said.
+_REPORT_SDR = {
+    "deep_clustering": "",
+    "hybrid_clustering_clusters": "1.56",
+    "hybrid_clustering_mask": "1.56",
+    "unet": "4.34",
+    "uhnet": "5.92",
+}
 _TIME = {
     "separator": "{model}",
     "parameters": "{parameters}",
@@ -126,7 +134,37 @@ def _both(musdb18: dict[str, Any], mir1k: dict[str, Any]) -> Named:
     yield "comparison", table(lines, _COMPARISON)
 
 
+def _beside_report(short: dict[str, Any], long: dict[str, Any]) -> Named:
+    """report_comparison: the separators of the report, after two numbers of steps."""
+    steps = [result["options"]["steps"] for result in (short, long)]
+    before, after = (
+        {name: _as_text(row) for name, row in _by_separator(result).items()}
+        for result in (short, long)
+    )
+    lines = (
+        {
+            **after[name],
+            "report": sdr,
+            "GNSDR before": before[name]["GNSDR"],
+            "SDR before": before[name]["SDR"],
+        }
+        for name, sdr in _REPORT_SDR.items()
+    )
+    columns = {
+        "separator": "{model}",
+        "the report: SDR": "{report}",
+        f"here, {steps[0]} steps: SDR": "{SDR before}",
+        f"here, {steps[1]} steps: SDR": "{SDR}",
+        f"GNSDR, {steps[0]} steps": "{GNSDR before}",
+        f"GNSDR, {steps[1]} steps": "{GNSDR}",
+        f"leakage, {steps[1]} steps": "{leakage}",
+    }
+    yield "report_comparison", table(lines, columns)
+
+
 COLLECTORS: Collectors = {
+    ("compare-musdb18-500-steps",): partial(_compare, "musdb18_500_steps"),
+    ("compare-musdb18-recommended", "compare-musdb18-500-steps"): _beside_report,
     ("compare-musdb18-recommended",): partial(_compare, "musdb18"),
     ("compare-mir1k-recommended",): partial(_compare, "mir1k"),
     ("compare-musdb18-recommended", "compare-mir1k-recommended"): _both,

@@ -214,7 +214,6 @@ def separate(
     done = set() if overwrite else _done_before(plan, problems, table, gains)
     for song, problem in problems.items():
         click.echo(about(song, problem), err=True)
-    model = Model(models, n_iter, device, has_detector=table is not None)
     options = {
         "format": format_name,
         "subtype": subtype,
@@ -224,9 +223,8 @@ def separate(
         "keep_tags": tags and _can_keep_tags(),
     }
     todo = {song: plan[song] for song in plan if song not in done | problems.keys()}
-    reports, seconds_taken = _separate_all(
-        todo, Settings(model, options), table, jobs=jobs, quiet=quiet
-    )
+    settings = Settings(Model(models, n_iter, device, has_detector=table is not None), options)
+    reports, seconds_taken = _separate_all(todo, settings, table, jobs=jobs, quiet=quiet)
     if done and not quiet:
         click.echo(f"Done before: {len(done)} of {len(songs)} songs. --overwrite repeats them.")
     if reports and not quiet:

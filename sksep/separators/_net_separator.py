@@ -300,7 +300,7 @@ class NetSeparator(TrainingParameters, BaseSeparator):
         return self
 
     def _how_to_continue(self, previous: SeparationNet | None) -> str:
-        """What to do after an interruption of a training that began with a network, or without."""
+        """Advice after an interruption of a training that began with a network, or without."""
         if self.checkpoint is None:
             return "set warm_start=True and fit again"
         if not self.warm_start:
