@@ -98,8 +98,8 @@ def load_pretrained(name: str = "unet", *, device: str = "auto") -> Any:
     Pipeline or SpleeterSeparator
         Fitted pipeline with the steps ``chunk``, ``mask``, ``separate`` and ``invert``; "unet" and
         "small" are a `sksep.peers.SpleeterSeparator`. Names that end in "-v1" are models that had
-        the name without it before, and will be removed in sksep 0.2. The weights come from recordings for
-        research and non-commercial use, see the `ModelCard`.
+        the name without it before, and will be removed in sksep 0.2. The weights come from
+        recordings for research and non-commercial use, see the `ModelCard`.
 
     Raises
     ------
