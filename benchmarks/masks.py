@@ -125,10 +125,11 @@ def estimates(name: str, files: dict[int, Path], data: Path) -> dict[tuple[str, 
     for fold, path in files.items():
         model = load_trained(path)
         masks = masks_of(name, model)
+        front_end = front_end_of(model)
         for test, pairs in tests_of(data, fold).items():
             for mixture, vocals in pairs:
                 track = mono(mixture)
-                batch = front_end_of(model).transform([track])
+                batch = front_end.transform([track])
                 truth = MaskBuilder().fit_transform(batch, [mono(vocals)])[0]
                 for title, estimate in masks.items():
                     given = estimate(track, batch)

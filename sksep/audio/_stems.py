@@ -285,8 +285,8 @@ class StemWriter:
     ) -> None:
         self._finish_files = finish
         self._factors = (
-            _gain_factor("vocals_gain", vocals_gain),
-            _gain_factor("accompaniment_gain", accompaniment_gain),
+            gain_factor("vocals_gain", vocals_gain),
+            gain_factor("accompaniment_gain", accompaniment_gain),
         )
         self._has_remix = not (vocals_gain is None and accompaniment_gain is None)
         stems = {*STEMS, "remix"} if self._has_remix else {*STEMS}
@@ -435,7 +435,8 @@ class StemWriter:
         )
 
 
-def _gain_factor(name: str, gain: float | None) -> float:
+def gain_factor(name: str, gain: float | None) -> float:
+    """Factor of a gain in dB; None is 0 dB."""
     if gain is None:
         return 1.0
     if not gain <= _MAX_GAIN:

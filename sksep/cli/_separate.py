@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sksep.cli._command import (
     n_iter_option,
     overwrite_option,
 )
+from sksep.cli._done import Gains, is_done
 from sksep.cli._files import (
     check_target,
     check_template,
@@ -46,19 +47,6 @@ sksep separate song.wav -o out --model uhnet --model small
 sksep separate album -o out --activity singing.csv    # intervals of singing
 curl -s ADDRESS | sksep separate - -o out             # out/stdin/vocals.wav
 """
-
-
-# Samples that are compared to find out whether stems are those of a song, and the share of the
-# energy by which they may differ. Other songs differ by more than all of it. Below -60 dB is
-# silence.
-_COMPARED = 1 << 19
-_TOLERANCE = 0.25
-_SILENCE = 1e-6
-# The same for the remix of the stems, whose gains matter.
-_REMIX_TOLERANCE, _LOSSY_TOLERANCE = 2e-4, 0.02
-_ROUNDING = 5e-6  # power of the noise of 8 bits
-_LOSSY = (".ogg", ".mp3")
-_Gains = tuple[float | None, float | None]  # of the vocals and of the accompaniment, in dB
 
 
 def _check_filename(ctx: click.Context, _: click.Parameter, template: str) -> str:
@@ -264,10 +252,10 @@ def _done_before(
     plan: dict[Path, dict[str, Path]],
     problems: dict[Path, str],
     table: _ActivityTable | None,
-    gains: _Gains,
+    gains: Gains,
 ) -> set[Path]:
     """Songs whose stems are there. Songs whose files are in the way are added to the problems."""
-    done = {song for song in plan if _is_done(song, plan[song], gains)}
+    done = {song for song in plan if is_done(song, plan[song], gains)}
     for song in plan:
         if problem := _existing(song, song in done, plan[song], table):
             problems[song] = problem
@@ -333,88 +321,6 @@ def _existing(
     if table is not None and not is_done and table.has(song):
         return f"{table.path} has a row of its name; choose another file, or add --overwrite."
     return None
-
-
-def _is_done(song: Path, outputs: dict[str, Path], gains: _Gains) -> bool:
-    """Whether all files exist, the stems add up to the song, and a remix has the gains."""
-    if not all(os.path.isfile(path) for path in (song, *outputs.values())):
-        return False
-    stems = {stem: outputs[stem] for stem in STEMS if stem in outputs}
-    try:
-        if not _add_up(song, stems):
-            return False
-        return "remix" not in outputs or _is_remix(song, stems, outputs["remix"], gains)
-    except (ValueError, OSError):
-        return False
-
-
-def _add_up(song: Path, stems: dict[str, Path]) -> bool:
-    """Whether the vocals and the accompaniment add up to the song.
-
-    The first part that is not silent is compared. Lossy stems add up to it roughly. If there is
-    only one of the two, it must not oppose what remains of the song, as that of another song would.
-    """
-    import numpy as np
-
-    error = energy = scale = 0.0
-    for mixture, *parts in _blocks([song, *stems.values()]):
-        energy += float(np.square(mixture).sum())
-        rest = mixture - sum(parts)
-        if len(parts) == len(STEMS):
-            error += float(np.square(rest).sum())
-            scale = energy
-        else:
-            error -= float((parts[0] * rest).sum())
-            scale += float(np.square(parts[0]).sum())
-        if energy > _SILENCE * mixture.size:
-            break
-    return error <= max(_TOLERANCE * scale, _SILENCE * mixture.size)
-
-
-def _is_remix(song: Path, stems: dict[str, Path], remix: Path, gains: _Gains) -> bool:
-    """Whether a remix has the gains, up to the first part in which both stems are heard.
-
-    Gains in lossy files are only roughly known.
-    """
-    import numpy as np
-
-    factors = [10.0 ** ((gain or 0.0) / 20.0) for gain in gains]
-    is_lossy = remix.suffix.lower() in _LOSSY
-    (given, path), *_ = stems.items()
-    error, scale, n_samples = 0.0, 0.0, 0
-    heard = np.zeros(len(STEMS))
-    for mixture, stem, remixed in _blocks([song, path, remix]):
-        both = {stem_name: stem if stem_name == given else mixture - stem for stem_name in STEMS}
-        expected = sum(factor * both[name] for factor, name in zip(factors, STEMS, strict=True))
-        # Integers are clipped, and floats are not.
-        is_compared = np.abs(expected) < 1.0
-        error += float(np.square(remixed - expected)[is_compared].sum())
-        scale += float(np.square(expected)[is_compared].sum())
-        n_samples += mixture.size
-        heard += [np.square(both[name]).sum() for name in STEMS]
-        if (heard > _SILENCE * mixture.size).all():
-            break
-    tolerance = _LOSSY_TOLERANCE if is_lossy else _REMIX_TOLERANCE
-    return error <= tolerance * scale + _ROUNDING * n_samples
-
-
-def _blocks(paths: Sequence[Path]) -> Iterator[tuple[Any, ...]]:
-    """Samples of files of one rate, length and number of channels, part by part.
-
-    Raises
-    ------
-    ValueError, OSError
-        If a file cannot be read, or differs from the others.
-    """
-    from sksep.audio._validation import check_track
-
-    def ignore(_: str) -> None:
-        pass
-
-    tracks = [check_track(path, 0, "the song", ignore) for path in paths]
-    if len({(each.sample_rate, each.n_channels, each.n_samples) for each in tracks}) > 1:
-        raise ValueError(f"{paths[0]} and its stems differ in rate, length or channels.")
-    yield from zip(*(each.read_blocks(_COMPARED, report=ignore) for each in tracks), strict=True)
 
 
 def _can_keep_tags() -> bool:
