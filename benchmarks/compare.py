@@ -45,6 +45,7 @@ from _lib import data
 from _lib.evaluation import Evaluation, at_snapshot
 from _lib.models import COMPARED_PRESETS, MODELS, Model, pipeline, sharing
 from _lib.options import add_changes, changes
+from _lib.published import REPORT
 from _lib.records import Parameters, Run, plain, read, write_record
 from _lib.results import FOLDER, environment, machine, settings, write
 from _lib.scores import PROTOCOL
@@ -356,6 +357,7 @@ def write_tables(comparison: Comparison) -> None:
         "convergence": plain(convergence_rows(records)),
         "records": {name: [path.name for path in group] for name, group in paths.items()},
         "options": settings(options),
+        "report": REPORT.as_rows(),
     }
     write(name, results, text, Path(options.results))
 

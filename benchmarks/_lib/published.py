@@ -36,7 +36,7 @@ class PublishedTable:
         ]
 
 
-_REPORT = PublishedTable(
+REPORT = PublishedTable(
     "The source report: DSD100, vocals in dB (its version of the SDR is not named), IoU of the "
     "binary masks in %, PSNR of the proportion masks in dB, log-mel chunks of 128 x 128 at 16 kHz.",
     ("SDR", "IoU", "PSNR"),
@@ -76,7 +76,7 @@ PUBLISHED: dict[str, tuple[PublishedTable, ...]] = {
                 "power-ratio oracle on linear bins": (13.8,),
             },
         ),
-        _REPORT,
+        REPORT,
     ),
     "musdb18": (
         PublishedTable(
@@ -109,10 +109,10 @@ PUBLISHED: dict[str, tuple[PublishedTable, ...]] = {
                 "IRM2 (oracle)": (9.43,),
             },
         ),
-        _REPORT,
+        REPORT,
     ),
     "dsd100": (
-        _REPORT,
+        REPORT,
         PublishedTable(
             "SiSEC 2016: DSD100's test part, 44.1 kHz stereo, framewise SDR of the vocals in dB, "
             "median of all frames and median of the songs' medians.",

@@ -26,13 +26,13 @@ _QUALITY = {
     "SDR, median": "{median SDR}",
     "SI-SDR": "{SI-SDR}",
 }
-# The source report, on DSD100; which SDR and which output of the hybrid is not said.
-_REPORT_SDR = {
-    "deep_clustering": "",
-    "hybrid_clustering_clusters": "1.56",
-    "hybrid_clustering_mask": "1.56",
-    "unet": "4.34",
-    "uhnet": "5.92",
+# Systems of the source report. It does not say which output of the hybrid it scores.
+_IN_REPORT = {
+    "deep_clustering": "clustering",
+    "hybrid_clustering_clusters": "hybrid clustering",
+    "hybrid_clustering_mask": "hybrid clustering",
+    "unet": "U-Net",
+    "uhnet": "UH-Net",
 }
 _TIME = {
     "separator": "{model}",
@@ -141,14 +141,15 @@ def _beside_report(short: dict[str, Any], long: dict[str, Any]) -> Named:
         {name: _as_text(row) for name, row in _by_separator(result).items()}
         for result in (short, long)
     )
+    report = {row["system"]: row["SDR"] for row in long["report"]}
     lines = (
         {
             **after[name],
-            "report": sdr,
+            "report": report[system],
             "GNSDR before": before[name]["GNSDR"],
             "SDR before": before[name]["SDR"],
         }
-        for name, sdr in _REPORT_SDR.items()
+        for name, system in _IN_REPORT.items()
     )
     columns = {
         "separator": "{model}",
